@@ -1,0 +1,97 @@
+//! The `mpulse` command: the whole system on one machine, and what one does with a
+//! registry from a terminal.
+
+mod client;
+mod credential;
+mod dev;
+mod keys;
+mod output;
+mod sample;
+mod upload;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use mpulse_shared::store::chain;
+
+/// The exit code for a command line that has to change, as clap has it.
+const USAGE: u8 = 2;
+
+/// A member registry: on this machine, or on AWS.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    args_conflicts_with_subcommands = true,
+    after_help = "Without a command, `dev` is meant.\n\nExample:\n  mpulse --port 9100"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    dev: dev::DevArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the whole system on this machine
+    Dev(dev::DevArgs),
+    /// Send a CSV file and wait until every row is dealt with
+    Upload(upload::UploadArgs),
+    /// Make, list and revoke access keys
+    Keys(keys::KeysArgs),
+    /// Write a CSV file of invented people
+    Sample(sample::SampleArgs),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command.unwrap_or(Command::Dev(cli.dev)) {
+        Command::Dev(args) => ended(dev::run(args).await),
+        Command::Keys(args) => ended(keys::run(args).await),
+        Command::Sample(args) => ended(sample::run(args)),
+        Command::Upload(args) => match upload::run(args).await {
+            Ok(code) => code,
+            Err(error) => failed(&error, if error.is_usage() { USAGE } else { 1 }),
+        },
+    }
+}
+
+fn ended<E: Error>(result: Result<(), E>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error, 1),
+    }
+}
+
+fn failed(error: &dyn Error, code: u8) -> ExitCode {
+    eprintln!("mpulse: {}", chain(error));
+    ExitCode::from(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_fit_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn no_command_is_dev() {
+        for line in [
+            &["mpulse", "--port", "9100"][..],
+            &["mpulse", "dev", "--port", "9100"],
+        ] {
+            let cli = Cli::try_parse_from(line).unwrap();
+            let Command::Dev(args) = cli.command.unwrap_or(Command::Dev(cli.dev)) else {
+                panic!("{line:?} is dev");
+            };
+            assert_eq!(args.port, 9100);
+        }
+    }
+}

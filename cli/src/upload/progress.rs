@@ -1,0 +1,214 @@
+//! How far it is: a bar on a terminal, a plain line every few seconds elsewhere.
+
+use std::fmt::{self, Write};
+use std::io::{self, IsTerminal};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use indicatif::{HumanBytes, HumanCount, HumanDuration, ProgressBar, ProgressStyle};
+
+use crate::client::Batch;
+
+/// The time between two plain lines.
+const LINE_EVERY: Duration = Duration::from_secs(3);
+
+/// How often a bar is drawn while nothing happens, so that its clock goes on.
+const TICK: Duration = Duration::from_millis(200);
+
+const SENDING: &str =
+    "{prefix:11} [{bar:30}] {percent:>3}%  {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left";
+const PROCESSING: &str = "{prefix:11} [{bar:30}] {percent:>3}%  {msg}";
+
+/// One stage, sending or processing, under way.
+#[derive(Debug, Clone)]
+pub struct Progress {
+    bar: ProgressBar,
+    /// When the last plain line was written; `None` on a terminal.
+    last_line: Option<Arc<Mutex<Instant>>>,
+    began: Instant,
+}
+
+impl Progress {
+    /// The stage in which the file is sent.
+    pub fn sending(size: u64) -> Self {
+        Self::new("sending", SENDING, size)
+    }
+
+    /// The stage in which the rows are read.
+    pub fn processing() -> Self {
+        let progress = Self::new("processing", PROCESSING, 1);
+        if progress.last_line.is_none() {
+            progress.bar.enable_steady_tick(TICK);
+        }
+        progress
+    }
+
+    fn new(name: &'static str, template: &str, length: u64) -> Self {
+        let now = Instant::now();
+        let is_terminal = io::stderr().is_terminal();
+        let bar = if is_terminal {
+            let style = ProgressStyle::with_template(template).expect("the template is fixed");
+            ProgressBar::new(length)
+                .with_style(style.progress_chars("=> "))
+                .with_prefix(name)
+        } else {
+            ProgressBar::hidden()
+        };
+        bar.set_length(length);
+        Self {
+            bar,
+            last_line: (!is_terminal).then(|| Arc::new(Mutex::new(now))),
+            began: now,
+        }
+    }
+
+    /// Sending: so many bytes more.
+    pub fn sent(&self, bytes: u64) {
+        self.bar.inc(bytes);
+        self.line(|| {
+            let (done, total) = (self.bar.position(), self.bar.length().unwrap_or_default());
+            sending_line(done, total, self.began.elapsed())
+        });
+    }
+
+    /// Sending: once more from the beginning.
+    pub fn again(&self) {
+        self.bar.reset();
+    }
+
+    /// Processing: as the batch tells.
+    pub fn processed(&self, batch: &Batch) {
+        if let Some(total) = batch.bytes.total {
+            self.bar.set_length(total.max(1));
+            self.bar.set_position(batch.bytes.done.unwrap_or_default());
+        }
+        self.bar.set_message(batch_line(batch));
+        self.line(|| {
+            let percent = percent(self.bar.position(), self.bar.length().unwrap_or_default());
+            format!("{}: {percent}%  {}", batch.status, batch_line(batch))
+        });
+    }
+
+    /// Says something above the bar.
+    pub fn note(&self, text: &str) {
+        if self.last_line.is_some() {
+            eprintln!("{text}");
+        } else {
+            self.bar.println(text);
+        }
+    }
+
+    /// The stage is over: the bar goes, since a line about the result follows.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    /// Writes a plain line, where lines are wanted and the last one is a while ago.
+    fn line(&self, text: impl FnOnce() -> String) {
+        let Some(last) = &self.last_line else { return };
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.elapsed() >= LINE_EVERY {
+            *last = Instant::now();
+            eprintln!("{}", text());
+        }
+    }
+}
+
+fn sending_line(done: u64, total: u64, elapsed: Duration) -> String {
+    let millis = u64::try_from(elapsed.as_millis())
+        .unwrap_or(u64::MAX)
+        .max(1);
+    let per_second = done.saturating_mul(1000) / millis;
+    let left = Duration::from_secs(total.saturating_sub(done) / per_second.max(1));
+    format!(
+        "sending: {}%  {} of {}  {}/s  {} left",
+        percent(done, total),
+        HumanBytes(done),
+        HumanBytes(total),
+        HumanBytes(per_second),
+        HumanDuration(left),
+    )
+}
+
+/// What a batch says of its rows, its pace and its end.
+fn batch_line(batch: &Batch) -> String {
+    let mut text = String::new();
+    let mut append = |piece: fmt::Arguments<'_>| {
+        text.write_fmt(piece)
+            .expect("writing to a string can't fail");
+    };
+    append(format_args!("{} rows", HumanCount(batch.rows.read)));
+    for (count, word) in outcomes(batch) {
+        if count > 0 {
+            append(format_args!(", {} {word}", HumanCount(count)));
+        }
+    }
+    if let Some(pace) = batch.rows_per_second.filter(|pace| *pace > 0.0) {
+        append(format_args!("  {pace:.0}/s"));
+    }
+    let left = batch.eta_seconds.map(Duration::try_from_secs_f64);
+    if let Some(Ok(left)) = left {
+        append(format_args!("  {} left", HumanDuration(left)));
+    }
+    text
+}
+
+/// The counters by name, in the order in which they are told.
+pub fn outcomes(batch: &Batch) -> [(u64, &'static str); 5] {
+    let rows = &batch.rows;
+    [
+        (rows.created, "created"),
+        (rows.updated, "updated"),
+        (rows.unchanged, "unchanged"),
+        (rows.superseded, "superseded"),
+        (rows.rejected, "rejected"),
+    ]
+}
+
+fn percent(done: u64, total: u64) -> u64 {
+    done.min(total)
+        .saturating_mul(100)
+        .checked_div(total)
+        .unwrap_or(100)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::Rows;
+
+    #[test]
+    fn a_batch_is_one_line() {
+        let mut batch = Batch {
+            rows: Rows {
+                read: 12_345,
+                created: 12_000,
+                rejected: 345,
+                ..Rows::default()
+            },
+            ..Batch::default()
+        };
+        assert_eq!(
+            batch_line(&batch),
+            "12,345 rows, 12,000 created, 345 rejected"
+        );
+        batch.rows_per_second = Some(8200.4);
+        batch.eta_seconds = Some(75.0);
+        assert_eq!(
+            batch_line(&batch),
+            "12,345 rows, 12,000 created, 345 rejected  8200/s  75 seconds left"
+        );
+        batch.eta_seconds = Some(f64::NAN);
+        assert!(batch_line(&batch).ends_with("8200/s"));
+    }
+
+    #[test]
+    fn sending_is_one_line() {
+        let line = sending_line(512 * 1024, 1024 * 1024, Duration::from_secs(2));
+        assert_eq!(
+            line,
+            "sending: 50%  512.00 KiB of 1.00 MiB  256.00 KiB/s  2 seconds left"
+        );
+        assert!(sending_line(0, 0, Duration::ZERO).starts_with("sending: 100%"));
+    }
+}

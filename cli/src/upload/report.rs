@@ -1,0 +1,146 @@
+//! The end of an upload, in words: what became of the rows and where the refused ones are.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::progress::outcomes;
+use crate::client::Batch;
+
+/// What is told on standard output.
+pub struct Report<'a> {
+    /// The batch, ended.
+    pub batch: &'a Batch,
+    /// Where its refused rows are, if there are any.
+    pub rejects_url: String,
+    /// Whose key opens them.
+    pub key_id: &'a str,
+    /// How long sending took.
+    pub sent: Duration,
+    /// How long it took in all.
+    pub elapsed: Duration,
+}
+
+impl fmt::Display for Report<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let batch = self.batch;
+        writeln!(f, "{:12}{}", "batch", batch.batch_id)?;
+        writeln!(f, "{:12}{}", "status", batch.status)?;
+        if let Some(problem) = batch.problem_text() {
+            writeln!(f, "{:12}{problem}", "problem")?;
+        }
+        let width = batch.rows.read.to_string().len();
+        writeln!(f, "{:12}{:>width$}", "read", batch.rows.read)?;
+        for (count, word) in outcomes(batch) {
+            writeln!(f, "{word:12}{count:>width$}")?;
+        }
+        writeln!(
+            f,
+            "{:12}{:.1} s, {:.1} s of them for sending",
+            "elapsed",
+            self.elapsed.as_secs_f64(),
+            self.sent.as_secs_f64(),
+        )?;
+        writeln!(f, "{:12}{:.0} rows/s", "pace", self.pace())?;
+        if !batch.ignored_columns.is_empty() {
+            writeln!(f, "{:12}{}", "ignored", batch.ignored_columns.join(", "))?;
+        }
+        if batch.rows.rejected > 0 {
+            let (id, url) = (self.key_id, &self.rejects_url);
+            writeln!(f, "{:12}{url}", "rejects")?;
+            writeln!(f, "{:12}curl -L -u {id}:… -o rejects.csv {url}", "")?;
+        }
+        Ok(())
+    }
+}
+
+impl Report<'_> {
+    /// Rows per second while they were processed: as the batch has it, or by our clock.
+    fn pace(&self) -> f64 {
+        let told = self.batch.rows_per_second.filter(|pace| *pace > 0.0);
+        told.unwrap_or_else(|| {
+            let processing = self.elapsed.saturating_sub(self.sent).as_secs_f64();
+            let rows = u32::try_from(self.batch.rows.read).unwrap_or(u32::MAX);
+            f64::from(rows) / processing.max(0.001)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::Rows;
+
+    fn report(batch: &Batch) -> String {
+        Report {
+            batch,
+            rejects_url: "http://127.0.0.1:9000/api/members/batch/01K/rejects".into(),
+            key_id: "admin",
+            sent: Duration::from_millis(500),
+            elapsed: Duration::from_millis(2500),
+        }
+        .to_string()
+    }
+
+    fn batch(status: &str) -> Batch {
+        Batch {
+            batch_id: "01K".into(),
+            status: status.into(),
+            rows: Rows {
+                read: 1000,
+                created: 990,
+                rejected: 10,
+                ..Rows::default()
+            },
+            ..Batch::default()
+        }
+    }
+
+    #[test]
+    fn the_counters_are_aligned_and_the_rejects_are_found() {
+        assert_eq!(
+            report(&batch("completed_with_rejects")),
+            "\
+batch       01K
+status      completed_with_rejects
+read        1000
+created      990
+updated        0
+unchanged      0
+superseded     0
+rejected      10
+elapsed     2.5 s, 0.5 s of them for sending
+pace        500 rows/s
+rejects     http://127.0.0.1:9000/api/members/batch/01K/rejects
+            curl -L -u admin:… -o rejects.csv http://127.0.0.1:9000/api/members/batch/01K/rejects
+"
+        );
+    }
+
+    #[test]
+    fn a_failure_says_why() {
+        let failed = Batch {
+            problem: Some(
+                serde_json::json!({"code": "empty_file", "message": "the file is empty"}),
+            ),
+            rows: Rows::default(),
+            ignored_columns: vec!["id".into(), "notes".into()],
+            ..batch("failed")
+        };
+        let text = report(&failed);
+        assert!(
+            text.contains("problem     the file is empty (empty_file)\n"),
+            "{text}"
+        );
+        assert!(text.contains("ignored     id, notes\n"), "{text}");
+        assert!(!text.contains("rejects.csv"), "{text}");
+    }
+
+    #[test]
+    fn the_pace_is_the_batch_s_own_if_it_tells() {
+        let told = Batch {
+            rows_per_second: Some(8200.0),
+            ..batch("completed")
+        };
+        assert!(report(&told).contains("pace        8200 rows/s\n"));
+    }
+}

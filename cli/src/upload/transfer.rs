@@ -1,0 +1,315 @@
+//! Sending the file with the one request that the API signed: read and sent in pieces, so
+//! that memory does not depend on its size, and without the key, which S3 would refuse.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::stream;
+use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Body, Method, StatusCode};
+use thiserror::Error;
+use tokio::fs::File;
+use tokio::io::AsyncReadExt;
+use tokio::time::sleep;
+
+use super::progress::Progress;
+use crate::client::{Client, Upload, excerpt};
+
+/// Bytes read from the file at a time.
+const PIECE: usize = 256 * 1024;
+
+/// The pauses before each further try; half a minute is enough to start the machine again.
+const PAUSES: [Duration; 5] = [
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+    Duration::from_secs(8),
+    Duration::from_secs(15),
+];
+
+/// The file to send.
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'a> {
+    /// Where it is.
+    pub path: &'a Path,
+    /// Its size in bytes when the batch was opened, which the signature may hold.
+    pub size: u64,
+}
+
+/// Why a file didn't get there.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TransferError {
+    /// The file can't be read, or changed.
+    #[error("the file can't be read")]
+    File(#[source] io::Error),
+    /// The API described a request that can't be made.
+    #[error("the registry asked for a request that can't be made ({0})")]
+    Request(&'static str),
+    /// No connection, or one that broke.
+    #[error("the connection failed")]
+    Connection(#[source] reqwest::Error),
+    /// An answer that isn't a success.
+    #[error("the file store answered {status}: {message}")]
+    Refused {
+        /// The HTTP status.
+        status: StatusCode,
+        /// What it says.
+        message: String,
+    },
+}
+
+impl TransferError {
+    /// Whether another try may succeed.
+    fn is_transient(&self) -> bool {
+        match self {
+            Self::Connection(_) => true,
+            Self::Refused { status, .. } => status.is_server_error(),
+            Self::File(_) | Self::Request(_) => false,
+        }
+    }
+}
+
+/// Sends the file, if need be several times from its beginning.
+///
+/// # Errors
+/// [`TransferError`], that of the last try.
+pub async fn send(
+    client: &Client,
+    batch_id: &str,
+    upload: &Upload,
+    source: &Source<'_>,
+) -> Result<(), TransferError> {
+    let progress = Progress::sending(source.size);
+    let result = send_patiently(client, batch_id, upload, source, &progress).await;
+    progress.finish();
+    result
+}
+
+async fn send_patiently(
+    client: &Client,
+    batch_id: &str,
+    upload: &Upload,
+    source: &Source<'_>,
+    progress: &Progress,
+) -> Result<(), TransferError> {
+    let mut pauses = PAUSES.iter();
+    loop {
+        let error = match send_once(client, upload, source, progress).await {
+            Err(error) if error.is_transient() => error,
+            result => return result,
+        };
+        let Some(&pause) = pauses.next() else {
+            return Err(error);
+        };
+        progress.note(&format!("{error}; trying again in {} s", pause.as_secs()));
+        sleep(pause).await;
+        // Perhaps the file did arrive, and only the answer was lost.
+        let batch = client.batch(batch_id).await;
+        if batch.is_ok_and(|batch| !batch.awaits_upload()) {
+            return Ok(());
+        }
+        progress.again();
+    }
+}
+
+async fn send_once(
+    client: &Client,
+    upload: &Upload,
+    source: &Source<'_>,
+    progress: &Progress,
+) -> Result<(), TransferError> {
+    let method = Method::from_str(&upload.method)
+        .map_err(|_| TransferError::Request("its method is not one of HTTP"))?;
+    let headers = headers(upload, source.size)?;
+    let file = File::open(source.path).await.map_err(TransferError::File)?;
+    let fault = Arc::new(OnceLock::new());
+    let body = Pieces {
+        file,
+        left: source.size,
+        progress: progress.clone(),
+        fault: Arc::clone(&fault),
+    };
+    let answer = client
+        .http()
+        .request(method, &upload.url)
+        .headers(headers)
+        .body(body.into_body())
+        .send()
+        .await;
+    // A fault of the file shows up as a broken connection as well; it is the better reason.
+    if let Some(error) = Arc::into_inner(fault).and_then(OnceLock::into_inner) {
+        return Err(TransferError::File(error));
+    }
+    // The URL is as good as a key while it lasts: it is kept out of messages.
+    let answer = answer.map_err(|error| match error.without_url() {
+        error if error.is_builder() => TransferError::Request("its URL is not one of HTTP"),
+        error => TransferError::Connection(error),
+    })?;
+    let status = answer.status();
+    if status.is_success() {
+        return Ok(());
+    }
+    let body = answer.bytes().await.unwrap_or_default();
+    Err(TransferError::Refused {
+        status,
+        message: refusal(&body),
+    })
+}
+
+/// The headers that the signature wants, and the length: without one, the request would
+/// be chunked, which S3 doesn't take.
+fn headers(upload: &Upload, size: u64) -> Result<HeaderMap, TransferError> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &upload.headers {
+        let name = HeaderName::from_str(name);
+        let value = HeaderValue::from_str(value);
+        let (Ok(name), Ok(value)) = (name, value) else {
+            return Err(TransferError::Request("a header of it is not one of HTTP"));
+        };
+        headers.insert(name, value);
+    }
+    headers.insert(CONTENT_LENGTH, size.into());
+    Ok(headers)
+}
+
+/// What S3 says, in its XML, is wrong; else the beginning of whatever was said.
+fn refusal(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    let element = |name: &str| {
+        let (_, rest) = text.split_once(&format!("<{name}>"))?;
+        let (content, _) = rest.split_once(&format!("</{name}>"))?;
+        Some(content.to_owned())
+    };
+    match (element("Code"), element("Message")) {
+        (Some(code), Some(message)) => format!("{message} ({code})"),
+        (Some(code), None) => code,
+        _ => excerpt(body),
+    }
+}
+
+/// The file on its way.
+struct Pieces {
+    file: File,
+    /// Bytes still to send: as many as were announced, even if the file grows.
+    left: u64,
+    progress: Progress,
+    /// Where a fault of the file is left for the one who waits for the answer.
+    fault: Arc<OnceLock<io::Error>>,
+}
+
+/// The body ends early; the reason is where it was left.
+#[derive(Debug)]
+struct Interrupted;
+
+impl fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the file can't be read")
+    }
+}
+
+impl Error for Interrupted {}
+
+impl Pieces {
+    fn into_body(self) -> Body {
+        Body::wrap_stream(stream::try_unfold(self, |mut pieces| async {
+            match pieces.next().await {
+                Ok(Some(piece)) => Ok(Some((piece, pieces))),
+                Ok(None) => Ok(None),
+                Err(error) => {
+                    let _ = pieces.fault.set(error);
+                    Err(Interrupted)
+                }
+            }
+        }))
+    }
+
+    async fn next(&mut self) -> io::Result<Option<Bytes>> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        let mut piece = BytesMut::with_capacity(PIECE);
+        let read = (&mut self.file)
+            .take(self.left)
+            .read_buf(&mut piece)
+            .await?;
+        if read == 0 {
+            let kind = io::ErrorKind::UnexpectedEof;
+            return Err(io::Error::new(kind, "it became shorter while it was sent"));
+        }
+        let read = read as u64;
+        self.left -= read;
+        self.progress.sent(read);
+        Ok(Some(piece.freeze()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn upload(headers: &[(&str, &str)]) -> Upload {
+        Upload {
+            method: "PUT".into(),
+            url: "http://127.0.0.1:9001/files/uploads/01K.csv".into(),
+            headers: headers
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn the_headers_are_the_signed_ones_and_the_length() {
+        let headers = headers(
+            &upload(&[("Content-Type", "text/csv"), ("content-length", "5")]),
+            5,
+        );
+        let headers = headers.unwrap();
+        assert_eq!(headers.len(), 2);
+        assert_eq!(headers["content-type"], "text/csv");
+        assert_eq!(headers["content-length"], "5");
+    }
+
+    #[test]
+    fn headers_that_are_none_are_refused() {
+        assert!(headers(&upload(&[("a b", "c")]), 5).is_err());
+        assert!(headers(&upload(&[("a", "b\nc")]), 5).is_err());
+    }
+
+    #[test]
+    fn s3_is_quoted_and_others_are_cut() {
+        let xml = b"<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>";
+        assert_eq!(refusal(xml), "Request has expired (AccessDenied)");
+        assert_eq!(refusal(b"  bad\n gateway "), "bad gateway");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_grew_is_sent_as_announced_and_one_that_shrank_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("members.csv");
+        std::fs::write(&path, b"0123456789").unwrap();
+        let pieces = async |left| {
+            let mut pieces = Pieces {
+                file: File::open(&path).await.unwrap(),
+                left,
+                progress: Progress::sending(left),
+                fault: Arc::default(),
+            };
+            let mut all = Vec::new();
+            while let Some(piece) = pieces.next().await? {
+                all.extend_from_slice(&piece);
+            }
+            io::Result::Ok(all)
+        };
+        assert_eq!(pieces(4).await.unwrap(), b"0123");
+        assert_eq!(pieces(10).await.unwrap(), b"0123456789");
+        assert!(pieces(11).await.is_err());
+    }
+}

@@ -1,0 +1,72 @@
+//! `DELETE /api/members/batch/{id}`: stops a batch. One that no run has begun is cancelled
+//! at once, and a file that comes late is deleted; a running one stops at its next
+//! checkpoint and keeps what it wrote.
+
+use std::sync::Arc;
+
+use lambda_http::http::StatusCode;
+use lambda_http::{Body, Request, Response};
+use mpulse_shared::access::{Access, Role};
+use mpulse_shared::batch::Status;
+use mpulse_shared::http::problem::Problem;
+use mpulse_shared::http::{self, Service, batch_view, link};
+use mpulse_shared::setup::{Setup, SetupError};
+use mpulse_shared::store::batches::Batches;
+use mpulse_shared::store::files::Files;
+use mpulse_shared::time::Timestamp;
+
+struct Function {
+    access: Access,
+    batches: Batches,
+    files: Files,
+}
+
+/// The function as a service.
+///
+/// # Errors
+/// Where a setting is missing.
+pub fn service(setup: &Setup) -> Result<Service, SetupError> {
+    let function = Arc::new(Function {
+        access: Access::from_setup(setup)?,
+        batches: Batches::from_setup(setup)?,
+        files: Files::from_setup(setup)?,
+    });
+    Ok(http::service(move |request| {
+        let function = Arc::clone(&function);
+        async move { cancel(&function, &request).await }
+    }))
+}
+
+async fn cancel(function: &Function, request: &Request) -> Result<Response<Body>, Problem> {
+    function.access.require(Role::Writer, request).await?;
+    // The status may move on between the look and the change; then the new one decides.
+    loop {
+        let batch = batch_view::requested(&function.batches, request).await?;
+        let now = Timestamp::now();
+        let uploaded = function.files.find_awaited(&batch).await?;
+        let told = batch.told_status(uploaded.is_some(), now);
+        let Some(to) = told.when_cancelled() else {
+            return Err(Problem::conflict(format!(
+                "The batch has ended already: it is {}.",
+                told.name()
+            )));
+        };
+        let moved = function
+            .batches
+            .cancel(&batch.batch_id, batch.status, to, now)
+            .await?;
+        if !moved {
+            continue;
+        }
+        if to == Status::Cancelled {
+            function.files.delete_upload(&batch).await?;
+        }
+        let batch = batch_view::requested(&function.batches, request).await?;
+        let status = match batch.status {
+            Status::Cancelled => StatusCode::OK,
+            _ => StatusCode::ACCEPTED,
+        };
+        let view = batch_view::batch_json(&batch, None, &link::base(request), now);
+        return http::json(status, &view);
+    }
+}

@@ -1,0 +1,180 @@
+//! `POST` or `PUT /api/members/batch`: opens a batch. With JSON or no body it answers a URL
+//! to send the file to; a small file in the body is stored as if it had been sent there.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use lambda_http::http::StatusCode;
+use lambda_http::http::header::LOCATION;
+use lambda_http::{Body, Request, Response};
+use mpulse_shared::access::{Access, Caller, Role};
+use mpulse_shared::batch::{Batch, BatchRequest};
+use mpulse_shared::http::problem::Problem;
+use mpulse_shared::http::{self, Service, batch_view, form, link};
+use mpulse_shared::member::Author;
+use mpulse_shared::setup::{Setup, SetupError};
+use mpulse_shared::store::batches::Batches;
+use mpulse_shared::store::files::{Files, UPLOAD_MEDIA_TYPE};
+use mpulse_shared::time::Timestamp;
+use serde_json::json;
+
+mod request;
+
+/// The largest file that is taken in the body, in bytes: what fits Lambda's 6 MB with the
+/// Base64 that a multipart body needs.
+const MAX_INLINE: usize = 4 * 1024 * 1024;
+
+/// What the body may be.
+const BODY_TYPES: &str = "application/json, multipart/form-data, text/csv";
+
+struct Function {
+    access: Access,
+    batches: Batches,
+    files: Files,
+}
+
+/// The function as a service.
+///
+/// # Errors
+/// Where a setting is missing.
+pub fn service(setup: &Setup) -> Result<Service, SetupError> {
+    let function = Arc::new(Function {
+        access: Access::from_setup(setup)?,
+        batches: Batches::from_setup(setup)?,
+        files: Files::from_setup(setup)?,
+    });
+    Ok(http::service(move |request| {
+        let function = Arc::clone(&function);
+        async move { create(&function, request).await }
+    }))
+}
+
+async fn create(function: &Function, request: Request) -> Result<Response<Body>, Problem> {
+    let caller = function.access.require(Role::Writer, &request).await?;
+    let base = link::base(&request);
+    let query = request.uri().query().unwrap_or_default().to_owned();
+    match form::media_type(&request).as_str() {
+        "multipart/form-data" => {
+            let mut fields = form::Fields::new();
+            let mut file = None;
+            for part in form::parts(request).await? {
+                if part.name == "file" {
+                    if let Some(name) = part.file_name {
+                        fields.entry("file_name".to_owned()).or_insert(name);
+                    }
+                    file = Some(part.content);
+                } else {
+                    let text = String::from_utf8_lossy(&part.content).into_owned();
+                    fields.insert(part.name, text);
+                }
+            }
+            let content = file.ok_or_else(|| {
+                Problem::invalid_field("file", "required", "the body has no part of that name")
+            })?;
+            store(function, &caller, fields, content, &base).await
+        }
+        "text/csv" => {
+            let content = form::bytes(request.into_body());
+            // API Gateway hands a text body on as a JSON string, in which bytes that are
+            // no UTF-8 have become U+FFFD: what was sent can't be known any more.
+            if String::from_utf8_lossy(&content).contains('\u{FFFD}') {
+                return Err(Problem::malformed_body(
+                    "The body is not UTF-8. Send the file as the field `file` of a multipart \
+                     form, or to a presigned URL, where it arrives as it is.",
+                ));
+            }
+            let fields = form_urlencoded::parse(query.as_bytes())
+                .into_owned()
+                .collect();
+            store(function, &caller, fields, content, &base).await
+        }
+        "application/json" => {
+            let body = form::bytes(request.into_body());
+            let fields = if body.trim_ascii().is_empty() {
+                form::Fields::new()
+            } else {
+                form::json_fields(&body)?
+            };
+            open(function, &caller, fields, &base).await
+        }
+        _ if form::bytes(request.into_body()).is_empty() => {
+            open(function, &caller, form::Fields::new(), &base).await
+        }
+        _ => Err(Problem::media_type(BODY_TYPES)),
+    }
+}
+
+/// Opens a batch and answers where to send its file.
+async fn open(
+    function: &Function,
+    caller: &Caller,
+    fields: form::Fields,
+    base: &str,
+) -> Result<Response<Body>, Problem> {
+    let asked = request::parse(fields).map_err(Problem::invalid_fields)?;
+    let batch = record(function, caller, asked).await?;
+    let url = function.files.upload_url(&batch).await?;
+    let mut view = batch_view::batch_json(&batch, None, base, batch.created_at);
+    let mut headers = json!({"content-type": UPLOAD_MEDIA_TYPE});
+    if let Some(size) = batch.bytes_total {
+        headers["content-length"] = size.to_string().into();
+    }
+    view["upload"] = json!({
+        "method": "PUT",
+        "url": url,
+        "headers": headers,
+        "expires_at": batch.upload_expires_at,
+    });
+    answer(StatusCode::CREATED, &batch, &view, base)
+}
+
+/// Opens a batch for a file that is there already, and stores the file.
+async fn store(
+    function: &Function,
+    caller: &Caller,
+    mut fields: form::Fields,
+    content: Bytes,
+    base: &str,
+) -> Result<Response<Body>, Problem> {
+    if content.len() > MAX_INLINE {
+        return Err(Problem::too_large(format!(
+            "A file of more than {MAX_INLINE} bytes needs an upload URL: send \
+             {{\"file_name\": …, \"size\": {}}} as JSON to this path, then the file to the URL \
+             that it answers.",
+            content.len()
+        )));
+    }
+    fields.insert("size".to_owned(), content.len().to_string());
+    let asked = request::parse(fields).map_err(Problem::invalid_fields)?;
+    let batch = record(function, caller, asked).await?;
+    function.files.put_upload(&batch, content).await?;
+    let uploaded = batch_view::Uploaded {
+        bytes: batch.bytes_total.unwrap_or_default(),
+    };
+    let view = batch_view::batch_json(&batch, Some(uploaded), base, batch.created_at);
+    answer(StatusCode::ACCEPTED, &batch, &view, base)
+}
+
+async fn record(
+    function: &Function,
+    caller: &Caller,
+    asked: BatchRequest,
+) -> Result<Batch, Problem> {
+    let author = Author::key(caller.key_id.as_str());
+    let batch = Batch::new(asked, author.as_str().to_owned(), Timestamp::now());
+    function.batches.create(&batch).await?;
+    tracing::info!(batch_id = %batch.batch_id, key_id = %caller.key_id, "opened a batch");
+    Ok(batch)
+}
+
+fn answer(
+    status: StatusCode,
+    batch: &Batch,
+    view: &serde_json::Value,
+    base: &str,
+) -> Result<Response<Body>, Problem> {
+    let mut response = http::json(status, view)?;
+    let location = format!("{base}/api/members/batch/{}", batch.batch_id);
+    http::set_header(&mut response, LOCATION, &location)?;
+    Ok(response)
+}

@@ -1,0 +1,123 @@
+//! What a client says when it opens a batch, checked.
+
+use mpulse_shared::batch::{BatchRequest, MAX_UPLOAD_BYTES, Mode};
+use mpulse_shared::http::form::Fields;
+use mpulse_shared::member::{AccountId, FieldError};
+
+/// The longest file name, in characters.
+const MAX_FILE_NAME: usize = 255;
+
+/// Reads the fields of the request.
+///
+/// # Errors
+/// Every fault found.
+pub fn parse(fields: Fields) -> Result<BatchRequest, Vec<FieldError>> {
+    let mut request = BatchRequest::default();
+    let mut errors = Vec::new();
+    for (name, value) in fields {
+        if let Err(error) = take(&mut request, &name, value) {
+            errors.push(error);
+        }
+    }
+    if errors.is_empty() {
+        Ok(request)
+    } else {
+        Err(errors)
+    }
+}
+
+fn take(request: &mut BatchRequest, name: &str, value: String) -> Result<(), FieldError> {
+    match name {
+        "file_name" => {
+            if value.chars().count() > MAX_FILE_NAME || value.chars().any(char::is_control) {
+                return Err(FieldError::new(
+                    name,
+                    "invalid_file_name",
+                    format!("must be at most {MAX_FILE_NAME} characters, none of them control"),
+                ));
+            }
+            request.file_name = Some(value).filter(|name| !name.is_empty());
+        }
+        "size" => {
+            let size = value.parse().ok().filter(|&n: &u64| n <= MAX_UPLOAD_BYTES);
+            request.size = Some(size.ok_or_else(|| {
+                FieldError::new(
+                    name,
+                    "invalid_size",
+                    format!("must be a whole number of bytes, at most {MAX_UPLOAD_BYTES}"),
+                )
+            })?);
+        }
+        "account_id" => request.account_id = Some(AccountId::parse(&value)?),
+        "mode" => {
+            request.mode = match value.as_str() {
+                "upsert" => Mode::Upsert,
+                "create" => Mode::Create,
+                "overwrite" => Mode::Overwrite,
+                _ => {
+                    return Err(FieldError::new(
+                        name,
+                        "invalid_mode",
+                        "must be upsert, create or overwrite",
+                    ));
+                }
+            }
+        }
+        _ => {
+            return Err(FieldError::new(
+                name,
+                "unknown_field",
+                "is not one of file_name, size, account_id, mode",
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(pairs: &[(&str, &str)]) -> Fields {
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn nothing_said_is_an_upsert_of_any_size() {
+        let request = parse(Fields::new()).unwrap();
+        assert_eq!((request.mode, request.size), (Mode::Upsert, None));
+    }
+
+    #[test]
+    fn faults_are_told_by_field() {
+        let errors = parse(fields(&[
+            ("account_id", "a b"),
+            ("file_name", "a\nb"),
+            ("mode", "replace"),
+            ("size", "-1"),
+            ("sise", "1"),
+        ]))
+        .unwrap_err();
+        let codes: Vec<&str> = errors.iter().map(|error| error.code).collect();
+        assert_eq!(
+            codes,
+            [
+                "invalid_account_id",
+                "invalid_file_name",
+                "invalid_mode",
+                "unknown_field",
+                "invalid_size"
+            ]
+        );
+    }
+
+    #[test]
+    fn five_gibibytes_is_the_most() {
+        let size = |n: u64| parse(fields(&[("size", &n.to_string())]));
+        assert!(size(MAX_UPLOAD_BYTES).is_ok());
+        assert!(size(MAX_UPLOAD_BYTES + 1).is_err());
+    }
+}

@@ -1,0 +1,85 @@
+//! `$default`: whatever no route of the API takes. A path that exists is answered 405 with
+//! the methods it does take; any other is answered 404.
+
+use lambda_http::http::Method;
+use mpulse_shared::http::problem::Problem;
+use mpulse_shared::http::{self, Service};
+use mpulse_shared::setup::{Setup, SetupError};
+
+/// The paths of the API without a slash at the end, `*` for one segment of any text, and
+/// the methods of each. Earlier rows win. A test holds this against template.yaml.
+pub const ROUTES: &[(&str, &[&str])] = &[
+    ("/", &["GET"]),
+    ("/admin", &["GET"]),
+    ("/api/health", &["GET"]),
+    ("/api/members", &["GET", "POST"]),
+    ("/api/members/create", &["POST"]),
+    ("/api/members/batch", &["GET", "POST", "PUT"]),
+    ("/api/members/batch/template.csv", &["GET"]),
+    ("/api/members/batch/*", &["GET", "DELETE"]),
+    ("/api/members/batch/*/rejects", &["GET"]),
+    ("/api/members/*", &["GET"]),
+];
+
+/// The function as a service.
+///
+/// # Errors
+/// Never: it has no settings.
+pub fn service(_setup: &Setup) -> Result<Service, SetupError> {
+    Ok(http::service(|request| async move {
+        let path = request.uri().path();
+        Err(match methods(path) {
+            // API Gateway sends HEAD here too: no route declares it.
+            Some(allowed) => Problem::method_not_allowed(allowed),
+            None if request.method() == Method::HEAD => Problem::not_found("No such path."),
+            None => Problem::not_found(format!("There is nothing at {path}.")),
+        })
+    }))
+}
+
+/// The methods that a path takes, if it is one of the API's.
+fn methods(path: &str) -> Option<&'static [&'static str]> {
+    let path = match path.strip_suffix('/') {
+        Some("") | None => path,
+        Some(path) => path,
+    };
+    let fits = |pattern: &str| {
+        let mut segments = path.split('/');
+        pattern.split('/').all(|wanted| {
+            segments
+                .next()
+                .is_some_and(|segment| wanted == segment || (wanted == "*" && !segment.is_empty()))
+        }) && segments.next().is_none()
+    };
+    ROUTES
+        .iter()
+        .find(|(pattern, _)| fits(pattern))
+        .map(|(_, methods)| *methods)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::methods;
+
+    #[test]
+    fn known_paths_tell_their_methods() {
+        assert_eq!(methods("/"), Some(["GET"].as_slice()));
+        assert_eq!(methods("/api/members"), methods("/api/members/"));
+        assert_eq!(methods("/api/members/4~1"), Some(["GET"].as_slice()));
+        assert_eq!(
+            methods("/api/members/batch/01K/"),
+            Some(["GET", "DELETE"].as_slice())
+        );
+        assert_eq!(
+            methods("/api/members/batch/template.csv"),
+            Some(["GET"].as_slice())
+        );
+    }
+
+    #[test]
+    fn other_paths_are_unknown() {
+        for path in ["/api", "/api/members//", "/api/members/a/b", "", "/x"] {
+            assert_eq!(methods(path), None, "{path}");
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! `ingest`: streams an uploaded file into the members table.
+//!
+//! An event tells of an upload; a [`run`](mod@run) takes the batch's lease and works
+//! through the file in windows: bytes → [`parse`] → [`row`] → [`reader`] → [`compare`] →
+//! checkpoint → [`table`]. What can't be finished is returned to the queue as a batch item
+//! failure, and another run goes on from the checkpoint.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use lambda_runtime::{Context, Error, LambdaEvent};
+use mpulse_shared::batch::BatchId;
+use mpulse_shared::member::Rules;
+use mpulse_shared::setup::{Setup, SetupError};
+use mpulse_shared::store::StoreError;
+use mpulse_shared::store::batches::{Batches, Claim, Claimant};
+use mpulse_shared::time::Timestamp;
+use serde_json::{Value, json};
+use tower::util::BoxCloneSyncService;
+
+use error::RunError;
+use event::{Message, Upload};
+use guard::Guard;
+use report::Report;
+use run::{Outcome, Run};
+use table::Table;
+
+mod backoff;
+mod compare;
+mod error;
+mod event;
+mod guard;
+mod layout;
+mod limiter;
+mod parse;
+mod reader;
+mod report;
+mod row;
+mod run;
+mod source;
+mod table;
+
+/// Runs in a row that end in an error without progress before the batch fails.
+const MAX_STALLED: u32 = 3;
+
+/// The most time kept before the deadline for putting things in order; of a short timeout,
+/// a quarter.
+const MARGIN: Duration = Duration::from_secs(30);
+
+/// Nothing is sent later than this before the deadline.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
+
+/// The function as a service: an SQS or S3 event in, batch item failures out.
+pub type Service = BoxCloneSyncService<LambdaEvent<Value>, Value, Error>;
+
+/// What every run needs.
+struct Ingest {
+    table: Table,
+    batches: Batches,
+    s3: aws_sdk_s3::Client,
+    rules: Rules,
+}
+
+/// The function as a service.
+///
+/// # Errors
+/// Where a setting is missing.
+pub fn service(setup: &Setup) -> Result<Service, SetupError> {
+    let ingest = Arc::new(Ingest {
+        table: Table::from_setup(setup)?,
+        batches: Batches::from_setup(setup)?,
+        s3: setup.s3()?,
+        rules: Rules {
+            region: setup.default_region()?,
+        },
+    });
+    Ok(Service::new(tower::service_fn(
+        move |event: LambdaEvent<Value>| {
+            let ingest = Arc::clone(&ingest);
+            async move { ingest.handle(event).await }
+        },
+    )))
+}
+
+impl Ingest {
+    async fn handle(&self, event: LambdaEvent<Value>) -> Result<Value, Error> {
+        let deadline = deadline(&event.context);
+        let mut failures = Vec::new();
+        for message in event::messages(event.payload)? {
+            let done = self.message(&message, deadline).await;
+            match (done, message.id) {
+                (true, _) => {}
+                (false, Some(id)) => failures.push(json!({"itemIdentifier": id})),
+                // A bare event has no item to return; an error makes its sender try again.
+                (false, None) => return Err("the upload is not finished".into()),
+            }
+        }
+        Ok(json!({"batchItemFailures": failures}))
+    }
+
+    /// Works on a message. Gives whether it is done with.
+    async fn message(&self, message: &Message, deadline: Instant) -> bool {
+        let uploads = match &message.uploads {
+            Ok(uploads) => uploads,
+            Err(error) => {
+                tracing::error!(%error, "a message that can't be read");
+                return false;
+            }
+        };
+        for upload in uploads {
+            match self.upload(upload, deadline).await {
+                Ok(Outcome::Ended) => {}
+                Ok(Outcome::HandBack) => return false,
+                Err(error) => {
+                    let cause = mpulse_shared::store::chain(&error);
+                    tracing::warn!(key = upload.object.key, cause, "a run ended early");
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    async fn upload(&self, upload: &Upload, deadline: Instant) -> Result<Outcome, RunError> {
+        let Some(batch_id) = BatchId::from_upload_key(&upload.object.key) else {
+            tracing::warn!(key = upload.object.key, "no batch's upload; left alone");
+            return Ok(Outcome::Ended);
+        };
+        let owner = ulid::Ulid::generate().to_string();
+        let taken = Guard::now();
+        let claimant = Claimant {
+            owner: owner.clone(),
+            uploaded_at: upload.at,
+            bytes: upload.object.size,
+        };
+        let claim = self
+            .batches
+            .claim(&batch_id, &claimant, Timestamp::now())
+            .await?;
+        let guard = Guard::new(taken, deadline - LAST_MOMENT);
+        match claim {
+            Claim::Taken(batch) => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                let stop_at = deadline - MARGIN.min(left / 4);
+                let object = upload.object.clone();
+                let run = Run::new(self, *batch, object, owner, guard.clone(), stop_at);
+                if run.work().await? == Outcome::HandBack {
+                    return Ok(Outcome::HandBack);
+                }
+            }
+            Claim::Held => {
+                tracing::info!(%batch_id, "another run has the batch");
+                return Ok(Outcome::HandBack);
+            }
+            Claim::Ended(_) => {}
+            Claim::Unknown => {
+                tracing::warn!(%batch_id, "an upload of no batch; left alone");
+                return Ok(Outcome::Ended);
+            }
+        }
+        // The end is written: only now may the upload and what led to the report go.
+        self.delete_upload(upload).await?;
+        self.report(&upload.object.bucket, &batch_id, guard)
+            .delete_parts()
+            .await?;
+        Ok(Outcome::Ended)
+    }
+
+    fn report(&self, bucket: &str, batch_id: &BatchId, guard: Guard) -> Report {
+        Report::new(self.s3.clone(), bucket.to_owned(), batch_id.clone(), guard)
+    }
+
+    async fn delete_upload(&self, upload: &Upload) -> Result<(), StoreError> {
+        self.s3
+            .delete_object()
+            .bucket(&upload.object.bucket)
+            .key(&upload.object.key)
+            .send()
+            .await
+            .map_err(|error| StoreError::sdk("DeleteObject of the upload", error))?;
+        Ok(())
+    }
+}
+
+/// When Lambda ends the invocation.
+fn deadline(context: &Context) -> Instant {
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let left = Duration::from_millis(context.deadline).saturating_sub(since_epoch);
+    Instant::now() + left
+}

@@ -1,0 +1,424 @@
+//! Bytes in, records out: a push parser that does no I/O and keeps one record at a time.
+//!
+//! Each record knows the line and the byte it begins at, so that a later run can go on
+//! from any of them. Blank lines are no records. A record is at most [`MAX_RECORD`] bytes.
+
+use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
+use mpulse_shared::batch::Position;
+
+/// The longest record, in bytes: sixteen times the longest that the rules let pass.
+pub const MAX_RECORD: usize = 64 * 1024;
+
+/// One record of the file. It borrows the parser's buffers until the next is asked for.
+#[derive(Debug)]
+pub struct Record<'a> {
+    /// Where it begins.
+    pub start: Position,
+    /// Its bytes as they are in the file, the line end included; cut at [`MAX_RECORD`]
+    /// where it is longer.
+    pub raw: &'a [u8],
+    /// Whether it is longer than [`MAX_RECORD`], or a quote that it opens is never closed.
+    pub unbounded: bool,
+    fields: &'a [u8],
+    ends: &'a [usize],
+}
+
+impl<'a> Record<'a> {
+    /// The fields, quotes taken off.
+    pub fn fields(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
+        let fields = self.fields;
+        let ends = self.ends;
+        (0..ends.len()).map(move |i| {
+            let start = if i == 0 { 0 } else { ends[i - 1] };
+            &fields[start..ends[i]]
+        })
+    }
+
+    /// One field, where the record has that many.
+    pub fn field(&self, index: usize) -> Option<&'a [u8]> {
+        let end = *self.ends.get(index)?;
+        let start = if index == 0 { 0 } else { self.ends[index - 1] };
+        Some(&self.fields[start..end])
+    }
+
+    /// Whether it spans more than one line of the file.
+    pub fn spans_lines(&self) -> bool {
+        first_line(self.raw) < self.raw.len()
+    }
+}
+
+/// The parser. Feed it with [`Parser::push`] until [`Parser::finish`], and take records
+/// with [`Parser::next`] in between.
+#[derive(Debug)]
+pub struct Parser {
+    reader: Reader,
+    buffer: Vec<u8>,
+    /// Bytes of the buffer that were given out already.
+    taken: usize,
+    position: Position,
+    finished: bool,
+    fields: Vec<u8>,
+    ends: Vec<usize>,
+    /// The last record's length in the buffer and what it began at, to take it again.
+    last: Option<(usize, Position)>,
+    /// A line longer than [`MAX_RECORD`], whose end has not come by yet.
+    oversized: Option<Oversized>,
+}
+
+/// What is kept of a line that is too long, while the rest of it goes by.
+#[derive(Debug)]
+struct Oversized {
+    start: Position,
+    head: Vec<u8>,
+}
+
+/// Bytes kept of a line that is too long: enough for the report.
+const OVERSIZED_KEPT: usize = 4096;
+
+impl Parser {
+    /// A parser for bytes that begin at `position` of the file.
+    pub fn new(delimiter: u8, position: Position) -> Self {
+        Self {
+            reader: ReaderBuilder::new().delimiter(delimiter).build(),
+            buffer: Vec::new(),
+            taken: 0,
+            position,
+            finished: false,
+            fields: vec![0; MAX_RECORD],
+            ends: vec![0; 64],
+            last: None,
+            oversized: None,
+        }
+    }
+
+    /// Adds bytes.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.buffer.drain(..self.taken);
+        self.taken = 0;
+        self.last = None;
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Says that there are no more bytes. Gives whether that was known already: if not, the
+    /// bytes that are left may be a record after all.
+    pub fn finish(&mut self) -> bool {
+        std::mem::replace(&mut self.finished, true)
+    }
+
+    /// The place after the last record that was taken.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// The next record; `None` where more bytes are needed, or the file is at its end.
+    pub fn next(&mut self) -> Option<Record<'_>> {
+        if self.oversized.is_some() {
+            return self.rest_of_oversized();
+        }
+        self.skip_blank_lines();
+        let input = &self.buffer[self.taken..];
+        if input.is_empty() {
+            return None;
+        }
+        let (length, fields, ends, unbounded) = match self.scan() {
+            Scan::Whole {
+                length,
+                fields,
+                ends,
+            } => (length, fields, ends, false),
+            Scan::Unbounded => (self.buffer.len() - self.taken, 0, 0, true),
+            Scan::Partial => return None,
+        };
+        let length = if unbounded {
+            length.min(MAX_RECORD)
+        } else {
+            length
+        };
+        if unbounded && first_line(&self.buffer[self.taken..self.taken + length]) == length {
+            self.oversized = Some(Oversized {
+                start: self.position,
+                head: self.buffer[self.taken..self.taken + length.min(OVERSIZED_KEPT)].to_vec(),
+            });
+            self.advance(length);
+            return self.rest_of_oversized();
+        }
+        let start = self.position;
+        let raw_from = self.taken;
+        self.advance(length);
+        self.last = Some((length, start));
+        Some(Record {
+            start,
+            raw: &self.buffer[raw_from..raw_from + length],
+            unbounded,
+            fields: &self.fields[..fields],
+            ends: &self.ends[..ends],
+        })
+    }
+
+    /// Takes only the first line of the last record, and parses the lines after it anew: a
+    /// stray quote then costs the line it stands in, not the rows that it swallowed.
+    pub fn keep_first_line(&mut self) {
+        if let Some((length, start)) = self.last.take() {
+            self.taken -= length;
+            self.position = start;
+            let line = first_line(&self.buffer[self.taken..self.taken + length]);
+            self.advance(line);
+        }
+    }
+
+    /// Lets a line that is too long go by, and gives it as a record once its end is there.
+    fn rest_of_oversized(&mut self) -> Option<Record<'_>> {
+        let rest = &self.buffer[self.taken..];
+        let line = first_line(rest);
+        // A CR at the end of the buffer may be the first half of a line end.
+        let ended = line < rest.len() || rest.last() == Some(&b'\n') || self.finished;
+        self.advance(line);
+        if !ended {
+            return None;
+        }
+        let oversized = self.oversized.take()?;
+        self.fields.splice(..oversized.head.len(), oversized.head.iter().copied());
+        Some(Record {
+            start: oversized.start,
+            raw: &self.fields[..oversized.head.len()],
+            unbounded: true,
+            fields: &[],
+            ends: &[],
+        })
+    }
+
+    fn skip_blank_lines(&mut self) {
+        let blank = self.buffer[self.taken..]
+            .iter()
+            .take_while(|&&b| b == b'\r' || b == b'\n')
+            .count();
+        // A lone CR at the end of the buffer may be the first half of a line end.
+        let split = !self.finished
+            && blank > 0
+            && self.taken + blank == self.buffer.len()
+            && self.buffer.last() == Some(&b'\r');
+        self.advance(blank - usize::from(split));
+    }
+
+    fn advance(&mut self, length: usize) {
+        let bytes = &self.buffer[self.taken..self.taken + length];
+        self.position.line += count_lines(bytes);
+        self.position.offset += length as u64;
+        self.taken += length;
+    }
+
+    /// Reads one record from the start of what is left, without taking it.
+    fn scan(&mut self) -> Scan {
+        self.reader.reset();
+        let input = &self.buffer[self.taken..];
+        let window = &input[..input.len().min(MAX_RECORD + 1)];
+        let (mut read, mut fields, mut ends) = (0, 0, 0);
+        loop {
+            let (result, nin, nout, nend) = self.reader.read_record(
+                &window[read..],
+                &mut self.fields[fields..],
+                &mut self.ends[ends..],
+            );
+            read += nin;
+            fields += nout;
+            ends += nend;
+            match result {
+                ReadRecordResult::OutputEndsFull => self.ends.resize(self.ends.len() * 2, 0),
+                ReadRecordResult::Record => break,
+                ReadRecordResult::OutputFull => return Scan::Unbounded,
+                ReadRecordResult::InputEmpty | ReadRecordResult::End => {
+                    if window.len() > MAX_RECORD {
+                        return Scan::Unbounded;
+                    }
+                    if !self.finished {
+                        return Scan::Partial;
+                    }
+                    if result == ReadRecordResult::End {
+                        return Scan::Partial;
+                    }
+                    // An empty input tells the reader that the file ends here.
+                    if quote_is_open(window) {
+                        return Scan::Unbounded;
+                    }
+                }
+            }
+        }
+        // A record ends with its line end, all of it.
+        if read > 0 && window[read - 1] == b'\r' {
+            match window.get(read) {
+                Some(b'\n') => read += 1,
+                None if !self.finished && window.len() <= MAX_RECORD => return Scan::Partial,
+                _ => {}
+            }
+        }
+        Scan::Whole {
+            length: read,
+            fields,
+            ends,
+        }
+    }
+}
+
+enum Scan {
+    Whole {
+        length: usize,
+        fields: usize,
+        ends: usize,
+    },
+    Unbounded,
+    Partial,
+}
+
+/// The length of the first line, its end included.
+fn first_line(bytes: &[u8]) -> usize {
+    match bytes.iter().position(|&b| b == b'\n' || b == b'\r') {
+        None => bytes.len(),
+        Some(at) if bytes[at] == b'\r' && bytes.get(at + 1) == Some(&b'\n') => at + 2,
+        Some(at) => at + 1,
+    }
+}
+
+/// Line ends in bytes that don't end between a CR and its LF.
+fn count_lines(bytes: &[u8]) -> u64 {
+    let mut lines = 0;
+    for (at, &byte) in bytes.iter().enumerate() {
+        if byte == b'\n' || (byte == b'\r' && bytes.get(at + 1) != Some(&b'\n')) {
+            lines += 1;
+        }
+    }
+    lines
+}
+
+/// Whether the last record of the file ends inside a quote. A quote opens only at the
+/// start of a field; the delimiter is whatever stands before it, so any text in which
+/// quotes don't pair is taken for open.
+fn quote_is_open(record: &[u8]) -> bool {
+    let quotes = record.iter().filter(|&&b| b == b'"').count();
+    quotes % 2 == 1 && first_line(record) < record.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a record comes to: line, offset, fields.
+    type Row = (u64, u64, Vec<String>);
+
+    fn rows(text: &[u8], chunk: usize) -> Vec<Row> {
+        let start = Position { offset: 0, line: 1 };
+        let mut parser = Parser::new(b',', start);
+        let mut rows = Vec::new();
+        let drain = |parser: &mut Parser, rows: &mut Vec<Row>| {
+            while let Some(record) = parser.next() {
+                let fields = record
+                    .fields()
+                    .map(|f| String::from_utf8_lossy(f).into_owned())
+                    .collect();
+                rows.push((record.start.line, record.start.offset, fields));
+            }
+        };
+        for piece in text.chunks(chunk) {
+            parser.push(piece);
+            drain(&mut parser, &mut rows);
+        }
+        parser.finish();
+        drain(&mut parser, &mut rows);
+        assert_eq!(parser.position().offset, text.len() as u64);
+        rows
+    }
+
+    #[test]
+    fn records_are_the_same_however_the_bytes_arrive() {
+        let text = b"a,b\r\n1,\"x\r\ny\"\r\n\r\n\n2,\"say \"\"hi\"\"\"\r\n3,4";
+        let whole = rows(text, text.len());
+        assert_eq!(
+            whole,
+            [
+                (1, 0, vec!["a".into(), "b".into()]),
+                (2, 5, vec!["1".into(), "x\r\ny".into()]),
+                (6, 18, vec!["2".into(), "say \"hi\"".into()]),
+                (7, 34, vec!["3".into(), "4".into()]),
+            ]
+        );
+        for chunk in 1..text.len() {
+            assert_eq!(rows(text, chunk), whole, "chunks of {chunk}");
+        }
+    }
+
+    #[test]
+    fn a_parser_that_begins_at_any_record_gives_the_rest() {
+        let text = b"a,b\r\n1,2\r\n\r\n3,4\r\n5,6\r\n";
+        let whole = rows(text, text.len());
+        for (index, (line, offset, _)) in whole.iter().enumerate() {
+            let from = usize::try_from(*offset).unwrap();
+            let start = Position {
+                offset: *offset,
+                line: *line,
+            };
+            let mut parser = Parser::new(b',', start);
+            parser.push(&text[from..]);
+            parser.finish();
+            let mut rest = Vec::new();
+            while let Some(record) = parser.next() {
+                rest.push((record.start.line, record.start.offset));
+            }
+            let expected: Vec<_> = whole[index..].iter().map(|r| (r.0, r.1)).collect();
+            assert_eq!(rest, expected);
+        }
+    }
+
+    #[test]
+    fn carriage_returns_alone_end_lines_too() {
+        let lines: Vec<u64> = rows(b"a,b\r1,2\r3,4", 4).iter().map(|r| r.0).collect();
+        assert_eq!(lines, [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_record_without_end_is_cut_and_its_lines_can_be_taken_anew() {
+        let mut text = b"a,b\n1,\"open\n".to_vec();
+        for n in 0..20_000 {
+            text.extend_from_slice(format!("{n},x\n").as_bytes());
+        }
+        let mut parser = Parser::new(b',', Position { offset: 0, line: 1 });
+        parser.push(&text);
+        parser.finish();
+        let mut good = 0;
+        let mut lines = Vec::new();
+        loop {
+            let Some(record) = parser.next() else { break };
+            lines.push(record.start.line);
+            if record.unbounded {
+                assert_eq!(record.start.line, 2);
+                parser.keep_first_line();
+            } else {
+                good += 1;
+            }
+        }
+        assert_eq!(good, 20_001);
+        assert_eq!(lines, (1..=20_002).collect::<Vec<u64>>());
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_one_record() {
+        let long = "x".repeat(3 * MAX_RECORD);
+        let text = format!("a,b\n{long}\r\n1,2\n");
+        for chunk in [text.len(), 1000, MAX_RECORD + 1] {
+            let lines: Vec<(u64, usize)> = rows(text.as_bytes(), chunk)
+                .iter()
+                .map(|row| (row.0, row.2.len()))
+                .collect();
+            assert_eq!(lines, [(1, 2), (2, 0), (3, 2)], "chunks of {chunk}");
+        }
+    }
+
+    #[test]
+    fn an_open_quote_at_the_end_is_known() {
+        let mut parser = Parser::new(b',', Position { offset: 0, line: 1 });
+        parser.push(b"1,\"open\n2,x\n");
+        parser.finish();
+        assert!(parser.next().is_some_and(|r| r.unbounded));
+        parser.keep_first_line();
+        assert!(parser.next().is_some_and(|r| !r.unbounded && r.fields().len() == 2));
+        assert!(parser.next().is_none());
+    }
+}

@@ -1,0 +1,244 @@
+//! A record becomes a member or a reject, by the layout and the rules.
+
+use mpulse_shared::batch::Layout;
+use mpulse_shared::member::{Field, FieldError, Profile, RawProfile, Rules};
+
+use crate::parse::{MAX_RECORD, Record};
+
+/// Characters of a row that doesn't fit the columns, kept for the report.
+const RAW_SHOWN: usize = 1000;
+
+/// A refused row, as the report tells it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Reject {
+    /// The line that the row begins on.
+    pub line: u64,
+    /// A stable word for the first fault.
+    pub code: &'static str,
+    /// Every fault, in words.
+    pub message: String,
+    /// The row itself.
+    pub original: Original,
+}
+
+/// What the report repeats of a refused row.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Original {
+    /// Its fields, as many as the header has columns.
+    Fields(Vec<String>),
+    /// Its text, where it doesn't fit the columns.
+    Raw(String),
+}
+
+/// What a record comes to.
+#[derive(Debug)]
+pub enum Row {
+    /// A member to compare with what is stored.
+    Member(Profile),
+    /// A row for the report.
+    Reject(Reject),
+    /// Nothing yet: a quote swallowed line ends, so only the record's first line is
+    /// refused, and the lines after it are to be parsed anew.
+    FirstLineOnly(Reject),
+}
+
+/// Judges records.
+#[derive(Debug)]
+pub struct Judge<'a> {
+    /// The file's columns.
+    pub layout: &'a Layout,
+    /// The rules for a member.
+    pub rules: Rules,
+    /// The account of rows that have no such column.
+    pub account_id: Option<&'a str>,
+}
+
+impl Judge<'_> {
+    /// Judges one record.
+    pub fn judge(&self, record: &Record<'_>) -> Row {
+        let columns = self.layout.names.len();
+        if record.unbounded {
+            let reject = refuse(
+                record,
+                "row_too_long",
+                format!("is longer than {MAX_RECORD} bytes, or opens a quote that is never closed"),
+            );
+            return if record.spans_lines() {
+                Row::FirstLineOnly(reject)
+            } else {
+                Row::Reject(reject)
+            };
+        }
+        let count = record.fields().len();
+        if count != columns {
+            let reject = refuse(
+                record,
+                "wrong_field_count",
+                format!("has {count} fields; the header has {columns}"),
+            );
+            return if record.spans_lines() {
+                Row::FirstLineOnly(reject)
+            } else {
+                Row::Reject(reject)
+            };
+        }
+        let mut raw = RawProfile::default();
+        if let Some(account) = self.account_id {
+            raw.set(Field::AccountId, account);
+        }
+        for &(field, column) in &self.layout.fields {
+            match std::str::from_utf8(record.field(column).unwrap_or_default()) {
+                Ok(text) => raw.set(field, text),
+                Err(_) => return Row::Reject(not_utf8(record, field.name())),
+            }
+        }
+        let errors = match self.rules.check(&raw) {
+            Ok(profile) => return Row::Member(profile),
+            Err(errors) => errors,
+        };
+        let swallowed = self.layout.fields.iter().any(|&(_, column)| {
+            let field = record.field(column).unwrap_or_default();
+            field.contains(&b'\n') || field.contains(&b'\r')
+        });
+        if swallowed {
+            return Row::FirstLineOnly(refuse(
+                record,
+                "line_break",
+                "opens a quote that swallows a line end".to_owned(),
+            ));
+        }
+        let originals: Result<Vec<String>, _> = record
+            .fields()
+            .map(|field| std::str::from_utf8(field).map(str::to_owned))
+            .collect();
+        Row::Reject(match originals {
+            Ok(fields) => Reject {
+                line: record.start.line,
+                code: errors.first().map_or("invalid", |error| error.code),
+                message: message(&errors),
+                original: Original::Fields(fields),
+            },
+            Err(_) => not_utf8(record, "a field"),
+        })
+    }
+}
+
+fn message(errors: &[FieldError]) -> String {
+    let texts: Vec<String> = errors
+        .iter()
+        .map(|error| format!("{} {}", error.field, error.message))
+        .collect();
+    texts.join("; ")
+}
+
+fn not_utf8(record: &Record<'_>, field: &str) -> Reject {
+    refuse(record, "not_utf8", format!("{field} is not UTF-8"))
+}
+
+/// A reject of a row that can't be given back field by field: its first line, as text.
+fn refuse(record: &Record<'_>, code: &'static str, message: String) -> Reject {
+    let line = record
+        .raw
+        .split(|&b| b == b'\n' || b == b'\r')
+        .next()
+        .unwrap_or_default();
+    // A character is at most four bytes, so this cuts no character that is shown.
+    let cut = &line[..line.len().min(RAW_SHOWN * 4)];
+    Reject {
+        line: record.start.line,
+        code,
+        message,
+        original: Original::Raw(
+            String::from_utf8_lossy(cut)
+                .chars()
+                .take(RAW_SHOWN)
+                .collect(),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::{Head, read};
+    use crate::parse::Parser;
+
+    const HEADER: &str = "account_id,client_member_id,first_name,last_name,phone_number,notes\n";
+
+    /// Judges the rows of a file: the ids of members, and (line, code) of rejects.
+    fn judge(rows: &[u8]) -> (Vec<String>, Vec<(u64, &'static str)>) {
+        let text = [HEADER.as_bytes(), rows].concat();
+        let Head::Read(layout, at) = read(&text, true, false) else {
+            panic!("the header is good");
+        };
+        let judge = Judge {
+            layout: &layout,
+            rules: Rules {
+                region: "US".parse().unwrap(),
+            },
+            account_id: None,
+        };
+        let mut parser = Parser::new(layout.delimiter, at);
+        parser.push(&text[HEADER.len()..]);
+        parser.finish();
+        let (mut members, mut rejects) = (Vec::new(), Vec::new());
+        while let Some(record) = parser.next() {
+            match judge.judge(&record) {
+                Row::Member(profile) => members.push(profile.id.to_string()),
+                Row::Reject(reject) => rejects.push((reject.line, reject.code)),
+                Row::FirstLineOnly(reject) => {
+                    rejects.push((reject.line, reject.code));
+                    parser.keep_first_line();
+                }
+            }
+        }
+        (members, rejects)
+    }
+
+    #[test]
+    fn a_line_break_in_a_column_that_is_ignored_is_no_fault() {
+        let (members, rejects) = judge(b"4,1,Ann,Lee,7145550123,\"two\nlines\"\n");
+        assert_eq!(members, ["4~1"]);
+        assert_eq!(rejects, []);
+    }
+
+    #[test]
+    fn each_kind_of_bad_row_is_one_reject() {
+        let (members, rejects) = judge(
+            b"4,1,Ann,Lee,,x\n\
+              4,2,Ann\n\
+              4,3,Ann,Lee,7145550123,x,y,z\n\
+              4,4,Ann\xFF,Lee,7145550123,x\n\
+              4,5,Ann,Lee,7145550123,x\n",
+        );
+        assert_eq!(members, ["4~5"]);
+        assert_eq!(
+            rejects,
+            [
+                (2, "required"),
+                (3, "wrong_field_count"),
+                (4, "wrong_field_count"),
+                (5, "not_utf8")
+            ]
+        );
+    }
+
+    #[test]
+    fn a_stray_quote_costs_its_own_line_only() {
+        for stray in [
+            b"4,1,\"Ann,Lee,7145550123,x\n".as_slice(),
+            b"4,1,Ann,Lee,\"7145550123,x\n",
+            b"4,1,Ann,Lee,7145550123,\"x\n",
+        ] {
+            let rows = [
+                stray,
+                b"4,2,Ann,Lee,7145550123,x\n4,3,Ann,\"Lee\",7145550123,x\n4,4,Bo,Li,7145550123,x\n",
+            ]
+            .concat();
+            let (members, rejects) = judge(&rows);
+            assert_eq!(members, ["4~2", "4~3", "4~4"], "{stray:?}");
+            assert_eq!(rejects.len(), 1);
+            assert_eq!(rejects[0].0, 2);
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! `GET /api/members/batch`: batches, newest first, page by page.
+
+use std::sync::Arc;
+
+use lambda_http::http::StatusCode;
+use lambda_http::http::header::LINK;
+use lambda_http::{Body, Request, Response};
+use mpulse_shared::access::{Access, Role};
+use mpulse_shared::batch::BatchId;
+use mpulse_shared::http::problem::Problem;
+use mpulse_shared::http::{self, Service, batch_view, link};
+use mpulse_shared::member::FieldError;
+use mpulse_shared::setup::{Setup, SetupError};
+use mpulse_shared::store::batches::{Batches, MAX_PAGE};
+use mpulse_shared::store::files::Files;
+use mpulse_shared::time::Timestamp;
+use serde_json::json;
+
+/// Batches on a page unless the client says otherwise.
+const DEFAULT_LIMIT: usize = 50;
+
+struct Function {
+    access: Access,
+    batches: Batches,
+    files: Files,
+}
+
+/// The function as a service.
+///
+/// # Errors
+/// Where a setting is missing.
+pub fn service(setup: &Setup) -> Result<Service, SetupError> {
+    let function = Arc::new(Function {
+        access: Access::from_setup(setup)?,
+        batches: Batches::from_setup(setup)?,
+        files: Files::from_setup(setup)?,
+    });
+    Ok(http::service(move |request| {
+        let function = Arc::clone(&function);
+        async move { list(&function, &request).await }
+    }))
+}
+
+async fn list(function: &Function, request: &Request) -> Result<Response<Body>, Problem> {
+    function.access.require(Role::Reader, request).await?;
+    let (limit, before) = parse(request.uri().query().unwrap_or_default())
+        .map_err(|error| Problem::invalid_fields(vec![error]))?;
+    let (batches, more) = function.batches.list(limit, before.as_ref()).await?;
+    let base = link::base(request);
+    let now = Timestamp::now();
+    let mut results = Vec::with_capacity(batches.len());
+    for batch in &batches {
+        let uploaded = function.files.find_awaited(batch).await?;
+        results.push(batch_view::batch_json(batch, uploaded, &base, now));
+    }
+    // The cursor of a list by creation is the id of the last batch: it says nothing that
+    // the page doesn't.
+    let next = more.then(|| batches.last()).flatten().map(|last| {
+        format!(
+            "{base}/api/members/batch?limit={limit}&cursor={}",
+            last.batch_id
+        )
+    });
+    let mut response = http::json(
+        StatusCode::OK,
+        &json!({"next": next, "results": results}),
+    )?;
+    if let Some(next) = next {
+        http::set_header(&mut response, LINK, &format!("<{next}>; rel=\"next\""))?;
+    }
+    Ok(response)
+}
+
+fn parse(query: &str) -> Result<(usize, Option<BatchId>), FieldError> {
+    let mut limit = DEFAULT_LIMIT;
+    let mut before = None;
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        match name.as_ref() {
+            "limit" => {
+                limit = value
+                    .parse()
+                    .ok()
+                    .filter(|limit| (1..=MAX_PAGE).contains(limit))
+                    .ok_or_else(|| {
+                        FieldError::new(
+                            "limit",
+                            "invalid_limit",
+                            format!("must be a whole number from 1 to {MAX_PAGE}"),
+                        )
+                    })?;
+            }
+            "cursor" => {
+                before = Some(value.parse().map_err(|_| {
+                    FieldError::new("cursor", "invalid_cursor", "is not a cursor of this API")
+                })?);
+            }
+            other => {
+                return Err(FieldError::new(
+                    other,
+                    "unknown_parameter",
+                    "is not one of limit, cursor",
+                ));
+            }
+        }
+    }
+    Ok((limit, before))
+}

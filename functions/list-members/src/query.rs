@@ -1,0 +1,219 @@
+//! The query string of a list: what is looked for, how many, and from where on.
+
+use mpulse_shared::member::{AccountId, ClientMemberId, FieldError, MemberId};
+use mpulse_shared::phone::DefaultRegion;
+use mpulse_shared::store::members::{After, Filter};
+
+use crate::cursor;
+
+/// Members on a page unless the client says otherwise.
+const DEFAULT_LIMIT: usize = 50;
+
+/// The most members on a page.
+pub const MAX_LIMIT: usize = 1000;
+
+/// A query, checked.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Query {
+    /// The member of this public id.
+    pub id: Option<MemberId>,
+    /// The other filters.
+    pub filter: Filter,
+    /// Members on a page.
+    pub limit: usize,
+    /// The member that the page before ended with.
+    pub after: Option<After>,
+}
+
+impl Query {
+    /// Reads a query string. An unknown parameter is a fault: a misspelt filter that was
+    /// ignored would list members that nobody asked for.
+    ///
+    /// # Errors
+    /// Every fault found.
+    pub fn parse(text: &str, region: DefaultRegion) -> Result<Self, Vec<FieldError>> {
+        let mut query = Self {
+            id: None,
+            filter: Filter::default(),
+            limit: DEFAULT_LIMIT,
+            after: None,
+        };
+        let mut errors = Vec::new();
+        for (name, value) in form_urlencoded::parse(text.as_bytes()) {
+            if let Err(mut error) = query.take(&name, &value, region) {
+                error.field = name.into_owned();
+                errors.push(error);
+            }
+        }
+        if let Some(after) = &query.after
+            && !query.could_have_listed(after)
+        {
+            errors.push(FieldError::new(
+                "cursor",
+                "invalid_cursor",
+                "belongs to another list",
+            ));
+        }
+        if errors.is_empty() {
+            Ok(query)
+        } else {
+            Err(errors)
+        }
+    }
+
+    fn take(&mut self, name: &str, value: &str, region: DefaultRegion) -> Result<(), FieldError> {
+        match name {
+            "id" => {
+                self.id = Some(
+                    value
+                        .parse()
+                        .map_err(|e: mpulse_shared::member::NotAMemberId| {
+                            FieldError::new(name, "invalid_id", e.to_string())
+                        })?,
+                );
+            }
+            "aid" | "account_id" => self.filter.account_id = Some(AccountId::parse(value)?),
+            "cmid" | "client_member_id" => {
+                self.filter.client_member_id = Some(ClientMemberId::parse(value)?);
+            }
+            "ph" | "phone_number" => {
+                let phone = region.parse(unplussed(value).as_ref()).map_err(|error| {
+                    FieldError::new(name, "invalid_phone", error.to_string())
+                })?;
+                self.filter.phone_number = Some(phone);
+            }
+            "limit" => {
+                self.limit = value
+                    .parse()
+                    .ok()
+                    .filter(|limit| (1..=MAX_LIMIT).contains(limit))
+                    .ok_or_else(|| {
+                        FieldError::new(
+                            name,
+                            "invalid_limit",
+                            format!("must be a whole number from 1 to {MAX_LIMIT}"),
+                        )
+                    })?;
+            }
+            "cursor" => {
+                self.after = Some(cursor::decode(value).ok_or_else(|| {
+                    FieldError::new(name, "invalid_cursor", "is not a cursor of this API")
+                })?);
+            }
+            _ => {
+                return Err(FieldError::new(
+                    name,
+                    "unknown_parameter",
+                    "is not one of id, ph, cmid, aid, limit, cursor",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the list would be of all members.
+    pub fn is_unfiltered(&self) -> bool {
+        self.id.is_none() && self.filter == Filter::default()
+    }
+
+    /// Whether a page of this list can have ended with that member.
+    fn could_have_listed(&self, after: &After) -> bool {
+        let is = |asked: Option<&str>, has: &str| asked.is_none_or(|asked| asked == has);
+        let filter = &self.filter;
+        is(
+            filter.account_id.as_ref().map(AccountId::as_str),
+            after.id.account_id.as_str(),
+        ) && is(
+            filter.client_member_id.as_ref().map(ClientMemberId::as_str),
+            after.id.client_member_id.as_str(),
+        ) && is(
+            filter.phone_number.as_ref().map(|phone| phone.as_str()),
+            after.phone_number.as_str(),
+        )
+    }
+}
+
+/// A plus sign that was not escaped in the URL arrives as a space; `?ph=+17145550123` is
+/// what people type.
+fn unplussed(value: &str) -> std::borrow::Cow<'_, str> {
+    match value.strip_prefix(' ') {
+        Some(rest) if rest.starts_with(|c: char| c.is_ascii_digit()) => format!("+{rest}").into(),
+        _ => value.into(),
+    }
+}
+
+/// A query string with another cursor.
+pub fn with_cursor(text: &str, cursor: &str) -> String {
+    let mut out = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in form_urlencoded::parse(text.as_bytes()) {
+        match name.as_ref() {
+            "cursor" => {}
+            // Written back as it was meant, so that the link doesn't depend on the mend.
+            "ph" | "phone_number" => {
+                out.append_pair(&name, unplussed(&value).as_ref());
+            }
+            _ => {
+                out.append_pair(&name, &value);
+            }
+        }
+    }
+    out.append_pair("cursor", cursor);
+    out.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Query, Vec<(String, &'static str)>> {
+        Query::parse(text, "US".parse().unwrap())
+            .map_err(|errors| errors.into_iter().map(|e| (e.field, e.code)).collect())
+    }
+
+    #[test]
+    fn any_way_of_writing_a_phone_is_the_same_query() {
+        let wanted = parse("ph=7145550123").unwrap();
+        for text in [
+            "ph=%2B17145550123",
+            "ph=+17145550123",
+            "ph=+1%20714+555+0123",
+            "phone_number=(714)%20555-0123",
+        ] {
+            assert_eq!(parse(text).unwrap(), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn faults_are_told_by_parameter() {
+        for (text, field, code) in [
+            ("id=4", "id", "invalid_id"),
+            ("aid=4~", "aid", "invalid_account_id"),
+            ("ph=12", "ph", "invalid_phone"),
+            ("limit=0", "limit", "invalid_limit"),
+            ("limit=1001", "limit", "invalid_limit"),
+            ("limit=x", "limit", "invalid_limit"),
+            ("cursor=x", "cursor", "invalid_cursor"),
+            ("phone=7145550123", "phone", "unknown_parameter"),
+        ] {
+            assert_eq!(parse(text), Err(vec![(field.to_owned(), code)]), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_cursor_of_another_list_is_refused() {
+        let cursor = cursor::encode(&After {
+            id: "4~1".parse().unwrap(),
+            phone_number: mpulse_shared::phone::Phone::from_stored("+17145550123".into()),
+        });
+        assert!(parse(&format!("aid=4&cursor={cursor}")).is_ok());
+        assert!(parse(&format!("aid=5&cursor={cursor}")).is_err());
+    }
+
+    #[test]
+    fn the_next_link_keeps_the_filters() {
+        assert_eq!(
+            with_cursor("aid=4&cursor=old&ph=+17145550123", "new"),
+            "aid=4&ph=%2B17145550123&cursor=new"
+        );
+    }
+}

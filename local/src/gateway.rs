@@ -1,0 +1,159 @@
+//! The HTTP API: takes a request, finds its route in the template, hands the function
+//! an event of API Gateway's payload format 2.0, and turns the answer into a response.
+//!
+//! Promises what API Gateway does where a client can tell: its order of routes, its
+//! limits (10 MB a request, 6 MB an event, 30 s), and its own answers when a function
+//! fails (500), takes too long (503), or there is none (404).
+
+mod answer;
+mod event;
+mod route;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use tokio::net::TcpListener;
+
+use crate::host::{Host, InvokeError};
+use crate::serve::Server;
+use crate::template::Function;
+use event::Received;
+use route::Routes;
+
+/// HTTP API: how many bytes the body of a request may have.
+pub const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
+/// How much of a body that is too large is read and thrown away, so that the client
+/// gets to read the answer instead of a broken connection.
+const MAX_DRAINED_BYTES: usize = 256 * 1024 * 1024;
+
+/// A running gateway.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    server: Server,
+}
+
+impl Gateway {
+    /// Starts answering on `listener`.
+    pub(crate) fn start(listener: TcpListener, functions: &[Function], host: Arc<Host>) -> Self {
+        let port = listener.local_addr().map_or(0, |address| address.port());
+        let api = Arc::new(Api {
+            routes: Routes::new(functions),
+            host,
+            port,
+        });
+        let answer = move |request, peer| {
+            let api = Arc::clone(&api);
+            async move { api.answer(request, peer).await }
+        };
+        Self {
+            server: Server::start(listener, answer),
+        }
+    }
+
+    /// Stops answering.
+    pub(crate) async fn stop(self) {
+        self.server.stop().await;
+    }
+}
+
+struct Api {
+    routes: Routes,
+    host: Arc<Host>,
+    port: u16,
+}
+
+impl Api {
+    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
+        let request_id = event::request_id();
+        let mut response = self
+            .respond(request, peer, &request_id)
+            .await
+            .unwrap_or_else(answer::own);
+        if let Ok(id) = request_id.parse() {
+            response.headers_mut().insert("apigw-requestid", id);
+        }
+        response
+    }
+
+    /// The function's response, or the status of the gateway's own.
+    async fn respond(
+        &self,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+        request_id: &str,
+    ) -> Result<Response<Full<Bytes>>, StatusCode> {
+        let (head, body) = request.into_parts();
+        let body = read(body).await?;
+        let path = event::decoded_path(head.uri.path());
+        let found = self.routes.find(&head.method, &path);
+        let found = found.ok_or(StatusCode::NOT_FOUND)?;
+        let event = event::build(&Received {
+            head: &head,
+            body: &body,
+            path: &path,
+            found: &found,
+            peer,
+            port: self.port,
+            request_id,
+        });
+        drop(body);
+        let function = &found.target.function;
+        let invocation = self.host.invoke(function, event);
+        let answer = match tokio::time::timeout(found.target.timeout, invocation).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => {
+                tracing::error!(function, request_id, %error, "a function failed");
+                return Err(match error {
+                    InvokeError::EventTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+                    InvokeError::TimedOut(_) => StatusCode::SERVICE_UNAVAILABLE,
+                    _ => StatusCode::INTERNAL_SERVER_ERROR,
+                });
+            }
+            Err(_) => {
+                tracing::error!(
+                    function,
+                    request_id,
+                    "a function outlived the gateway's patience"
+                );
+                return Err(StatusCode::SERVICE_UNAVAILABLE);
+            }
+        };
+        answer::response(answer).ok_or_else(|| {
+            tracing::error!(
+                function,
+                request_id,
+                "a function's answer is not a response"
+            );
+            StatusCode::INTERNAL_SERVER_ERROR
+        })
+    }
+}
+
+/// Reads a body within the limit; one that is larger is read past, up to a point.
+async fn read(mut body: Incoming) -> Result<Bytes, StatusCode> {
+    let mut whole = Vec::new();
+    let mut seen = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| StatusCode::BAD_REQUEST)?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        seen += data.len();
+        if seen > MAX_DRAINED_BYTES {
+            break;
+        }
+        if seen <= MAX_BODY_BYTES {
+            whole.extend_from_slice(&data);
+        } else {
+            whole = Vec::new();
+        }
+    }
+    if seen > MAX_BODY_BYTES {
+        return Err(StatusCode::PAYLOAD_TOO_LARGE);
+    }
+    Ok(whole.into())
+}

@@ -1,0 +1,161 @@
+//! Functions in this process: the crate named like the template's binary, called
+//! through JSON exactly as the Lambda runtime calls it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use futures_util::future::BoxFuture;
+use lambda_http::Adapter;
+use lambda_http::request::LambdaRequest;
+use lambda_runtime::{Config, Context, LambdaEvent};
+use mpulse_shared::http::Service as HttpService;
+use mpulse_shared::setup::{Setup, SetupError};
+use serde::Serialize;
+use serde_json::Value;
+use tower::{Service, ServiceExt};
+use ulid::Ulid;
+
+use super::{HostError, InvokeError, read_answer};
+use crate::clock::millis;
+use crate::template::{ACCOUNT_ID, Function, PARTITION, REGION};
+
+/// A function of this workspace, ready to run.
+#[derive(Clone)]
+pub(super) struct Program {
+    service: Kind,
+    config: Arc<Config>,
+}
+
+/// What a function takes and gives.
+#[derive(Clone)]
+enum Kind {
+    /// HTTP, by way of `lambda_http`.
+    Http(HttpService),
+    /// Any event.
+    Event(ingest::Service),
+}
+
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Program")
+            .field("function", &self.config.function_name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Program {
+    /// The function, with its settings.
+    pub(super) fn start(function: &Function, setup: &Setup) -> Result<Self, HostError> {
+        let service = service(&function.binary, setup)
+            .ok_or_else(|| HostError::UnknownBinary {
+                function: function.logical_id.clone(),
+                binary: function.binary.clone(),
+            })?
+            .map_err(|source| HostError::Setup {
+                function: function.logical_id.clone(),
+                source,
+            })?;
+        let config = Arc::new(Config {
+            function_name: function.name.clone(),
+            memory: i32::try_from(function.memory).unwrap_or(i32::MAX),
+            version: "$LATEST".to_owned(),
+            log_stream: String::new(),
+            log_group: String::new(),
+        });
+        Ok(Self { service, config })
+    }
+
+    /// Runs it once.
+    pub(super) fn run(
+        self,
+        event: &str,
+        deadline: SystemTime,
+    ) -> BoxFuture<'static, Result<Value, InvokeError>> {
+        let context = self.context(deadline);
+        match self.service {
+            Kind::Http(service) => match read::<LambdaRequest>(event) {
+                Ok(request) => {
+                    let service: Adapter<'static, _, _> = Adapter::from(service);
+                    call(service, LambdaEvent::new(request, context))
+                }
+                Err(error) => ready(error),
+            },
+            Kind::Event(service) => match read::<Value>(event) {
+                Ok(event) => call(service, LambdaEvent::new(event, context)),
+                Err(error) => ready(error),
+            },
+        }
+    }
+
+    fn context(&self, deadline: SystemTime) -> Context {
+        let deadline = deadline.duration_since(SystemTime::UNIX_EPOCH);
+        let mut context = Context::default();
+        context.request_id = request_id();
+        context.deadline = millis(deadline.unwrap_or_default());
+        context.invoked_function_arn = format!(
+            "arn:{PARTITION}:lambda:{REGION}:{ACCOUNT_ID}:function:{}",
+            self.config.function_name
+        );
+        context.env_config = Arc::clone(&self.config);
+        context
+    }
+}
+
+/// The one list of what can be run in this process.
+fn service(binary: &str, setup: &Setup) -> Option<Result<Kind, SetupError>> {
+    Some(match binary {
+        "batch-template" => batch_template::service(setup).map(Kind::Http),
+        "cancel-batch" => cancel_batch::service(setup).map(Kind::Http),
+        "console" => console::service(setup).map(Kind::Http),
+        "create-batch" => create_batch::service(setup).map(Kind::Http),
+        "create-member" => create_member::service(setup).map(Kind::Http),
+        "default-route" => default_route::service(setup).map(Kind::Http),
+        "get-batch" => get_batch::service(setup).map(Kind::Http),
+        "get-member" => get_member::service(setup).map(Kind::Http),
+        "get-rejects" => get_rejects::service(setup).map(Kind::Http),
+        "health" => health::service(setup).map(Kind::Http),
+        "ingest" => ingest::service(setup).map(Kind::Event),
+        "list-batches" => list_batches::service(setup).map(Kind::Http),
+        "list-members" => list_members::service(setup).map(Kind::Http),
+        _ => return None,
+    })
+}
+
+fn call<S, E>(service: S, event: LambdaEvent<E>) -> BoxFuture<'static, Result<Value, InvokeError>>
+where
+    S: Service<LambdaEvent<E>, Error = lambda_runtime::Error> + Send + 'static,
+    S::Response: Serialize + Send,
+    S::Future: Send,
+    E: Send + 'static,
+{
+    Box::pin(async move {
+        let answer = service.oneshot(event).await.map_err(failed)?;
+        read_answer(&serde_json::to_vec(&answer).map_err(failed)?)
+    })
+}
+
+fn ready(error: InvokeError) -> BoxFuture<'static, Result<Value, InvokeError>> {
+    Box::pin(std::future::ready(Err(error)))
+}
+
+fn read<T: serde::de::DeserializeOwned>(event: &str) -> Result<T, InvokeError> {
+    serde_json::from_str(event).map_err(failed)
+}
+
+fn failed(error: impl std::fmt::Display) -> InvokeError {
+    InvokeError::Failed(error.to_string())
+}
+
+/// A request id in the form that Lambda's have.
+fn request_id() -> String {
+    let id = format!("{:032x}", u128::from_be_bytes(Ulid::generate().to_bytes()));
+    format!(
+        "{}-{}-{}-{}-{}",
+        &id[..8],
+        &id[8..12],
+        &id[12..16],
+        &id[16..20],
+        &id[20..]
+    )
+}

@@ -1,0 +1,142 @@
+//! S3 on one machine: files in the data folder, served by s3s and s3s-fs, under a thin
+//! layer of ours for what those leave out and a client can tell.
+//!
+//! Promises: an object is there whole or not at all, whenever the process is killed
+//! (not a power cut: nothing is fsynced); an upload is answered only once the message
+//! about it is safe in its queue; bodies are streamed, so that memory doesn't grow with
+//! the size of files; and a signature, its expiry and CORS are checked as on AWS.
+
+mod cors;
+mod event;
+mod files;
+mod layer;
+mod multipart;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use http::header::AUTHORIZATION;
+use http::{Method, Response, StatusCode};
+use hyper::body::Incoming;
+use s3s::auth::SimpleAuth;
+use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s::{Body, HttpRequest};
+use thiserror::Error;
+use tokio::net::TcpListener;
+
+use crate::queue::Queue;
+use crate::serve::Server;
+use crate::tasks::Tasks;
+use crate::template::Bucket;
+use crate::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
+use event::Announcer;
+use files::Files;
+use layer::Layer;
+
+/// The buckets can't be had.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum S3Error {
+    /// The folder can't be used.
+    #[error("the folder of the buckets can't be used: {0}")]
+    Io(#[from] std::io::Error),
+    /// s3s-fs doesn't open it.
+    #[error("the folder of the buckets can't be opened: {0}")]
+    Open(String),
+}
+
+/// A running S3.
+#[derive(Debug)]
+pub(crate) struct S3 {
+    server: Server,
+    tasks: Arc<Tasks>,
+}
+
+impl S3 {
+    /// Serves the buckets kept in `folder` on `listener`; what is uploaded is announced
+    /// in `queues` (by ARN).
+    ///
+    /// # Errors
+    /// Where the folder can't be used.
+    pub(crate) fn start(
+        listener: TcpListener,
+        folder: &Path,
+        buckets: &[Bucket],
+        queues: BTreeMap<String, Arc<Queue>>,
+    ) -> Result<Self, S3Error> {
+        let files = Files::open(folder)?;
+        for bucket in buckets {
+            files.ensure_bucket(&bucket.name)?;
+        }
+        let tasks = Arc::new(Tasks::default());
+        let announcer = Announcer::new(buckets, queues);
+        let layer = Layer::new(files, announcer, Arc::clone(&tasks));
+        let mut builder = S3ServiceBuilder::new(layer);
+        builder.set_auth(SimpleAuth::from_single(ACCESS_KEY_ID, SECRET_ACCESS_KEY));
+        let service = builder.build();
+        let buckets: Arc<[Bucket]> = buckets.into();
+        let server = Server::start(listener, move |request: http::Request<Incoming>, _| {
+            let (service, buckets) = (service.clone(), Arc::clone(&buckets));
+            async move { answer(&service, &buckets, request.map(Body::from)).await }
+        });
+        Ok(Self { server, tasks })
+    }
+
+    /// Stops answering; uploads that aren't complete are lost.
+    pub(crate) async fn stop(self) {
+        self.server.stop().await;
+        self.tasks.stop().await;
+    }
+}
+
+/// What stands before the service: CORS, and the one rule of signatures that s3s has
+/// otherwise.
+async fn answer(service: &S3Service, buckets: &[Bucket], request: HttpRequest) -> Response<Body> {
+    let caller = cors::Caller::of(&request, buckets);
+    if request.method() == Method::OPTIONS {
+        return caller.preflight();
+    }
+    let presigned = request.uri().query().is_some_and(|query| {
+        query
+            .split('&')
+            .any(|pair| pair.starts_with("X-Amz-Signature="))
+    });
+    let mut response = if presigned && request.headers().contains_key(AUTHORIZATION) {
+        error(
+            StatusCode::BAD_REQUEST,
+            "InvalidArgument",
+            "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, \
+             Signature query string parameter or the Authorization header should be specified",
+        )
+    } else {
+        service.call(request).await.unwrap_or_else(|error_| {
+            tracing::error!(error = ?error_, "S3 gave no answer");
+            error(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "InternalError",
+                "We encountered an internal error. Please try again.",
+            )
+        })
+    };
+    caller.add_headers(response.headers_mut());
+    response
+}
+
+/// An error as S3 writes it.
+fn error(status: StatusCode, code: &str, message: &str) -> Response<Body> {
+    let xml = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+         <Error><Code>{code}</Code><Message>{message}</Message></Error>"
+    );
+    let mut response = Response::new(Body::from(xml));
+    *response.status_mut() = status;
+    let xml = http::HeaderValue::from_static("application/xml");
+    response
+        .headers_mut()
+        .insert(http::header::CONTENT_TYPE, xml);
+    response
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+//! The message S3 sends when an object was created.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use jiff::Timestamp;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::json;
+use ulid::Ulid;
+
+use crate::queue::{Queue, QueueError};
+use crate::template::{Bucket, PARTITION, REGION};
+
+/// What S3 leaves as it is in the keys of its events; a space becomes a plus.
+const KEY: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'/')
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'*')
+    .remove(b' ');
+
+/// An object that was created.
+#[derive(Debug)]
+pub(super) struct Created<'a> {
+    /// How, for instance `ObjectCreated:Put`.
+    pub(super) event: &'a str,
+    pub(super) bucket: &'a str,
+    pub(super) key: &'a str,
+    /// In bytes.
+    pub(super) size: u64,
+    /// Without quotes.
+    pub(super) e_tag: &'a str,
+}
+
+/// Tells the queues that a bucket's configuration names.
+#[derive(Debug)]
+pub(super) struct Announcer {
+    buckets: Vec<Bucket>,
+    queues: BTreeMap<String, Arc<Queue>>,
+    sequence: AtomicU64,
+}
+
+impl Announcer {
+    pub(super) fn new(buckets: &[Bucket], queues: BTreeMap<String, Arc<Queue>>) -> Self {
+        // The time, so that the order holds from one start to the next.
+        let now = u64::try_from(Timestamp::now().as_microsecond()).unwrap_or_default();
+        Self {
+            buckets: buckets.to_vec(),
+            queues,
+            sequence: AtomicU64::new(now),
+        }
+    }
+
+    /// Puts a message into each queue that wants to know. They are safe on return.
+    ///
+    /// # Errors
+    /// Where a queue can't keep it.
+    pub(super) fn announce(&self, created: &Created<'_>) -> Result<(), QueueError> {
+        let bucket = self
+            .buckets
+            .iter()
+            .find(|bucket| bucket.name == created.bucket);
+        for notification in bucket.into_iter().flat_map(|bucket| &bucket.notifications) {
+            if !notification.takes(created.event, created.key) {
+                continue;
+            }
+            if let Some(queue) = self.queues.get(&notification.queue_arn) {
+                queue.send(self.message(created))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn message(&self, created: &Created<'_>) -> String {
+        let now = Timestamp::now();
+        let id = Ulid::generate().to_string();
+        json!({
+            "Records": [{
+                "eventVersion": "2.1",
+                "eventSource": "aws:s3",
+                "awsRegion": REGION,
+                "eventTime": format!("{now:.3}"),
+                "eventName": created.event,
+                "userIdentity": {"principalId": "AWS:local"},
+                "requestParameters": {"sourceIPAddress": "127.0.0.1"},
+                "responseElements": {"x-amz-request-id": id, "x-amz-id-2": id},
+                "s3": {
+                    "s3SchemaVersion": "1.0",
+                    "configurationId": "local",
+                    "bucket": {
+                        "name": created.bucket,
+                        "ownerIdentity": {"principalId": "local"},
+                        "arn": format!("arn:{PARTITION}:s3:::{}", created.bucket),
+                    },
+                    "object": {
+                        "key": encoded(created.key),
+                        "size": created.size,
+                        "eTag": created.e_tag,
+                        "sequencer": format!(
+                            "{:018X}",
+                            self.sequence.fetch_add(1, Ordering::Relaxed)
+                        ),
+                    },
+                },
+            }],
+        })
+        .to_string()
+    }
+}
+
+fn encoded(key: &str) -> String {
+    utf8_percent_encode(key, KEY).to_string().replace(' ', "+")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_encoded_as_s3_does() {
+        assert_eq!(
+            encoded("uploads/a b+c(é).csv"),
+            "uploads/a+b%2Bc%28%C3%A9%29.csv"
+        );
+    }
+
+    #[test]
+    fn the_time_has_three_decimals() {
+        let time: Timestamp = "2026-11-23T18:06:00Z".parse().unwrap();
+        assert_eq!(format!("{time:.3}"), "2026-11-23T18:06:00.000Z");
+    }
+}

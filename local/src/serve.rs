@@ -1,0 +1,94 @@
+//! An HTTP/1.1 server on a listener of this machine: what the gateway and S3 stand on.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, JoinSet};
+
+/// How long a client may take to send the head of a request.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// What to wait after accepting failed (no more files may be opened, say).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A running server.
+#[derive(Debug)]
+pub(crate) struct Server {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    /// Starts answering on `listener`. `answer` gets each request and who sent it.
+    pub(crate) fn start<A, F, B>(listener: TcpListener, answer: A) -> Self
+    where
+        A: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Response<B>> + Send + 'static,
+        B: http_body_util::BodyExt + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(accept(listener, answer, stopped));
+        Self { stop, task }
+    }
+
+    /// Accepts nothing more and drops every connection with what it was doing.
+    pub(crate) async fn stop(self) {
+        let Self { stop, task } = self;
+        drop(stop);
+        if let Err(error) = task.await {
+            tracing::error!(%error, "a server ended badly");
+        }
+    }
+}
+
+async fn accept<A, F, B>(listener: TcpListener, answer: A, mut stopped: oneshot::Receiver<()>)
+where
+    A: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: http_body_util::BodyExt + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            _ = &mut stopped => break,
+            accepted = listener.accept() => accepted,
+        };
+        while connections.try_join_next().is_some() {}
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        // Small answers must not wait for the client's acknowledgement.
+        let _ = stream.set_nodelay(true);
+        let answer = answer.clone();
+        let service = service_fn(move |request| {
+            let answer = answer(request, peer);
+            async move { Ok::<_, Infallible>(answer.await) }
+        });
+        connections.spawn(async move {
+            let connection = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADER_TIMEOUT)
+                .serve_connection(TokioIo::new(stream), service);
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended");
+            }
+        });
+    }
+    connections.shutdown().await;
+}

@@ -1,0 +1,242 @@
+//! From YAML to values: reads the document as a tree in which `!Ref` and its like
+//! stand in their long form, and resolves those that are asked for.
+//!
+//! Only what is asked for is resolved: a policy may refer to anything. Scalars are
+//! strings, as they are to CloudFormation. Physical names are settled first, from
+//! parameters alone, so that no reference can go in a circle.
+
+use std::collections::{BTreeMap, HashMap};
+
+use saphyr::{LoadableYamlNode, Scalar, Yaml};
+use serde_json::{Map, Value};
+
+use super::resources::Names;
+use super::{ACCOUNT_ID, PARTITION, REGION, STACK_NAME, TemplateError};
+
+/// Reads a template as a tree.
+pub(super) fn tree(text: &str) -> Result<Value, TemplateError> {
+    let documents = Yaml::load_from_str(text).map_err(|e| TemplateError::Yaml(e.to_string()))?;
+    match documents.as_slice() {
+        [document] => plain(document),
+        _ => Err(TemplateError::Yaml("it should hold one document".into())),
+    }
+}
+
+fn plain(yaml: &Yaml) -> Result<Value, TemplateError> {
+    Ok(match yaml {
+        Yaml::Value(Scalar::Null) => Value::Null,
+        Yaml::Value(Scalar::Boolean(b)) => Value::String(b.to_string()),
+        Yaml::Value(Scalar::Integer(n)) => Value::String(n.to_string()),
+        Yaml::Value(Scalar::FloatingPoint(n)) => Value::String(n.to_string()),
+        Yaml::Value(Scalar::String(s)) => Value::String(s.to_string()),
+        Yaml::Representation(text, ..) => Value::String(text.to_string()),
+        Yaml::Sequence(items) => Value::Array(items.iter().map(plain).collect::<Result<_, _>>()?),
+        Yaml::Mapping(entries) => {
+            let mut map = Map::new();
+            for (key, value) in entries {
+                let Value::String(key) = plain(key)? else {
+                    return Err(TemplateError::Yaml("a key that is not a string".into()));
+                };
+                map.insert(key, plain(value)?);
+            }
+            Value::Object(map)
+        }
+        Yaml::Tagged(tag, inner) => {
+            let name = match tag.suffix.as_str() {
+                name @ ("Ref" | "Condition") => name.to_owned(),
+                name => format!("Fn::{name}"),
+            };
+            Value::Object(Map::from_iter([(name, plain(inner)?)]))
+        }
+        Yaml::Alias(_) | Yaml::BadValue => {
+            return Err(TemplateError::Yaml(
+                "an alias or a value that means nothing".into(),
+            ));
+        }
+    })
+}
+
+/// Knows what references stand for.
+pub(super) struct Resolver {
+    parameters: BTreeMap<String, String>,
+    resources: BTreeMap<String, Names>,
+}
+
+impl Resolver {
+    pub(super) fn new(
+        tree: &Value,
+        overrides: &HashMap<String, String>,
+    ) -> Result<Self, TemplateError> {
+        let mut resolver = Self {
+            parameters: parameters(tree, overrides)?,
+            resources: BTreeMap::new(),
+        };
+        resolver.resources = Names::of_all(tree, &resolver)?;
+        Ok(resolver)
+    }
+
+    /// The value with every intrinsic function in it replaced by what it stands for.
+    pub(super) fn resolve(&self, place: &str, value: &Value) -> Result<Value, TemplateError> {
+        match value {
+            Value::Object(map) => {
+                if let Some((name, argument)) = intrinsic(map) {
+                    return self.call(place, name, argument).map(Value::String);
+                }
+                let mut resolved = Map::new();
+                for (key, value) in map {
+                    resolved.insert(key.clone(), self.resolve(place, value)?);
+                }
+                Ok(Value::Object(resolved))
+            }
+            Value::Array(items) => items.iter().map(|item| self.resolve(place, item)).collect(),
+            plain => Ok(plain.clone()),
+        }
+    }
+
+    fn call(&self, place: &str, name: &str, argument: &Value) -> Result<String, TemplateError> {
+        match (name, argument) {
+            ("Ref", Value::String(target)) => self.reference(place, target),
+            ("Fn::GetAtt", Value::String(target)) => match target.split_once('.') {
+                Some((resource, attribute)) => self.attribute(place, resource, attribute),
+                None => Err(malformed(place, name)),
+            },
+            ("Fn::GetAtt", Value::Array(parts)) => match parts.as_slice() {
+                [Value::String(resource), Value::String(attribute)] => {
+                    self.attribute(place, resource, attribute)
+                }
+                _ => Err(malformed(place, name)),
+            },
+            ("Fn::Sub", Value::String(text)) => self.substitute(place, text, &Map::new()),
+            ("Fn::Sub", Value::Array(parts)) => match parts.as_slice() {
+                [Value::String(text), Value::Object(own)] => self.substitute(place, text, own),
+                _ => Err(malformed(place, name)),
+            },
+            ("Ref" | "Fn::GetAtt" | "Fn::Sub", _) => Err(malformed(place, name)),
+            _ => Err(TemplateError::unsupported(
+                place,
+                format!("{name} is not supported on one machine"),
+            )),
+        }
+    }
+
+    fn reference(&self, place: &str, target: &str) -> Result<String, TemplateError> {
+        let unknown = || TemplateError::Reference {
+            place: place.to_owned(),
+            reference: target.to_owned(),
+        };
+        if let Some(value) = self.parameters.get(target) {
+            return Ok(value.clone());
+        }
+        self.resources
+            .get(target)
+            .and_then(|names| names.reference.clone())
+            .ok_or_else(unknown)
+    }
+
+    fn attribute(
+        &self,
+        place: &str,
+        resource: &str,
+        attribute: &str,
+    ) -> Result<String, TemplateError> {
+        self.resources
+            .get(resource)
+            .and_then(|names| names.attributes.get(attribute).cloned())
+            .ok_or_else(|| TemplateError::Reference {
+                place: place.to_owned(),
+                reference: format!("{resource}.{attribute}"),
+            })
+    }
+
+    /// `${Name}`, `${Resource.Attribute}` and `${!Literal}`.
+    fn substitute(
+        &self,
+        place: &str,
+        text: &str,
+        own: &Map<String, Value>,
+    ) -> Result<String, TemplateError> {
+        let mut result = String::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once("${") {
+            let Some((name, remainder)) = after.split_once('}') else {
+                return Err(malformed(place, "Fn::Sub"));
+            };
+            result.push_str(before);
+            if let Some(literal) = name.strip_prefix('!') {
+                result.push_str("${");
+                result.push_str(literal);
+                result.push('}');
+            } else if let Some(value) = own.get(name) {
+                match self.resolve(place, value)? {
+                    Value::String(value) => result.push_str(&value),
+                    _ => return Err(malformed(place, "Fn::Sub")),
+                }
+            } else if let Some((resource, attribute)) = name.split_once('.') {
+                result.push_str(&self.attribute(place, resource, attribute)?);
+            } else {
+                result.push_str(&self.reference(place, name)?);
+            }
+            rest = remainder;
+        }
+        result.push_str(rest);
+        Ok(result)
+    }
+}
+
+fn malformed(place: &str, name: &str) -> TemplateError {
+    TemplateError::unsupported(
+        place,
+        format!("{name} is not written as CloudFormation has it"),
+    )
+}
+
+/// The intrinsic function that a mapping is the long form of.
+fn intrinsic(map: &Map<String, Value>) -> Option<(&str, &Value)> {
+    let mut entries = map.iter();
+    let (name, argument) = entries.next()?;
+    let is_call = name == "Ref" || name == "Condition" || name.starts_with("Fn::");
+    (is_call && entries.next().is_none()).then_some((name.as_str(), argument))
+}
+
+fn parameters(
+    tree: &Value,
+    overrides: &HashMap<String, String>,
+) -> Result<BTreeMap<String, String>, TemplateError> {
+    let mut values = BTreeMap::from(
+        [
+            ("AWS::AccountId", ACCOUNT_ID),
+            ("AWS::Partition", PARTITION),
+            ("AWS::Region", REGION),
+            ("AWS::StackName", STACK_NAME),
+            ("AWS::URLSuffix", "amazonaws.com"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned())),
+    );
+    let none = Map::new();
+    let declared = tree["Parameters"].as_object().unwrap_or(&none);
+    for name in overrides.keys() {
+        if !declared.contains_key(name) {
+            return Err(parameter(name, "the template has no such parameter"));
+        }
+    }
+    for (name, declaration) in declared {
+        let default = declaration["Default"].as_str();
+        let Some(value) = overrides.get(name).map(String::as_str).or(default) else {
+            return Err(parameter(name, "it has no default and was given no value"));
+        };
+        if let Some(allowed) = declaration["AllowedValues"].as_array()
+            && !allowed.iter().any(|one| one.as_str() == Some(value))
+        {
+            return Err(parameter(name, "its value is not one of the allowed ones"));
+        }
+        values.insert(name.clone(), value.to_owned());
+    }
+    Ok(values)
+}
+
+fn parameter(name: &str, reason: &str) -> TemplateError {
+    TemplateError::Parameter {
+        name: name.to_owned(),
+        reason: reason.to_owned(),
+    }
+}

@@ -1,0 +1,453 @@
+//! Tables, buckets and queues of the template, and what references to any resource
+//! stand for.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::intrinsics::Resolver;
+use super::properties::{of_type, read, text};
+use super::{
+    ACCOUNT_ID, Bucket, CorsRule, Index, Key, Notification, PARTITION, Projection, Queue, REGION,
+    Redrive, STACK_NAME, Table, TemplateError,
+};
+
+const TABLE: &str = "AWS::DynamoDB::Table";
+const BUCKET: &str = "AWS::S3::Bucket";
+const QUEUE: &str = "AWS::SQS::Queue";
+pub(super) const FUNCTION: &str = "AWS::Serverless::Function";
+pub(super) const API: &str = "AWS::Serverless::HttpApi";
+
+/// Settings of cost, safety and capacity: they change nothing that a client sees.
+const TABLE_IGNORED: [&str; 8] = [
+    "BillingMode",
+    "ProvisionedThroughput",
+    "OnDemandThroughput",
+    "WarmThroughput",
+    "PointInTimeRecoverySpecification",
+    "SSESpecification",
+    "DeletionProtectionEnabled",
+    "Tags",
+];
+/// A lifecycle works in days, and the rest is who may see the bucket on the internet.
+const BUCKET_IGNORED: [&str; 6] = [
+    "BucketName",
+    "PublicAccessBlockConfiguration",
+    "BucketEncryption",
+    "OwnershipControls",
+    "LifecycleConfiguration",
+    "Tags",
+];
+const QUEUE_IGNORED: [&str; 7] = [
+    "QueueName",
+    "SqsManagedSseEnabled",
+    "KmsMasterKeyId",
+    "ReceiveMessageWaitTimeSeconds",
+    "RedriveAllowPolicy",
+    "MaximumMessageSize",
+    "Tags",
+];
+
+/// SQS: a message that was handed out stays invisible for 30 seconds.
+const DEFAULT_VISIBILITY_SECONDS: u64 = 30;
+/// SQS: a message is kept for four days.
+const DEFAULT_RETENTION_SECONDS: u64 = 345_600;
+
+/// What `Ref` and `Fn::GetAtt` give for a resource.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    /// What `Ref` gives.
+    pub(super) reference: Option<String>,
+    /// What `Fn::GetAtt` gives.
+    pub(super) attributes: BTreeMap<&'static str, String>,
+}
+
+impl Names {
+    /// The names of every resource that has some here.
+    pub(super) fn of_all(
+        tree: &Value,
+        resolver: &Resolver,
+    ) -> Result<BTreeMap<String, Self>, TemplateError> {
+        let mut all = BTreeMap::new();
+        for (id, resource) in tree["Resources"].as_object().into_iter().flatten() {
+            let kind = resource["Type"].as_str().unwrap_or_default();
+            let own_name = |property| physical_name(resolver, id, resource, property);
+            let names = match kind {
+                TABLE => {
+                    let name = own_name("TableName")?;
+                    let arn = arn("dynamodb", &format!("table/{name}"));
+                    Self::new(name, [("Arn", arn)])
+                }
+                BUCKET => {
+                    let name = own_name("BucketName")?.to_ascii_lowercase();
+                    let arn = format!("arn:{PARTITION}:s3:::{name}");
+                    Self::new(name, [("Arn", arn)])
+                }
+                QUEUE => {
+                    let name = own_name("QueueName")?;
+                    let url = format!("https://sqs.{REGION}.amazonaws.com/{ACCOUNT_ID}/{name}");
+                    let arn = arn("sqs", &name);
+                    Self::new(url, [("Arn", arn), ("QueueName", name)])
+                }
+                FUNCTION => {
+                    let name = own_name("FunctionName")?;
+                    let arn = arn("lambda", &format!("function:{name}"));
+                    Self::new(name, [("Arn", arn)])
+                }
+                API => Self::new(id.clone(), []),
+                _ => Self::default(),
+            };
+            all.insert(id.clone(), names);
+        }
+        Ok(all)
+    }
+
+    fn new<const N: usize>(reference: String, attributes: [(&'static str, String); N]) -> Self {
+        Self {
+            reference: Some(reference),
+            attributes: BTreeMap::from(attributes),
+        }
+    }
+}
+
+fn arn(service: &str, resource: &str) -> String {
+    format!("arn:{PARTITION}:{service}:{REGION}:{ACCOUNT_ID}:{resource}")
+}
+
+/// The name a resource has in its service: its own, or one made from the stack's.
+pub(super) fn physical_name(
+    resolver: &Resolver,
+    id: &str,
+    resource: &Value,
+    property: &str,
+) -> Result<String, TemplateError> {
+    let place = format!("{id}.{property}");
+    match resolver.resolve(&place, &resource["Properties"][property])? {
+        Value::Null => Ok(format!("{STACK_NAME}-{id}")),
+        Value::String(name) if is_name(&name) => Ok(name),
+        _ => Err(TemplateError::unsupported(place, "it is not a name")),
+    }
+}
+
+/// Names become names of files: DynamoDB, S3, SQS and Lambda allow no more than this.
+fn is_name(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with('.')
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct TableProperties {
+    #[serde(rename = "TableName")]
+    _name: Option<String>,
+    attribute_definitions: Vec<AttributeDefinition>,
+    key_schema: Vec<KeyElement>,
+    #[serde(default)]
+    global_secondary_indexes: Vec<IndexProperties>,
+    time_to_live_specification: Option<TimeToLive>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct AttributeDefinition {
+    attribute_name: String,
+    attribute_type: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct KeyElement {
+    attribute_name: String,
+    key_type: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct IndexProperties {
+    index_name: String,
+    key_schema: Vec<KeyElement>,
+    projection: ProjectionProperties,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct ProjectionProperties {
+    projection_type: String,
+    #[serde(default)]
+    non_key_attributes: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct TimeToLive {
+    attribute_name: Option<String>,
+    #[serde(default, deserialize_with = "text")]
+    enabled: Option<bool>,
+}
+
+pub(super) fn tables(tree: &Value, resolver: &Resolver) -> Result<Vec<Table>, TemplateError> {
+    of_type(tree, TABLE)
+        .map(|(id, resource)| {
+            let properties: TableProperties = read(resolver, id, resource, &TABLE_IGNORED)?;
+            let mut indexes = properties
+                .global_secondary_indexes
+                .into_iter()
+                .map(|index| read_index(id, index))
+                .collect::<Result<Vec<_>, _>>()?;
+            indexes.sort_by(|a, b| a.name.cmp(&b.name));
+            Ok(Table {
+                logical_id: id.clone(),
+                name: physical_name(resolver, id, resource, "TableName")?,
+                attributes: properties
+                    .attribute_definitions
+                    .into_iter()
+                    .map(|one| (one.attribute_name, one.attribute_type))
+                    .collect(),
+                key: key(id, properties.key_schema)?,
+                indexes,
+                ttl_attribute: properties
+                    .time_to_live_specification
+                    .filter(|ttl| ttl.enabled == Some(true))
+                    .and_then(|ttl| ttl.attribute_name),
+            })
+        })
+        .collect()
+}
+
+fn read_index(id: &str, index: IndexProperties) -> Result<Index, TemplateError> {
+    let place = format!("{id}.{}", index.index_name);
+    let projection = match index.projection.projection_type.as_str() {
+        "ALL" => Projection::All,
+        "KEYS_ONLY" => Projection::KeysOnly,
+        "INCLUDE" => {
+            let mut attributes = index.projection.non_key_attributes;
+            attributes.sort();
+            Projection::Include(attributes)
+        }
+        other => {
+            return Err(TemplateError::unsupported(
+                place,
+                format!("there is no projection {other}"),
+            ));
+        }
+    };
+    Ok(Index {
+        key: key(&place, index.key_schema)?,
+        name: index.index_name,
+        projection,
+    })
+}
+
+fn key(place: &str, schema: Vec<KeyElement>) -> Result<Key, TemplateError> {
+    let (mut hash, mut range) = (None, None);
+    for element in schema {
+        let slot = match element.key_type.as_str() {
+            "HASH" => &mut hash,
+            "RANGE" => &mut range,
+            _ => return Err(TemplateError::unsupported(place, "a key is HASH or RANGE")),
+        };
+        if slot.replace(element.attribute_name).is_some() {
+            return Err(TemplateError::unsupported(
+                place,
+                "a key of more than one HASH or RANGE can't be honoured on one machine",
+            ));
+        }
+    }
+    let hash = hash.ok_or_else(|| TemplateError::unsupported(place, "a key needs a HASH"))?;
+    Ok(Key { hash, range })
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct BucketProperties {
+    cors_configuration: Option<CorsConfiguration>,
+    notification_configuration: Option<NotificationConfiguration>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct CorsConfiguration {
+    cors_rules: Vec<CorsRuleProperties>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct CorsRuleProperties {
+    #[serde(rename = "Id")]
+    _id: Option<String>,
+    allowed_methods: Vec<String>,
+    allowed_origins: Vec<String>,
+    #[serde(default)]
+    allowed_headers: Vec<String>,
+    #[serde(default, alias = "ExposeHeaders")]
+    exposed_headers: Vec<String>,
+    #[serde(default, deserialize_with = "text")]
+    max_age: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct NotificationConfiguration {
+    #[serde(default)]
+    queue_configurations: Vec<QueueConfiguration>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct QueueConfiguration {
+    event: String,
+    queue: String,
+    filter: Option<Filter>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct Filter {
+    s3_key: FilterKey,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct FilterKey {
+    rules: Vec<FilterRule>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct FilterRule {
+    name: String,
+    value: String,
+}
+
+pub(super) fn buckets(tree: &Value, resolver: &Resolver) -> Result<Vec<Bucket>, TemplateError> {
+    of_type(tree, BUCKET)
+        .map(|(id, resource)| {
+            let properties: BucketProperties = read(resolver, id, resource, &BUCKET_IGNORED)?;
+            let rules = properties.cors_configuration.map(|cors| cors.cors_rules);
+            let queues = properties
+                .notification_configuration
+                .map(|configuration| configuration.queue_configurations);
+            Ok(Bucket {
+                logical_id: id.clone(),
+                name: physical_name(resolver, id, resource, "BucketName")?.to_ascii_lowercase(),
+                cors: rules.into_iter().flatten().map(cors_rule).collect(),
+                notifications: queues
+                    .into_iter()
+                    .flatten()
+                    .map(|configuration| notification(id, configuration))
+                    .collect::<Result<_, _>>()?,
+            })
+        })
+        .collect()
+}
+
+fn cors_rule(rule: CorsRuleProperties) -> CorsRule {
+    CorsRule {
+        methods: rule.allowed_methods,
+        origins: rule.allowed_origins,
+        headers: rule.allowed_headers,
+        exposed: rule.exposed_headers,
+        max_age: rule.max_age,
+    }
+}
+
+fn notification(
+    id: &str,
+    configuration: QueueConfiguration,
+) -> Result<Notification, TemplateError> {
+    let place = format!("{id}.NotificationConfiguration");
+    let event = match configuration.event.strip_prefix("s3:") {
+        Some(event) if event.starts_with("ObjectCreated:") => event.to_owned(),
+        _ => {
+            return Err(TemplateError::unsupported(
+                place,
+                format!("one machine tells of no {}", configuration.event),
+            ));
+        }
+    };
+    let (mut prefix, mut suffix) = (String::new(), String::new());
+    for rule in configuration
+        .filter
+        .into_iter()
+        .flat_map(|f| f.s3_key.rules)
+    {
+        match rule.name.to_ascii_lowercase().as_str() {
+            "prefix" => prefix = rule.value,
+            "suffix" => suffix = rule.value,
+            other => {
+                return Err(TemplateError::unsupported(
+                    place,
+                    format!("there is no filter {other}"),
+                ));
+            }
+        }
+    }
+    Ok(Notification {
+        event,
+        prefix,
+        suffix,
+        queue_arn: configuration.queue,
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct QueueProperties {
+    #[serde(default, deserialize_with = "text")]
+    visibility_timeout: Option<u64>,
+    #[serde(default, deserialize_with = "text")]
+    message_retention_period: Option<u64>,
+    redrive_policy: Option<RedrivePolicy>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RedrivePolicy {
+    #[serde(rename = "deadLetterTargetArn")]
+    target_arn: String,
+    #[serde(rename = "maxReceiveCount", deserialize_with = "text")]
+    max_receive_count: Option<u32>,
+}
+
+pub(super) fn queues(tree: &Value, resolver: &Resolver) -> Result<Vec<Queue>, TemplateError> {
+    of_type(tree, QUEUE)
+        .map(|(id, resource)| {
+            let properties: QueueProperties = read(resolver, id, resource, &QUEUE_IGNORED)?;
+            let name = physical_name(resolver, id, resource, "QueueName")?;
+            let redrive = properties.redrive_policy.map(|policy| {
+                let max_receive_count = policy.max_receive_count.filter(|count| *count > 0);
+                let max_receive_count = max_receive_count.ok_or_else(|| {
+                    TemplateError::unsupported(
+                        format!("{id}.RedrivePolicy"),
+                        "maxReceiveCount is at least 1",
+                    )
+                })?;
+                Ok(Redrive {
+                    target_arn: policy.target_arn,
+                    max_receive_count,
+                })
+            });
+            Ok(Queue {
+                logical_id: id.clone(),
+                arn: arn("sqs", &name),
+                name,
+                visibility_timeout: Duration::from_secs(
+                    properties
+                        .visibility_timeout
+                        .unwrap_or(DEFAULT_VISIBILITY_SECONDS),
+                ),
+                retention: Duration::from_secs(
+                    properties
+                        .message_retention_period
+                        .unwrap_or(DEFAULT_RETENTION_SECONDS),
+                ),
+                redrive: redrive.transpose()?,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,89 @@
+//! The HTTP side of a function: from a handler to a service that the Lambda runtime (or
+//! the local machine) can run, and what handlers answer with.
+
+use std::future::Future;
+
+use lambda_http::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use lambda_http::http::{HeaderValue, StatusCode};
+use lambda_http::{Body, Error, Request, Response};
+use serde::Serialize;
+use tower::util::BoxCloneSyncService;
+
+use crate::setup::{Setup, SetupError};
+use problem::Problem;
+
+pub mod batch_view;
+pub mod form;
+pub mod link;
+pub mod problem;
+
+/// A function that answers HTTP: what its main.rs hands to the Lambda runtime, and
+/// what the local machine calls.
+pub type Service = BoxCloneSyncService<Request, Response<Body>, Error>;
+
+/// Makes a service of a handler. A [`Problem`] becomes the answer it describes, so the
+/// service itself never fails.
+pub fn service<H, F>(handler: H) -> Service
+where
+    H: Fn(Request) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<Response<Body>, Problem>> + Send + 'static,
+{
+    Service::new(tower::service_fn(move |request| {
+        let answer = handler(request);
+        async move {
+            let mut response = answer.await.unwrap_or_else(Problem::into_response);
+            // Answers are personal data or change at any time.
+            response
+                .headers_mut()
+                .entry(CACHE_CONTROL)
+                .or_insert(HeaderValue::from_static("no-store"));
+            Ok::<_, Error>(response)
+        }
+    }))
+}
+
+/// The whole of an HTTP function's main.rs: logs, settings, and the Lambda runtime.
+///
+/// # Errors
+/// Where a setting is missing, or the runtime API can't be reached.
+pub async fn run(build: fn(&Setup) -> Result<Service, SetupError>) -> Result<(), Error> {
+    crate::logging::start();
+    lambda_http::run(build(&Setup::from_process())?).await
+}
+
+/// An answer with a JSON body.
+///
+/// # Errors
+/// An internal problem where the value can't be written as JSON.
+pub fn json(status: StatusCode, value: &impl Serialize) -> Result<Response<Body>, Problem> {
+    let body = serde_json::to_string(value).map_err(|error| Problem::internal(&error))?;
+    Ok(with_body(status, "application/json", body))
+}
+
+/// An answer with a text body of some media type.
+pub fn with_body(
+    status: StatusCode,
+    media_type: &'static str,
+    body: impl Into<Body>,
+) -> Response<Body> {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    response
+}
+
+/// Adds a header whose value was built at run time.
+///
+/// # Errors
+/// An internal problem where the value can't stand in a header.
+pub fn set_header(
+    response: &mut Response<Body>,
+    name: lambda_http::http::HeaderName,
+    value: &str,
+) -> Result<(), Problem> {
+    let value = HeaderValue::from_str(value).map_err(|error| Problem::internal(&error))?;
+    response.headers_mut().insert(name, value);
+    Ok(())
+}

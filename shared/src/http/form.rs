@@ -1,0 +1,199 @@
+//! Bodies that carry fields: JSON, `application/x-www-form-urlencoded` and
+//! `multipart/form-data`, read into one shape, since REST clients send all three.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use lambda_http::http::header::CONTENT_TYPE;
+use lambda_http::{Body, Request};
+use serde_json::Value;
+
+use super::problem::Problem;
+use crate::member::FieldError;
+
+/// The media types of a form, for `Accept-Post`.
+pub const FORM_TYPES: &str =
+    "application/json, application/x-www-form-urlencoded, multipart/form-data";
+
+/// The most fields that a form may have.
+const MAX_FIELDS: usize = 100;
+
+/// The fields of a body, by name. The last of two with the same name stands.
+pub type Fields = BTreeMap<String, String>;
+
+/// The bytes of a body.
+#[must_use]
+pub fn bytes(body: Body) -> Bytes {
+    match body {
+        Body::Text(text) => Bytes::from(text),
+        Body::Binary(bytes) => Bytes::from(bytes),
+        _ => Bytes::new(),
+    }
+}
+
+/// The media type of a body, in lower case and without parameters; empty where none is said.
+#[must_use]
+pub fn media_type(request: &Request) -> String {
+    content_type(request)
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase()
+}
+
+fn content_type(request: &Request) -> &str {
+    request
+        .headers()
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+}
+
+/// Reads the fields of a body.
+///
+/// # Errors
+/// 400 where the body isn't what its media type says, 415 where the type isn't read here.
+pub async fn fields(request: Request) -> Result<Fields, Problem> {
+    match media_type(&request).as_str() {
+        "application/json" => json_fields(&bytes(request.into_body())),
+        "application/x-www-form-urlencoded" => {
+            let body = bytes(request.into_body());
+            let fields: Fields = form_urlencoded::parse(&body)
+                .take(MAX_FIELDS)
+                .map(|(name, value)| (name.into_owned(), value.into_owned()))
+                .collect();
+            Ok(fields)
+        }
+        "multipart/form-data" => {
+            let mut fields = Fields::new();
+            for part in parts(request).await? {
+                let text = String::from_utf8(part.content.to_vec()).map_err(|_| {
+                    Problem::invalid_field(&part.name, "not_utf8", "must be UTF-8 text")
+                })?;
+                fields.insert(part.name, text);
+            }
+            Ok(fields)
+        }
+        _ => Err(Problem::media_type(FORM_TYPES)),
+    }
+}
+
+/// Reads a JSON object whose values are texts or whole numbers. A number is taken as its
+/// digits: clients send ids and phone numbers unquoted. `null` is as good as absent.
+///
+/// # Errors
+/// 400 where it isn't such an object.
+pub fn json_fields(body: &[u8]) -> Result<Fields, Problem> {
+    let value: Value = serde_json::from_slice(body)
+        .map_err(|error| Problem::malformed_body(format!("The body is not JSON: {error}.")))?;
+    let Value::Object(object) = value else {
+        return Err(Problem::malformed_body("The body must be a JSON object."));
+    };
+    let mut fields = Fields::new();
+    let mut errors = Vec::new();
+    for (name, value) in object {
+        match value {
+            Value::String(text) => {
+                fields.insert(name, text);
+            }
+            Value::Number(number) if number.is_i64() || number.is_u64() => {
+                fields.insert(name, number.to_string());
+            }
+            Value::Null => {}
+            _ => errors.push(FieldError::new(
+                name,
+                "invalid_type",
+                "must be a string or an integer",
+            )),
+        }
+    }
+    if errors.is_empty() {
+        Ok(fields)
+    } else {
+        Err(Problem::invalid_fields(errors))
+    }
+}
+
+/// One part of a multipart body.
+#[derive(Debug)]
+pub struct Part {
+    /// The field's name.
+    pub name: String,
+    /// The name of the file, where the part is one.
+    pub file_name: Option<String>,
+    /// What it holds.
+    pub content: Bytes,
+}
+
+/// Reads the parts of a `multipart/form-data` body.
+///
+/// # Errors
+/// 400 where the body isn't one.
+pub async fn parts(request: Request) -> Result<Vec<Part>, Problem> {
+    let malformed =
+        |error: multer::Error| Problem::malformed_body(format!("The multipart body: {error}."));
+    let boundary = multer::parse_boundary(content_type(&request)).map_err(malformed)?;
+    let body = bytes(request.into_body());
+    let stream = futures_util::stream::once(async move { Ok::<_, std::convert::Infallible>(body) });
+    let mut multipart = multer::Multipart::new(stream, boundary);
+    let mut parts = Vec::new();
+    while let Some(field) = multipart.next_field().await.map_err(malformed)? {
+        if parts.len() == MAX_FIELDS {
+            return Err(Problem::malformed_body(format!(
+                "The multipart body has more than {MAX_FIELDS} parts."
+            )));
+        }
+        parts.push(Part {
+            name: field.name().unwrap_or_default().to_owned(),
+            file_name: field.file_name().map(str::to_owned),
+            content: field.bytes().await.map_err(malformed)?,
+        });
+    }
+    Ok(parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(media_type: &str, body: &str) -> Request {
+        lambda_http::http::Request::builder()
+            .header(CONTENT_TYPE, media_type)
+            .body(Body::from(body))
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn three_forms_of_the_same_fields() {
+        let multipart = "--x\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n\
+             --x\r\nContent-Disposition: form-data; name=\"b\"\r\n\r\nZoë & co\r\n--x--\r\n";
+        for (media_type, body) in [
+            ("application/json", r#"{"a": 1, "b": "Zoë & co", "c": null}"#),
+            ("Application/JSON; charset=utf-8", r#"{"a": "1", "b": "Zoë & co"}"#),
+            ("application/x-www-form-urlencoded", "a=1&b=Zo%C3%AB+%26+co"),
+            ("multipart/form-data; boundary=x", multipart),
+        ] {
+            let fields = fields(request(media_type, body)).await.unwrap();
+            let expected: Fields = [("a", "1"), ("b", "Zoë & co")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into();
+            assert_eq!(fields, expected, "{media_type}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_form_is_refused() {
+        for (media_type, body) in [
+            ("application/json", "{"),
+            ("application/json", "[1]"),
+            ("application/json", r#"{"a": {"b": 1}}"#),
+            ("application/json", r#"{"a": 1.5}"#),
+            ("multipart/form-data", "x"),
+            ("multipart/form-data; boundary=x", "nothing"),
+            ("text/plain", "a=1"),
+        ] {
+            assert!(fields(request(media_type, body)).await.is_err(), "{body}");
+        }
+    }
+}

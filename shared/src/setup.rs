@@ -1,0 +1,154 @@
+//! What a function is given when it starts: its settings, and clients for the AWS
+//! services it uses.
+//!
+//! Settings are the environment variables that template.yaml declares. They are
+//! passed as a value rather than read from the process, so that many functions can
+//! run in one process (the local machine, a test) with settings of their own.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, SharedCredentialsProvider};
+use thiserror::Error;
+
+use crate::phone::DefaultRegion;
+
+/// How long one attempt of a request to DynamoDB or S3 may take before it is given up.
+/// The ingest lease is several times as long, so that no request outlives it.
+pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// How long opening a connection may take.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A setting is missing or unusable; the function can't start.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SetupError {
+    /// The variable isn't set.
+    #[error("the environment variable {0} is not set")]
+    Missing(String),
+    /// The variable has a value that means nothing.
+    #[error("the environment variable {name} has the value {value:?}: {reason}")]
+    Invalid {
+        /// The variable.
+        name: &'static str,
+        /// What it holds.
+        value: String,
+        /// Why that won't do.
+        reason: String,
+    },
+}
+
+/// The settings of one function, by name.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    vars: HashMap<String, String>,
+}
+
+impl Setup {
+    /// Settings given by the caller.
+    #[must_use]
+    pub fn new(vars: HashMap<String, String>) -> Self {
+        Self { vars }
+    }
+
+    /// The settings of this process: what Lambda gives a function.
+    #[must_use]
+    pub fn from_process() -> Self {
+        Self::new(std::env::vars().collect())
+    }
+
+    /// A setting the function can't do without.
+    ///
+    /// # Errors
+    /// [`SetupError::Missing`] where it is unset or empty.
+    pub fn required(&self, name: &str) -> Result<&str, SetupError> {
+        self.optional(name)
+            .ok_or_else(|| SetupError::Missing(name.to_owned()))
+    }
+
+    /// A setting with a default; an empty value counts as unset.
+    #[must_use]
+    pub fn optional(&self, name: &str) -> Option<&str> {
+        self.vars
+            .get(name)
+            .map(String::as_str)
+            .filter(|v| !v.is_empty())
+    }
+
+    /// The country of phone numbers without a country code (`DEFAULT_REGION`).
+    ///
+    /// # Errors
+    /// Where it is missing or no country.
+    pub fn default_region(&self) -> Result<DefaultRegion, SetupError> {
+        let text = self.required("DEFAULT_REGION")?;
+        text.parse()
+            .map_err(|error: crate::phone::UnknownRegion| SetupError::Invalid {
+                name: "DEFAULT_REGION",
+                value: text.to_owned(),
+                reason: error.to_string(),
+            })
+    }
+
+    /// A client for DynamoDB. `AWS_ENDPOINT_URL_DYNAMODB` points it elsewhere than at AWS.
+    ///
+    /// # Errors
+    /// Where the region or the credentials are missing.
+    pub fn dynamodb(&self) -> Result<aws_sdk_dynamodb::Client, SetupError> {
+        let mut config = aws_sdk_dynamodb::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(self.region()?)
+            .credentials_provider(self.credentials()?)
+            .timeout_config(timeouts());
+        if let Some(url) = self.endpoint("AWS_ENDPOINT_URL_DYNAMODB") {
+            config = config.endpoint_url(url);
+        }
+        Ok(aws_sdk_dynamodb::Client::from_conf(config.build()))
+    }
+
+    /// A client for S3. `AWS_ENDPOINT_URL_S3` points it elsewhere than at AWS, and
+    /// then buckets are addressed by path: a machine of one's own has no DNS for them.
+    ///
+    /// # Errors
+    /// Where the region or the credentials are missing.
+    pub fn s3(&self) -> Result<aws_sdk_s3::Client, SetupError> {
+        let mut config = aws_sdk_s3::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(self.region()?)
+            .credentials_provider(self.credentials()?)
+            .timeout_config(timeouts());
+        if let Some(url) = self.endpoint("AWS_ENDPOINT_URL_S3") {
+            config = config.endpoint_url(url).force_path_style(true);
+        }
+        Ok(aws_sdk_s3::Client::from_conf(config.build()))
+    }
+
+    fn endpoint(&self, service: &str) -> Option<&str> {
+        self.optional(service)
+            .or_else(|| self.optional("AWS_ENDPOINT_URL"))
+    }
+
+    fn region(&self) -> Result<Region, SetupError> {
+        Ok(Region::new(self.required("AWS_REGION")?.to_owned()))
+    }
+
+    /// Lambda puts the credentials of the function's role into its environment, where
+    /// they outlive the sandbox: no chain of providers is needed, nor its start-up time.
+    fn credentials(&self) -> Result<SharedCredentialsProvider, SetupError> {
+        Ok(SharedCredentialsProvider::new(Credentials::new(
+            self.required("AWS_ACCESS_KEY_ID")?,
+            self.required("AWS_SECRET_ACCESS_KEY")?,
+            self.optional("AWS_SESSION_TOKEN").map(str::to_owned),
+            None,
+            "environment",
+        )))
+    }
+}
+
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+        .build()
+}

@@ -1,0 +1,155 @@
+//! The keys table.
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde_dynamo::{from_item, to_item};
+
+use super::StoreError;
+use crate::access::{Key, KeyId};
+use crate::setup::{Setup, SetupError};
+use crate::time::Timestamp;
+
+/// The table of access keys.
+#[derive(Debug, Clone)]
+pub struct Keys {
+    client: Client,
+    table: String,
+}
+
+impl Keys {
+    /// The table that `KEYS_TABLE` names.
+    ///
+    /// # Errors
+    /// Where a setting is missing.
+    pub fn from_setup(setup: &Setup) -> Result<Self, SetupError> {
+        Ok(Self::new(
+            setup.dynamodb()?,
+            setup.required("KEYS_TABLE")?.to_owned(),
+        ))
+    }
+
+    /// A table of that name, reached by that client.
+    #[must_use]
+    pub fn new(client: Client, table: String) -> Self {
+        Self { client, table }
+    }
+
+    /// The key of that id.
+    ///
+    /// # Errors
+    /// Where DynamoDB can't be asked.
+    pub async fn get(&self, id: &KeyId) -> Result<Option<Key>, StoreError> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .key("key_id", AttributeValue::S(id.as_str().to_owned()))
+            .send()
+            .await
+            .map_err(|error| StoreError::sdk("GetItem of a key", error))?;
+        answer
+            .item
+            .map(from_item)
+            .transpose()
+            .map_err(|error| StoreError::unreadable("GetItem of a key", error))
+    }
+
+    /// Adds a key. Gives `false` and changes nothing where the id is taken.
+    ///
+    /// # Errors
+    /// Where DynamoDB can't be asked.
+    pub async fn create(&self, key: &Key) -> Result<bool, StoreError> {
+        let result = self
+            .put(key)?
+            .condition_expression("attribute_not_exists(key_id)")
+            .send()
+            .await;
+        match result {
+            Ok(_) => Ok(true),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(aws_sdk_dynamodb::operation::put_item::PutItemError::is_conditional_check_failed_exception) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(StoreError::sdk("PutItem of a key", error)),
+        }
+    }
+
+    /// Adds a key, in place of one with the same id.
+    ///
+    /// # Errors
+    /// Where DynamoDB can't be asked.
+    pub async fn replace(&self, key: &Key) -> Result<(), StoreError> {
+        self.put(key)?
+            .send()
+            .await
+            .map_err(|error| StoreError::sdk("PutItem of a key", error))?;
+        Ok(())
+    }
+
+    fn put(
+        &self,
+        key: &Key,
+    ) -> Result<aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder, StoreError>
+    {
+        let item =
+            to_item(key).map_err(|error| StoreError::unreadable("PutItem of a key", error))?;
+        Ok(self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item)))
+    }
+
+    /// All keys, in no order.
+    ///
+    /// # Errors
+    /// Where DynamoDB can't be asked.
+    pub async fn list(&self) -> Result<Vec<Key>, StoreError> {
+        let items = self
+            .client
+            .scan()
+            .table_name(&self.table)
+            .into_paginator()
+            .items()
+            .send()
+            .collect::<Result<Vec<_>, _>>()
+            .await
+            .map_err(|error| StoreError::sdk("Scan of keys", error))?;
+        items
+            .into_iter()
+            .map(from_item)
+            .collect::<Result<_, _>>()
+            .map_err(|error| StoreError::unreadable("Scan of keys", error))
+    }
+
+    /// Revokes a key; one revoked before keeps its time. Gives `false` where there is none.
+    ///
+    /// # Errors
+    /// Where DynamoDB can't be asked.
+    pub async fn revoke(&self, id: &KeyId, now: Timestamp) -> Result<bool, StoreError> {
+        let result = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .key("key_id", AttributeValue::S(id.as_str().to_owned()))
+            .update_expression("SET revoked_at = if_not_exists(revoked_at, :now)")
+            .condition_expression("attribute_exists(key_id)")
+            .expression_attribute_values(":now", AttributeValue::S(now.to_string()))
+            .send()
+            .await;
+        match result {
+            Ok(_) => Ok(true),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(aws_sdk_dynamodb::operation::update_item::UpdateItemError::is_conditional_check_failed_exception) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(StoreError::sdk("UpdateItem of a key", error)),
+        }
+    }
+}

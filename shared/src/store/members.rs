@@ -1,0 +1,363 @@
+//! The members table and its two indexes.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::AttributeValue;
+use thiserror::Error;
+
+use super::StoreError;
+use crate::member::{AccountId, Author, ClientMemberId, Member, MemberId, Profile};
+use crate::phone::Phone;
+use crate::setup::{Setup, SetupError};
+use crate::time::Timestamp;
+
+/// A DynamoDB item.
+pub type Item = HashMap<String, AttributeValue>;
+
+/// The index by phone number.
+const PHONE_INDEX: &str = "phone-index";
+
+/// The index by the account's own id.
+const CLIENT_MEMBER_INDEX: &str = "client-member-index";
+
+/// A member as an item.
+#[must_use]
+pub fn to_item(member: &Member) -> Item {
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    let profile = &member.profile;
+    Item::from([
+        ("account_id".to_owned(), text(profile.id.account_id.as_str())),
+        (
+            "client_member_id".to_owned(),
+            text(profile.id.client_member_id.as_str()),
+        ),
+        ("first_name".to_owned(), text(&profile.first_name)),
+        ("last_name".to_owned(), text(&profile.last_name)),
+        ("phone_number".to_owned(), text(profile.phone_number.as_str())),
+        (
+            "created_at".to_owned(),
+            AttributeValue::S(member.created_at.to_string()),
+        ),
+        (
+            "updated_at".to_owned(),
+            AttributeValue::S(member.updated_at.to_string()),
+        ),
+        ("created_by".to_owned(), text(member.created_by.as_str())),
+        ("updated_by".to_owned(), text(member.updated_by.as_str())),
+    ])
+}
+
+/// An item of the members table that isn't a member.
+#[derive(Debug, Error)]
+#[error("the attribute {0} of a member is missing or not a text")]
+pub struct NotAMember(&'static str);
+
+/// An item as a member.
+///
+/// # Errors
+/// [`NotAMember`] names the first attribute that won't do.
+pub fn from_item(mut item: Item) -> Result<Member, NotAMember> {
+    let mut take = |name: &'static str| match item.remove(name) {
+        Some(AttributeValue::S(text)) => Ok(text),
+        _ => Err(NotAMember(name)),
+    };
+    let account_id = AccountId::from_stored(take("account_id")?);
+    let client_member_id = ClientMemberId::from_stored(take("client_member_id")?);
+    let first_name = take("first_name")?;
+    let last_name = take("last_name")?;
+    let phone_number = Phone::from_stored(take("phone_number")?);
+    let time = |name: &'static str, text: String| text.parse().map_err(|_| NotAMember(name));
+    let created_at: Timestamp = time("created_at", take("created_at")?)?;
+    let updated_at: Timestamp = time("updated_at", take("updated_at")?)?;
+    Ok(Member {
+        profile: Profile {
+            id: MemberId {
+                account_id,
+                client_member_id,
+            },
+            first_name,
+            last_name,
+            phone_number,
+        },
+        created_at,
+        updated_at,
+        created_by: Author::from_stored(take("created_by")?),
+        updated_by: Author::from_stored(take("updated_by")?),
+    })
+}
+
+/// The primary key of a member.
+#[must_use]
+pub fn key_of(id: &MemberId) -> Item {
+    Item::from([
+        (
+            "account_id".to_owned(),
+            AttributeValue::S(id.account_id.as_str().to_owned()),
+        ),
+        (
+            "client_member_id".to_owned(),
+            AttributeValue::S(id.client_member_id.as_str().to_owned()),
+        ),
+    ])
+}
+
+/// What to look for; what is `None` matches all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Members of this account.
+    pub account_id: Option<AccountId>,
+    /// Members that their account knows by this id.
+    pub client_member_id: Option<ClientMemberId>,
+    /// Members with this phone.
+    pub phone_number: Option<Phone>,
+}
+
+impl Filter {
+    /// Whether a member is one of those looked for.
+    #[must_use]
+    pub fn matches(&self, profile: &Profile) -> bool {
+        let is = |wanted: Option<&str>, has: &str| wanted.is_none_or(|wanted| wanted == has);
+        is(
+            self.account_id.as_ref().map(AccountId::as_str),
+            profile.id.account_id.as_str(),
+        ) && is(
+            self.client_member_id.as_ref().map(ClientMemberId::as_str),
+            profile.id.client_member_id.as_str(),
+        ) && is(
+            self.phone_number.as_ref().map(Phone::as_str),
+            profile.phone_number.as_str(),
+        )
+    }
+}
+
+/// Where a listing goes on: after the member that has these keys, in the order of the
+/// table or index that the filter is answered from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct After {
+    /// The member's primary key.
+    pub id: MemberId,
+    /// Its phone, which the index by phone also needs.
+    pub phone_number: Phone,
+}
+
+/// A page of members.
+#[derive(Debug)]
+pub struct Page {
+    /// The members, at most as many as were asked for.
+    pub members: Vec<Member>,
+    /// Whether there are more.
+    pub more: bool,
+}
+
+/// The table of members.
+#[derive(Debug, Clone)]
+pub struct Members {
+    client: Client,
+    table: String,
+}
+
+impl Members {
+    /// The table that `MEMBERS_TABLE` names.
+    ///
+    /// # Errors
+    /// Where a setting is missing.
+    pub fn from_setup(setup: &Setup) -> Result<Self, SetupError> {
+        Ok(Self {
+            client: setup.dynamodb()?,
+            table: setup.required("MEMBERS_TABLE")?.to_owned(),
+        })
+    }
+
+    /// Adds a member. Gives `false` and changes nothing where it exists.
+    ///
+    /// # Errors
+    /// Where DynamoDB can't be asked.
+    pub async fn create(&self, member: &Member) -> Result<bool, StoreError> {
+        let result = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(to_item(member)))
+            .condition_expression("attribute_not_exists(account_id)")
+            .send()
+            .await;
+        match result {
+            Ok(_) => Ok(true),
+            Err(error)
+                if error.as_service_error().is_some_and(
+                    aws_sdk_dynamodb::operation::put_item::PutItemError::is_conditional_check_failed_exception,
+                ) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(StoreError::sdk("PutItem of a member", error)),
+        }
+    }
+
+    /// The member of that id.
+    ///
+    /// # Errors
+    /// Where DynamoDB can't be asked.
+    pub async fn get(&self, id: &MemberId) -> Result<Option<Member>, StoreError> {
+        const OPERATION: &str = "GetItem of a member";
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(key_of(id)))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| StoreError::sdk(OPERATION, error))?;
+        answer
+            .item
+            .map(from_item)
+            .transpose()
+            .map_err(|error| StoreError::unreadable(OPERATION, error))
+    }
+
+    /// Members that match, from the cheapest place that can answer: the primary key, an
+    /// index, one account's part of the table, or else all of it.
+    ///
+    /// # Errors
+    /// Where DynamoDB can't be asked.
+    pub async fn find(
+        &self,
+        filter: &Filter,
+        limit: usize,
+        after: Option<&After>,
+    ) -> Result<Page, StoreError> {
+        if let (Some(account), Some(client)) = (&filter.account_id, &filter.client_member_id) {
+            let id = MemberId {
+                account_id: account.clone(),
+                client_member_id: client.clone(),
+            };
+            let found = self.get(&id).await?;
+            return Ok(Page {
+                members: found
+                    .filter(|member| after.is_none() && filter.matches(&member.profile))
+                    .into_iter()
+                    .collect(),
+                more: false,
+            });
+        }
+        let mut start = after.map(|after| start_key(filter, after));
+        let mut members = Vec::new();
+        // One member more than wanted tells whether there is a next page.
+        while members.len() <= limit {
+            let wanted = limit + 1 - members.len();
+            let (items, next) = self.read(filter, wanted, start.take()).await?;
+            for item in items {
+                members.push(
+                    from_item(item)
+                        .map_err(|error| StoreError::unreadable("reading members", error))?,
+                );
+            }
+            start = next;
+            if start.is_none() {
+                break;
+            }
+        }
+        let more = members.len() > limit;
+        members.truncate(limit);
+        Ok(Page { members, more })
+    }
+
+    /// One request's worth of matching items, and where to go on.
+    async fn read(
+        &self,
+        filter: &Filter,
+        wanted: usize,
+        start: Option<Item>,
+    ) -> Result<(Vec<Item>, Option<Item>), StoreError> {
+        let wanted = i32::try_from(wanted).unwrap_or(i32::MAX);
+        let query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .limit(wanted)
+            .set_exclusive_start_key(start.clone());
+        let query = if let Some(phone) = &filter.phone_number {
+            let query = query
+                .index_name(PHONE_INDEX)
+                .expression_attribute_values(":p", AttributeValue::S(phone.as_str().to_owned()));
+            let query = match &filter.account_id {
+                Some(account) => query
+                    .key_condition_expression("phone_number = :p AND account_id = :a")
+                    .expression_attribute_values(":a", text(account.as_str())),
+                None => query.key_condition_expression("phone_number = :p"),
+            };
+            match &filter.client_member_id {
+                Some(client) => query
+                    .filter_expression("client_member_id = :c")
+                    .expression_attribute_values(":c", text(client.as_str())),
+                None => query,
+            }
+        } else if let Some(client) = &filter.client_member_id {
+            query
+                .index_name(CLIENT_MEMBER_INDEX)
+                .key_condition_expression("client_member_id = :c")
+                .expression_attribute_values(":c", text(client.as_str()))
+        } else if let Some(account) = &filter.account_id {
+            query
+                .key_condition_expression("account_id = :a")
+                .expression_attribute_values(":a", text(account.as_str()))
+        } else {
+            let answer = self
+                .client
+                .scan()
+                .table_name(&self.table)
+                .limit(wanted)
+                .set_exclusive_start_key(start)
+                .send()
+                .await
+                .map_err(|error| StoreError::sdk("Scan of members", error))?;
+            return Ok((
+                answer.items.unwrap_or_default(),
+                answer.last_evaluated_key,
+            ));
+        };
+        let answer = query
+            .send()
+            .await
+            .map_err(|error| StoreError::sdk("Query of members", error))?;
+        Ok((
+            answer.items.unwrap_or_default(),
+            answer.last_evaluated_key,
+        ))
+    }
+}
+
+fn text(text: &str) -> AttributeValue {
+    AttributeValue::S(text.to_owned())
+}
+
+/// The key that DynamoDB starts after: the table's, and that of the index in use.
+fn start_key(filter: &Filter, after: &After) -> Item {
+    let mut key = key_of(&after.id);
+    if filter.phone_number.is_some() {
+        key.insert("phone_number".to_owned(), text(after.phone_number.as_str()));
+    }
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_item_reads_back_as_the_member() {
+        let profile = Profile {
+            id: "4~1".parse().unwrap(),
+            first_name: "Zoë".into(),
+            last_name: "O'Brien".into(),
+            phone_number: Phone::from_stored("+17145550123".into()),
+        };
+        let member = Member::new(profile, Timestamp::from_millis(1), Author::key("ops"));
+        assert_eq!(from_item(to_item(&member)).unwrap(), member);
+        let mut item = to_item(&member);
+        item.remove("created_by");
+        assert!(from_item(item).is_err());
+    }
+}
