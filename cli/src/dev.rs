@@ -37,6 +37,10 @@ const TEMPLATE: &str = "template.yaml";
 /// The id of the key that a first start makes.
 const ADMIN: &str = "admin";
 
+/// What is added to the machine's own filter: the engine warns of every condition that
+/// doesn't hold and of tables that aren't there yet, which is how they are asked for.
+const QUIET: &str = "dynoxide=error";
+
 /// What `mpulse dev` is told.
 #[derive(Debug, Args)]
 #[command(
@@ -317,7 +321,8 @@ fn parameter(text: &str) -> Result<(String, String), &'static str> {
 
 /// Starts logging to standard error, in colour on a terminal.
 fn log() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG_FILTER));
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new(format!("{LOG_FILTER},{QUIET}")));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)

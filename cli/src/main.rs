@@ -13,7 +13,6 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use mpulse_shared::store::chain;
 
 /// The exit code for a command line that has to change, as clap has it.
 const USAGE: u8 = 2;
@@ -66,8 +65,23 @@ fn ended<E: Error>(result: Result<(), E>) -> ExitCode {
 }
 
 fn failed(error: &dyn Error, code: u8) -> ExitCode {
-    eprintln!("mpulse: {}", chain(error));
+    eprintln!("mpulse: {}", story(error));
     ExitCode::from(code)
+}
+
+/// An error and its causes; a cause that the text before it ends with is not told twice.
+fn story(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let told = error.to_string();
+        if !text.ends_with(&told) {
+            text.push_str(": ");
+            text.push_str(&told);
+        }
+        cause = error.source();
+    }
+    text
 }
 
 #[cfg(test)]
@@ -79,6 +93,24 @@ mod tests {
     #[test]
     fn the_arguments_fit_together() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_story_tells_nothing_twice() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("port 1 can't be used: {source}")]
+        struct Inner {
+            source: std::io::Error,
+        }
+        #[derive(Debug, thiserror::Error)]
+        #[error("the machine can't start")]
+        struct Outer(#[source] Inner);
+
+        let source = std::io::Error::other("taken");
+        assert_eq!(
+            story(&Outer(Inner { source })),
+            "the machine can't start: port 1 can't be used: taken"
+        );
     }
 
     #[test]

@@ -24,6 +24,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mpulse_shared::setup::Setup;
+use mpulse_shared::store::StoreError;
+use mpulse_shared::store::batches::Batches;
 use tempfile::TempDir;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -120,6 +122,9 @@ pub enum MachineError {
     /// A function can't be started.
     #[error(transparent)]
     Host(#[from] HostError),
+    /// The leases of an earlier start can't be taken away.
+    #[error(transparent)]
+    Leases(#[from] StoreError),
 }
 
 /// A running machine. [`Machine::stop`] ends it; dropping it leaves that to the end of
@@ -307,7 +312,7 @@ impl Rest<'_> {
         )?;
         let host = Arc::new(host);
         let s3 = S3::start(s3, &self.home.objects(), &template.buckets, queues.clone())?;
-        forget_dead_runs(&setup_for(template, &dynamodb_url, &s3_url)).await;
+        forget_dead_runs(&setup_for(template, &dynamodb_url, &s3_url)).await?;
         let gateway = Gateway::start(api, &template.functions, Arc::clone(&host));
         let mut pollers = Vec::new();
         for function in &template.functions {
@@ -327,11 +332,13 @@ impl Rest<'_> {
 }
 
 /// Releases the leases of runs that died: none can be alive on a machine that just started.
-#[expect(
-    clippy::unused_async,
-    reason = "the place for work that is asynchronous"
-)]
-async fn forget_dead_runs(_setup: &Setup) {}
+/// A template without batches has none.
+async fn forget_dead_runs(setup: &Setup) -> Result<(), MachineError> {
+    match Batches::from_setup(setup) {
+        Ok(batches) => Ok(batches.release_all().await?),
+        Err(_) => Ok(()),
+    }
+}
 
 /// Opens the three ports: one after the other, or any that are free.
 async fn listen(port: u16) -> Result<(Ports, [TcpListener; 3]), MachineError> {

@@ -6,6 +6,7 @@
 //! about it is safe in its queue; bodies are streamed, so that memory doesn't grow with
 //! the size of files; and a signature, its expiry and CORS are checked as on AWS.
 
+mod body;
 mod cors;
 mod event;
 mod files;

@@ -3,7 +3,7 @@
 
 use std::future::Future;
 
-use lambda_http::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use lambda_http::http::header::{CACHE_CONTROL, CONTENT_TYPE, LINK};
 use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Error, Request, Response};
 use serde::Serialize;
@@ -58,6 +58,27 @@ pub async fn run(build: fn(&Setup) -> Result<Service, SetupError>) -> Result<(),
 pub fn json(status: StatusCode, value: &impl Serialize) -> Result<Response<Body>, Problem> {
     let body = serde_json::to_string(value).map_err(|error| Problem::internal(&error))?;
     Ok(with_body(status, "application/json", body))
+}
+
+/// A page of a list, as JSON and with a `Link` header (RFC 8288) to the next one.
+///
+/// # Errors
+/// An internal problem where a result can't be written as JSON.
+pub fn page<T: Serialize>(next: Option<String>, results: &[T]) -> Result<Response<Body>, Problem> {
+    #[derive(Serialize)]
+    struct Page<'a, T> {
+        next: Option<&'a str>,
+        results: &'a [T],
+    }
+    let body = Page {
+        next: next.as_deref(),
+        results,
+    };
+    let mut response = json(StatusCode::OK, &body)?;
+    if let Some(next) = next {
+        set_header(&mut response, LINK, &format!("<{next}>; rel=\"next\""))?;
+    }
+    Ok(response)
 }
 
 /// An answer with a text body of some media type.

@@ -15,9 +15,10 @@ const LINE_EVERY: Duration = Duration::from_secs(3);
 /// How often a bar is drawn while nothing happens, so that its clock goes on.
 const TICK: Duration = Duration::from_millis(200);
 
+/// Both fit any width: the bar of one and the message of the other take what is left.
 const SENDING: &str =
-    "{prefix:11} [{bar:30}] {percent:>3}%  {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left";
-const PROCESSING: &str = "{prefix:11} [{bar:30}] {percent:>3}%  {msg}";
+    "{prefix:10} [{wide_bar}] {percent:>3}%  {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left";
+const PROCESSING: &str = "{prefix:10} [{bar:20}] {percent:>3}%  {wide_msg}";
 
 /// One stage, sending or processing, under way.
 #[derive(Debug, Clone)]
@@ -121,7 +122,7 @@ fn sending_line(done: u64, total: u64, elapsed: Duration) -> String {
     let per_second = done.saturating_mul(1000) / millis;
     let left = Duration::from_secs(total.saturating_sub(done) / per_second.max(1));
     format!(
-        "sending: {}%  {} of {}  {}/s  {} left",
+        "sending: {}%  {} of {}  {}/s  {:#} left",
         percent(done, total),
         HumanBytes(done),
         HumanBytes(total),
@@ -130,7 +131,8 @@ fn sending_line(done: u64, total: u64, elapsed: Duration) -> String {
     )
 }
 
-/// What a batch says of its rows, its pace and its end.
+/// What a batch says of its rows, its pace and its end; the details come last, where a
+/// narrow terminal cuts.
 fn batch_line(batch: &Batch) -> String {
     let mut text = String::new();
     let mut append = |piece: fmt::Arguments<'_>| {
@@ -138,17 +140,19 @@ fn batch_line(batch: &Batch) -> String {
             .expect("writing to a string can't fail");
     };
     append(format_args!("{} rows", HumanCount(batch.rows.read)));
-    for (count, word) in outcomes(batch) {
-        if count > 0 {
-            append(format_args!(", {} {word}", HumanCount(count)));
-        }
-    }
     if let Some(pace) = batch.rows_per_second.filter(|pace| *pace > 0.0) {
         append(format_args!("  {pace:.0}/s"));
     }
     let left = batch.eta_seconds.map(Duration::try_from_secs_f64);
     if let Some(Ok(left)) = left {
-        append(format_args!("  {} left", HumanDuration(left)));
+        append(format_args!("  {:#} left", HumanDuration(left)));
+    }
+    let mut separator = ' ';
+    for (count, word) in outcomes(batch) {
+        if count > 0 {
+            append(format_args!("{separator} {} {word}", HumanCount(count)));
+            separator = ',';
+        }
     }
     text
 }
@@ -190,16 +194,16 @@ mod tests {
         };
         assert_eq!(
             batch_line(&batch),
-            "12,345 rows, 12,000 created, 345 rejected"
+            "12,345 rows  12,000 created, 345 rejected"
         );
         batch.rows_per_second = Some(8200.4);
         batch.eta_seconds = Some(75.0);
         assert_eq!(
             batch_line(&batch),
-            "12,345 rows, 12,000 created, 345 rejected  8200/s  75 seconds left"
+            "12,345 rows  8200/s  75s left  12,000 created, 345 rejected"
         );
         batch.eta_seconds = Some(f64::NAN);
-        assert!(batch_line(&batch).ends_with("8200/s"));
+        assert!(!batch_line(&batch).contains("left"));
     }
 
     #[test]
@@ -207,7 +211,7 @@ mod tests {
         let line = sending_line(512 * 1024, 1024 * 1024, Duration::from_secs(2));
         assert_eq!(
             line,
-            "sending: 50%  512.00 KiB of 1.00 MiB  256.00 KiB/s  2 seconds left"
+            "sending: 50%  512.00 KiB of 1.00 MiB  256.00 KiB/s  2s left"
         );
         assert!(sending_line(0, 0, Duration::ZERO).starts_with("sending: 100%"));
     }

@@ -8,8 +8,9 @@ use lambda_http::http::StatusCode;
 use lambda_http::{Body, Request, Response};
 use mpulse_shared::access::{Access, Role};
 use mpulse_shared::batch::Status;
+use mpulse_shared::http::batch_view::{self, BatchView};
 use mpulse_shared::http::problem::Problem;
-use mpulse_shared::http::{self, Service, batch_view, link};
+use mpulse_shared::http::{self, Service, link};
 use mpulse_shared::setup::{Setup, SetupError};
 use mpulse_shared::store::batches::Batches;
 use mpulse_shared::store::files::Files;
@@ -66,7 +67,7 @@ async fn cancel(function: &Function, request: &Request) -> Result<Response<Body>
             Status::Cancelled => StatusCode::OK,
             _ => StatusCode::ACCEPTED,
         };
-        let view = batch_view::batch_json(&batch, None, &link::base(request), now);
+        let view = BatchView::new(&batch, None, &link::base(request), now);
         return http::json(status, &view);
     }
 }

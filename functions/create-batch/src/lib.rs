@@ -1,6 +1,7 @@
 //! `POST` or `PUT /api/members/batch`: opens a batch. With JSON or no body it answers a URL
 //! to send the file to; a small file in the body is stored as if it had been sent there.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,14 +10,14 @@ use lambda_http::http::header::LOCATION;
 use lambda_http::{Body, Request, Response};
 use mpulse_shared::access::{Access, Caller, Role};
 use mpulse_shared::batch::{Batch, BatchRequest};
+use mpulse_shared::http::batch_view::{BatchView, UploadTarget, Uploaded};
 use mpulse_shared::http::problem::Problem;
-use mpulse_shared::http::{self, Service, batch_view, form, link};
+use mpulse_shared::http::{self, Service, form, link};
 use mpulse_shared::member::Author;
 use mpulse_shared::setup::{Setup, SetupError};
 use mpulse_shared::store::batches::Batches;
 use mpulse_shared::store::files::{Files, UPLOAD_MEDIA_TYPE};
 use mpulse_shared::time::Timestamp;
-use serde_json::json;
 
 mod request;
 
@@ -114,16 +115,15 @@ async fn open(
     let asked = request::parse(fields).map_err(Problem::invalid_fields)?;
     let batch = record(function, caller, asked).await?;
     let url = function.files.upload_url(&batch).await?;
-    let mut view = batch_view::batch_json(&batch, None, base, batch.created_at);
-    let mut headers = json!({"content-type": UPLOAD_MEDIA_TYPE});
+    let mut headers = BTreeMap::from([("content-type", UPLOAD_MEDIA_TYPE.to_owned())]);
     if let Some(size) = batch.bytes_total {
-        headers["content-length"] = size.to_string().into();
+        headers.insert("content-length", size.to_string());
     }
-    view["upload"] = json!({
-        "method": "PUT",
-        "url": url,
-        "headers": headers,
-        "expires_at": batch.upload_expires_at,
+    let view = BatchView::new(&batch, None, base, batch.created_at).with_upload(UploadTarget {
+        method: "PUT",
+        url,
+        headers,
+        expires_at: batch.upload_expires_at,
     });
     answer(StatusCode::CREATED, &batch, &view, base)
 }
@@ -148,10 +148,10 @@ async fn store(
     let asked = request::parse(fields).map_err(Problem::invalid_fields)?;
     let batch = record(function, caller, asked).await?;
     function.files.put_upload(&batch, content).await?;
-    let uploaded = batch_view::Uploaded {
+    let uploaded = Uploaded {
         bytes: batch.bytes_total.unwrap_or_default(),
     };
-    let view = batch_view::batch_json(&batch, Some(uploaded), base, batch.created_at);
+    let view = BatchView::new(&batch, Some(uploaded), base, batch.created_at);
     answer(StatusCode::ACCEPTED, &batch, &view, base)
 }
 
@@ -170,7 +170,7 @@ async fn record(
 fn answer(
     status: StatusCode,
     batch: &Batch,
-    view: &serde_json::Value,
+    view: &BatchView<'_>,
     base: &str,
 ) -> Result<Response<Body>, Problem> {
     let mut response = http::json(status, view)?;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use lambda_http::http::StatusCode;
 use lambda_http::{Body, Request, Response};
 use mpulse_shared::access::{Access, Role};
+use mpulse_shared::http::batch_view::{self, BatchView};
 use mpulse_shared::http::problem::Problem;
-use mpulse_shared::http::{self, Service, batch_view, link};
+use mpulse_shared::http::{self, Service, link};
 use mpulse_shared::setup::{Setup, SetupError};
 use mpulse_shared::store::batches::Batches;
 use mpulse_shared::store::files::Files;
@@ -38,6 +39,6 @@ async fn get(function: &Function, request: &Request) -> Result<Response<Body>, P
     function.access.require(Role::Reader, request).await?;
     let batch = batch_view::requested(&function.batches, request).await?;
     let uploaded = function.files.find_awaited(&batch).await?;
-    let view = batch_view::batch_json(&batch, uploaded, &link::base(request), Timestamp::now());
+    let view = BatchView::new(&batch, uploaded, &link::base(request), Timestamp::now());
     http::json(StatusCode::OK, &view)
 }

@@ -2,19 +2,17 @@
 
 use std::sync::Arc;
 
-use lambda_http::http::StatusCode;
-use lambda_http::http::header::LINK;
 use lambda_http::{Body, Request, Response};
 use mpulse_shared::access::{Access, Role};
 use mpulse_shared::batch::BatchId;
+use mpulse_shared::http::batch_view::BatchView;
 use mpulse_shared::http::problem::Problem;
-use mpulse_shared::http::{self, Service, batch_view, link};
+use mpulse_shared::http::{self, Service, link};
 use mpulse_shared::member::FieldError;
 use mpulse_shared::setup::{Setup, SetupError};
 use mpulse_shared::store::batches::{Batches, MAX_PAGE};
 use mpulse_shared::store::files::Files;
 use mpulse_shared::time::Timestamp;
-use serde_json::json;
 
 /// Batches on a page unless the client says otherwise.
 const DEFAULT_LIMIT: usize = 50;
@@ -51,7 +49,7 @@ async fn list(function: &Function, request: &Request) -> Result<Response<Body>, 
     let mut results = Vec::with_capacity(batches.len());
     for batch in &batches {
         let uploaded = function.files.find_awaited(batch).await?;
-        results.push(batch_view::batch_json(batch, uploaded, &base, now));
+        results.push(BatchView::new(batch, uploaded, &base, now));
     }
     // The cursor of a list by creation is the id of the last batch: it says nothing that
     // the page doesn't.
@@ -61,14 +59,7 @@ async fn list(function: &Function, request: &Request) -> Result<Response<Body>, 
             last.batch_id
         )
     });
-    let mut response = http::json(
-        StatusCode::OK,
-        &json!({"next": next, "results": results}),
-    )?;
-    if let Some(next) = next {
-        http::set_header(&mut response, LINK, &format!("<{next}>; rel=\"next\""))?;
-    }
-    Ok(response)
+    http::page(next, &results)
 }
 
 fn parse(query: &str) -> Result<(usize, Option<BatchId>), FieldError> {

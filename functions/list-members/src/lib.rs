@@ -3,8 +3,6 @@
 
 use std::sync::Arc;
 
-use lambda_http::http::StatusCode;
-use lambda_http::http::header::LINK;
 use lambda_http::{Body, Request, Response};
 use mpulse_shared::access::Access;
 use mpulse_shared::http::problem::Problem;
@@ -12,7 +10,6 @@ use mpulse_shared::http::{self, Service, link};
 use mpulse_shared::phone::DefaultRegion;
 use mpulse_shared::setup::{Setup, SetupError};
 use mpulse_shared::store::members::{After, Filter, Members, Page};
-use serde_json::json;
 
 use query::Query;
 
@@ -61,12 +58,7 @@ async fn list(function: &Function, request: &Request) -> Result<Response<Body>, 
         let base = link::base(request);
         format!("{base}/api/members/?{}", query::with_cursor(text, &cursor))
     });
-    let body = json!({"next": next, "results": page.members});
-    let mut response = http::json(StatusCode::OK, &body)?;
-    if let Some(next) = next {
-        http::set_header(&mut response, LINK, &format!("<{next}>; rel=\"next\""))?;
-    }
-    Ok(response)
+    http::page(next, &page.members)
 }
 
 async fn find(members: &Members, query: &Query) -> Result<Page, Problem> {

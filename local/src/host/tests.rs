@@ -31,12 +31,12 @@ fn function(binary: &str) -> Function {
     }
 }
 
-/// Serves three functions as `cargo lambda watch` does: one that echoes, one that fails,
-/// one that never ends, and one that hands every message back but the third time.
+/// Serves functions as `cargo lambda watch` does: one that echoes, one that fails, one
+/// that hands every message back but the third time, and others that never end.
 async fn answer(request: Request<Incoming>) -> Response<Full<Bytes>> {
     let path = request.uri().path().to_owned();
     let body = request.into_body().collect().await.unwrap().to_bytes();
-    match path.split('/').nth(4).unwrap() {
+    match path.split('/').nth(3).unwrap() {
         "echo" => Response::new(Full::new(body)),
         "fail" => Response::builder()
             .header("x-amz-function-error", "Unhandled")

@@ -26,6 +26,7 @@ use s3s::{S3, S3Error, S3Request, S3Response, S3Result, s3_error};
 use tokio::sync::RwLock;
 use ulid::Ulid;
 
+use super::body;
 use super::event::{Announcer, Created};
 use super::files::{Files, STAGING};
 use super::multipart;
@@ -364,13 +365,20 @@ impl S3 for Layer {
         let input = &mut request.input;
         self.shared.check_readable(&input.bucket, &input.key)?;
         let (if_match, if_none_match) = (input.if_match.take(), input.if_none_match.take());
+        let path = self.shared.files.object(&input.bucket, &input.key);
         let _reading = self.shared.changing.read().await;
-        let response = self.shared.files.system.get_object(request).await?;
+        let mut response = self.shared.files.system.get_object(request).await?;
+        let output = &mut response.output;
         check_read(
-            response.output.e_tag.as_ref(),
+            output.e_tag.as_ref(),
             if_match.as_ref(),
             if_none_match.as_ref(),
         )?;
+        let length = output.content_length.and_then(|n| u64::try_from(n).ok());
+        if let Some(length) = length {
+            let start = body::start(output.content_range.as_deref());
+            output.body = Some(body::read(&path, start, length).await.map_err(internal)?);
+        }
         Ok(response)
     }
 

@@ -1,12 +1,15 @@
 //! A batch as clients see it: the record without what is only ingest's business, and
 //! with what can be worked out.
 
+use std::collections::BTreeMap;
+
 use lambda_http::{Request, RequestExt};
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use super::problem::Problem;
-use crate::batch::{Batch, BatchId, Status};
+use crate::batch::{
+    Batch, BatchId, BatchProblem, Capacity, Layout, Mode, Rows, Status,
+};
 use crate::store::batches::Batches;
 use crate::time::Timestamp;
 
@@ -29,48 +32,112 @@ pub struct Uploaded {
     pub bytes: u64,
 }
 
-/// The batch as JSON. `uploaded` is what S3 says where the record still awaits the upload.
-#[must_use]
-pub fn batch_json(batch: &Batch, uploaded: Option<Uploaded>, base: &str, now: Timestamp) -> Value {
-    let status = batch.told_status(uploaded.is_some(), now);
-    let at = &batch.checkpoint;
-    let total = uploaded.map(|u| u.bytes).or(batch.bytes_total);
-    let this = format!("{base}/api/members/batch/{}", batch.batch_id);
-    json!({
-        "batch_id": batch.batch_id,
-        "status": status,
-        "mode": batch.mode,
-        "file_name": batch.file_name,
-        "account_id": batch.account_id,
-        "created_by": batch.created_by,
-        "created_at": batch.created_at,
-        "started_at": batch.started_at,
-        "updated_at": batch.updated_at,
-        "finished_at": batch.finished_at,
-        "attempts": batch.attempts,
-        "bytes": {
-            "total": total,
-            "done": at.counted.offset,
-            "percent": percent(at.counted.offset, total, status),
-        },
-        "rows": at.rows,
-        "rows_per_second": at.rows_per_second,
-        "eta_seconds": eta(batch, total),
-        "capacity": at.capacity,
-        "ignored_columns": at.layout.as_ref().map(crate::batch::Layout::ignored).unwrap_or_default(),
-        "problem": batch.problem,
-        "links": Links {
-            rejects: batch.has_report.then(|| format!("{this}/rejects")),
-            this,
-        },
-    })
+/// A batch as clients see it.
+#[derive(Debug, Serialize)]
+pub struct BatchView<'a> {
+    batch_id: &'a BatchId,
+    status: Status,
+    mode: Mode,
+    file_name: Option<&'a str>,
+    account_id: Option<&'a str>,
+    created_by: &'a str,
+    created_at: Timestamp,
+    started_at: Option<Timestamp>,
+    updated_at: Timestamp,
+    finished_at: Option<Timestamp>,
+    attempts: u32,
+    bytes: Progress,
+    rows: Rows,
+    rows_per_second: u64,
+    eta_seconds: Option<u64>,
+    capacity: Capacity,
+    ignored_columns: Vec<String>,
+    problem: Option<&'a BatchProblem>,
+    links: Links,
+    /// Where to send the file; only in the answer that opens a batch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upload: Option<UploadTarget>,
 }
 
-#[derive(Serialize)]
+/// How much of the file is behind.
+#[derive(Debug, Serialize)]
+struct Progress {
+    total: Option<u64>,
+    done: u64,
+    percent: f64,
+}
+
+#[derive(Debug, Serialize)]
 struct Links {
     #[serde(rename = "self")]
     this: String,
     rejects: Option<String>,
+}
+
+/// Where and how to send the file of a batch.
+#[derive(Debug, Serialize)]
+pub struct UploadTarget {
+    /// The HTTP method.
+    pub method: &'static str,
+    /// The signed URL.
+    pub url: String,
+    /// The headers that were signed with it.
+    pub headers: BTreeMap<&'static str, String>,
+    /// When the URL runs out.
+    pub expires_at: Timestamp,
+}
+
+impl<'a> BatchView<'a> {
+    /// The view of a batch. `uploaded` is what S3 says where the record still awaits the
+    /// upload; `base` is the API's URL.
+    #[must_use]
+    pub fn new(
+        batch: &'a Batch,
+        uploaded: Option<Uploaded>,
+        base: &str,
+        now: Timestamp,
+    ) -> Self {
+        let status = batch.told_status(uploaded.is_some(), now);
+        let at = &batch.checkpoint;
+        let total = uploaded.map(|u| u.bytes).or(batch.bytes_total);
+        let this = format!("{base}/api/members/batch/{}", batch.batch_id);
+        Self {
+            batch_id: &batch.batch_id,
+            status,
+            mode: batch.mode,
+            file_name: batch.file_name.as_deref(),
+            account_id: batch.account_id.as_deref(),
+            created_by: &batch.created_by,
+            created_at: batch.created_at,
+            started_at: batch.started_at,
+            updated_at: batch.updated_at,
+            finished_at: batch.finished_at,
+            attempts: batch.attempts,
+            bytes: Progress {
+                total,
+                done: at.counted.offset,
+                percent: percent(at.counted.offset, total, status),
+            },
+            rows: at.rows,
+            rows_per_second: at.rows_per_second,
+            eta_seconds: eta(batch, total),
+            capacity: at.capacity,
+            ignored_columns: at.layout.as_ref().map(Layout::ignored).unwrap_or_default(),
+            problem: batch.problem.as_ref(),
+            links: Links {
+                rejects: batch.has_report.then(|| format!("{this}/rejects")),
+                this,
+            },
+            upload: None,
+        }
+    }
+
+    /// The same, with where to send the file.
+    #[must_use]
+    pub fn with_upload(mut self, upload: UploadTarget) -> Self {
+        self.upload = Some(upload);
+        self
+    }
 }
 
 /// Done of total in percent, with one decimal.
@@ -109,13 +176,14 @@ mod tests {
         batch.bytes_total = Some(104_857_600);
         batch.checkpoint.counted.offset = 40_265_318;
         batch.checkpoint.bytes_per_second = 1_000_000;
-        let view = batch_json(&batch, None, "http://x", now);
+        let view = BatchView::new(&batch, None, "http://x", now);
+        let view = serde_json::to_value(view).unwrap();
         assert_eq!(view["bytes"]["percent"], 38.3);
         assert_eq!(view["eta_seconds"], 64);
         assert_eq!(
             view["links"]["self"],
             format!("http://x/api/members/batch/{}", batch.batch_id)
         );
-        assert_eq!(view["links"]["rejects"], Value::Null);
+        assert_eq!(view["links"]["rejects"], serde_json::Value::Null);
     }
 }
