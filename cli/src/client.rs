@@ -46,7 +46,8 @@ pub struct NewBatch {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 pub struct Batch {
     /// Its id.
-    pub batch_id: String,
+    #[serde(rename = "batch_id")]
+    pub id: String,
     /// Where it is in its life; a word, since later versions may add some.
     pub status: String,
     /// Bytes read.
@@ -335,7 +336,7 @@ impl Client {
     pub fn rejects_url(&self, batch: &Batch) -> String {
         match &batch.links.rejects {
             Some(link) => self.resolve(link),
-            None => self.url(&format!("/api/members/batch/{}/rejects", batch.batch_id)),
+            None => self.url(&format!("/api/members/batch/{}/rejects", batch.id)),
         }
     }
 

@@ -25,7 +25,7 @@ use tracing_subscriber::EnvFilter;
 use crate::credential::{Credential, DEFAULT_DATA, KeyFile, KeyFileError};
 use crate::output::print;
 
-/// Where the API is, unless told otherwise; S3 and DynamoDB are on the next two ports.
+/// Where the API is, unless told otherwise; S3 and the tables are on the next two ports.
 pub const DEFAULT_PORT: u16 = 9000;
 
 /// The highest port that leaves two above it.
@@ -48,9 +48,9 @@ const QUIET: &str = "dynoxide=error";
                   Example:\n  mpulse dev --port 9100 --parameter AnonymousReads=true"
 )]
 pub struct DevArgs {
-    /// The API's port on 127.0.0.1; S3 is on the next, DynamoDB on the one after that.
-    /// With 0 all three are any that are free
-    #[arg(long, default_value_t = DEFAULT_PORT, value_parser = clap::value_parser!(u16).range(..=i64::from(MAX_PORT)))]
+    /// The API's port; 0 stands for any that is free.
+    #[arg(long, help = "The API's port on 127.0.0.1; S3 is on the next, DynamoDB on the one after",
+          default_value_t = DEFAULT_PORT, value_parser = clap::value_parser!(u16).range(..=i64::from(MAX_PORT)))]
     pub port: u16,
 
     /// Where everything is kept
@@ -197,10 +197,8 @@ async fn admin_key(
         keys.replace(&key).await?;
         tracing::info!(key_id = %credential.id, "stored the admin key");
     }
-    if let Some(file) = file {
-        if store || was_fixed {
-            file.write(&credential)?;
-        }
+    if let Some(file) = file.filter(|_| store || was_fixed) {
+        file.write(&credential)?;
     }
     Ok(credential)
 }

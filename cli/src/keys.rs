@@ -42,12 +42,18 @@ struct Place {
           value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_PORT)))]
     port: u16,
 
-    /// A table on AWS (the stack's output KeysTableName), with your own AWS credentials
+    /// A table on AWS (the stack's output `KeysTableName`), with your own AWS credentials
     #[arg(long, global = true, value_name = "NAME")]
     table: Option<String>,
 
-    /// Something else than AWS that speaks DynamoDB, and has the table
-    #[arg(long, global = true, value_name = "URL", requires = "table")]
+    /// Where the table is, if not on AWS.
+    #[arg(
+        long,
+        help = "Something other than AWS that speaks DynamoDB and has the table",
+        global = true,
+        value_name = "URL",
+        requires = "table"
+    )]
     endpoint: Option<String>,
 }
 

@@ -154,7 +154,7 @@ pub async fn run(args: UploadArgs) -> Result<ExitCode, UploadError> {
             mode: args.mode.map(Mode::name),
         })
         .await?;
-    let id = created.batch.batch_id;
+    let id = created.batch.id;
     eprintln!("batch {id}: sending {file_name}, {size} bytes");
     let file = transfer::Source {
         path: &args.file,

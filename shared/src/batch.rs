@@ -430,7 +430,12 @@ mod tests {
     fn keys_of_objects_lead_back_to_the_batch() {
         let id = BatchId::generate();
         assert_eq!(BatchId::from_upload_key(&id.upload_key()), Some(id.clone()));
-        for key in ["uploads/x.csv", "other/x.csv", "uploads/", &id.rejects_key()] {
+        for key in [
+            "uploads/x.csv",
+            "other/x.csv",
+            "uploads/",
+            &id.rejects_key(),
+        ] {
             assert_eq!(BatchId::from_upload_key(key), None, "{key}");
         }
     }
@@ -449,8 +454,14 @@ mod tests {
 
     #[test]
     fn only_a_batch_that_has_not_ended_can_be_cancelled() {
-        assert_eq!(Status::AwaitingUpload.when_cancelled(), Some(Status::Cancelled));
-        assert_eq!(Status::Processing.when_cancelled(), Some(Status::Cancelling));
+        assert_eq!(
+            Status::AwaitingUpload.when_cancelled(),
+            Some(Status::Cancelled)
+        );
+        assert_eq!(
+            Status::Processing.when_cancelled(),
+            Some(Status::Cancelling)
+        );
         for ended in [Status::Completed, Status::Failed, Status::Cancelled] {
             assert!(ended.has_ended());
             assert_eq!(ended.when_cancelled(), None);

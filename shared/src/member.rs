@@ -23,7 +23,9 @@ pub const MAX_NAME: usize = 100;
 const SEPARATOR: char = '~';
 
 /// The fields of a member that a client sets, in the order of a CSV template.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Field {
     /// The account that the member belongs to.
@@ -344,7 +346,13 @@ impl Rules {
             .check_phone(Field::PhoneNumber, raw.get(Field::PhoneNumber))
             .map_err(&mut keep)
             .ok();
-        match (account_id, client_member_id, first_name, last_name, phone_number) {
+        match (
+            account_id,
+            client_member_id,
+            first_name,
+            last_name,
+            phone_number,
+        ) {
             (
                 Some(account_id),
                 Some(client_member_id),
@@ -435,19 +443,55 @@ mod tests {
         let long_name = "é".repeat(101);
         for (fields, field, code) in [
             (["", "1", "A", "B", "7145550123"], "account_id", "required"),
-            (["4 4", "1", "A", "B", "7145550123"], "account_id", "invalid_account_id"),
-            (["4~", "1", "A", "B", "7145550123"], "account_id", "invalid_account_id"),
-            ([&long_id, "1", "A", "B", "7145550123"], "account_id", "invalid_account_id"),
-            (["4", " ", "A", "B", "7145550123"], "client_member_id", "required"),
-            (["4", "1~2", "A", "B", "7145550123"], "client_member_id", "invalid_client_member_id"),
+            (
+                ["4 4", "1", "A", "B", "7145550123"],
+                "account_id",
+                "invalid_account_id",
+            ),
+            (
+                ["4~", "1", "A", "B", "7145550123"],
+                "account_id",
+                "invalid_account_id",
+            ),
+            (
+                [&long_id, "1", "A", "B", "7145550123"],
+                "account_id",
+                "invalid_account_id",
+            ),
+            (
+                ["4", " ", "A", "B", "7145550123"],
+                "client_member_id",
+                "required",
+            ),
+            (
+                ["4", "1~2", "A", "B", "7145550123"],
+                "client_member_id",
+                "invalid_client_member_id",
+            ),
             (["4", "1", "", "B", "7145550123"], "first_name", "required"),
-            (["4", "1", "A\nB", "B", "7145550123"], "first_name", "control_character"),
-            (["4", "1", "A", &long_name, "7145550123"], "last_name", "too_long"),
+            (
+                ["4", "1", "A\nB", "B", "7145550123"],
+                "first_name",
+                "control_character",
+            ),
+            (
+                ["4", "1", "A", &long_name, "7145550123"],
+                "last_name",
+                "too_long",
+            ),
             (["4", "1", "A", "B", ""], "phone_number", "required"),
             (["4", "1", "A", "B", "12"], "phone_number", "invalid_phone"),
-            (["4", "1", "A", "B", "0000000000"], "phone_number", "placeholder_phone"),
+            (
+                ["4", "1", "A", "B", "0000000000"],
+                "phone_number",
+                "placeholder_phone",
+            ),
         ] {
-            assert_eq!(check(fields), Err(vec![(field.to_owned(), code)]), "{fields:?}");
+            assert_eq!(
+                check(fields),
+                Err(vec![(field.to_owned(), code)]),
+                "{fields:?}"
+            );
         }
     }
 

@@ -47,7 +47,9 @@ impl StoreError {
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
         R: std::fmt::Debug + Send + Sync + HasStatus + 'static,
     {
-        let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
+        let code = error
+            .as_service_error()
+            .and_then(ProvideErrorMetadata::code);
         let status = error.raw_response().map(HasStatus::status);
         let kind = match (&error, code, status) {
             (_, Some(code), _) if THROTTLING.contains(&code) => Kind::Throttling,

@@ -140,7 +140,7 @@ impl Roster {
 /// The client member id of a row: a bijection of 32-bit numbers, in no visible order, as
 /// ids in a roster are when it is sorted by name.
 fn client_id(seed: u64, index: u64) -> u64 {
-    let low = |value: u64| (value & u64::from(u32::MAX)) as u32;
+    let low = |value: u64| (value & 0xFFFF_FFFF) as u32;
     let mut id = low(index).wrapping_mul(0x9E37_79B1);
     id ^= id >> 16;
     id = id.wrapping_mul(0x85EB_CA6B);
@@ -185,7 +185,7 @@ impl Row {
         match fault {
             Fault::MissingPhone => self.phone.clear(),
             Fault::ShortPhone => {
-                replace(&mut self.phone, prng.pick(&["55501", "714-55", "+1 714"]))
+                replace(&mut self.phone, prng.pick(&["55501", "714-55", "+1 714"]));
             }
             Fault::LettersInPhone => replace(
                 &mut self.phone,
@@ -199,7 +199,7 @@ impl Row {
             ),
             Fault::EmptyFirstName => replace(&mut self.first_name, prng.pick(&["", " "])),
             Fault::BadAccount => {
-                replace(&mut self.account, prng.pick(&["acct 4", "4/7", "", "Nº4"]))
+                replace(&mut self.account, prng.pick(&["acct 4", "4/7", "", "Nº4"]));
             }
             Fault::PlaceholderPhone => replace(
                 &mut self.phone,

@@ -23,7 +23,7 @@ pub struct Report<'a> {
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let batch = self.batch;
-        writeln!(f, "{:12}{}", "batch", batch.batch_id)?;
+        writeln!(f, "{:12}{}", "batch", batch.id)?;
         writeln!(f, "{:12}{}", "status", batch.status)?;
         if let Some(problem) = batch.problem_text() {
             writeln!(f, "{:12}{problem}", "problem")?;
@@ -83,7 +83,7 @@ mod tests {
 
     fn batch(status: &str) -> Batch {
         Batch {
-            batch_id: "01K".into(),
+            id: "01K".into(),
             status: status.into(),
             rows: Rows {
                 read: 1000,

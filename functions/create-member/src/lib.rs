@@ -58,7 +58,9 @@ async fn create(function: &Function, request: Request) -> Result<Response<Body>,
     );
     let id = &member.profile.id;
     if !function.members.create(&member).await? {
-        return Err(Problem::conflict(format!("The member {id} exists already.")));
+        return Err(Problem::conflict(format!(
+            "The member {id} exists already."
+        )));
     }
     let mut response = http::json(StatusCode::CREATED, &member)?;
     http::set_header(&mut response, LOCATION, &format!("{base}/api/members/{id}"))?;

@@ -33,9 +33,7 @@ pub fn apply<'a>(
     let mut writes = Members::new();
     for profile in profiles {
         rows.read += 1;
-        let current = writes
-            .get(&profile.id)
-            .or_else(|| existing(&profile.id));
+        let current = writes.get(&profile.id).or_else(|| existing(&profile.id));
         let next = match current {
             _ if stamp.mode == Mode::Overwrite => {
                 rows.updated += 1;

@@ -148,7 +148,13 @@ mod tests {
         let body = json!({"Records": [{
             "messageId": "m", "eventSource": "aws:sqs", "body": test.to_string()
         }]});
-        assert!(messages(body).unwrap()[0].uploads.as_ref().unwrap().is_empty());
+        assert!(
+            messages(body).unwrap()[0]
+                .uploads
+                .as_ref()
+                .unwrap()
+                .is_empty()
+        );
     }
 
     #[test]

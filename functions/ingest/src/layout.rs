@@ -248,7 +248,13 @@ mod tests {
             ]
         );
         assert_eq!(layout.ignored(), ["id"]);
-        assert_eq!(at, Position { offset: 55, line: 2 });
+        assert_eq!(
+            at,
+            Position {
+                offset: 55,
+                line: 2
+            }
+        );
     }
 
     #[test]
@@ -269,7 +275,10 @@ mod tests {
             (b"a\0c\0c\0", "not_text"),
             (b"PK\x03\x04", "not_csv"),
             (b"Pr\xE9nom,phone", "not_utf8"),
-            (b"account_id,client_member_id,first_name,last_name", "missing_column"),
+            (
+                b"account_id,client_member_id,first_name,last_name",
+                "missing_column",
+            ),
             (b"aid,cmid,first,last,ph,phone", "duplicate_column"),
         ] {
             assert_eq!(layout(text).unwrap_err(), code, "{text:?}");

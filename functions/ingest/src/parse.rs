@@ -177,7 +177,8 @@ impl Parser {
             return None;
         }
         let oversized = self.oversized.take()?;
-        self.fields.splice(..oversized.head.len(), oversized.head.iter().copied());
+        self.fields
+            .splice(..oversized.head.len(), oversized.head.iter().copied());
         Some(Record {
             start: oversized.start,
             raw: &self.fields[..oversized.head.len()],
@@ -418,7 +419,11 @@ mod tests {
         parser.finish();
         assert!(parser.next().is_some_and(|r| r.unbounded));
         parser.keep_first_line();
-        assert!(parser.next().is_some_and(|r| !r.unbounded && r.fields().len() == 2));
+        assert!(
+            parser
+                .next()
+                .is_some_and(|r| !r.unbounded && r.fields().len() == 2)
+        );
         assert!(parser.next().is_none());
     }
 }

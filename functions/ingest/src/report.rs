@@ -39,7 +39,12 @@ impl Encoder {
     /// An encoder for a file of these columns.
     pub fn new(layout: &Layout) -> Self {
         let names = &layout.names;
-        let is_report = OWN.iter().zip(names).filter(|(own, name)| own == name).count() == OWN.len();
+        let is_report = OWN
+            .iter()
+            .zip(names)
+            .filter(|(own, name)| own == name)
+            .count()
+            == OWN.len();
         let columns: Vec<usize> = (0..names.len())
             .filter(|&at| {
                 let added = at < OWN.len() || (at + 1 == names.len() && names[at] == RAW);
@@ -111,7 +116,8 @@ impl Report {
     /// Where the run may not or can't go on.
     pub async fn put_part(&self, run: u32, from: u64, lines: String) -> Result<(), RunError> {
         self.guard.check()?;
-        self.put(&self.part_key(run, from), Bytes::from(lines)).await
+        self.put(&self.part_key(run, from), Bytes::from(lines))
+            .await
     }
 
     fn part_key(&self, run: u32, from: u64) -> String {
@@ -199,9 +205,13 @@ impl Report {
             .send();
         let mut keys = Vec::new();
         while let Some(page) = pages.next().await {
-            let page =
-                page.map_err(|error| StoreError::sdk("ListObjectsV2 of a report", error))?;
-            keys.extend(page.contents.unwrap_or_default().into_iter().filter_map(|o| o.key));
+            let page = page.map_err(|error| StoreError::sdk("ListObjectsV2 of a report", error))?;
+            keys.extend(
+                page.contents
+                    .unwrap_or_default()
+                    .into_iter()
+                    .filter_map(|o| o.key),
+            );
         }
         Ok(keys)
     }

@@ -166,11 +166,7 @@ impl<'a> Run<'a> {
         let counted = self.batch.checkpoint.counted.offset;
         let account_id = self.batch.account_id.clone();
         let mut reader = Reader {
-            source: Source::new(
-                self.ingest.s3.clone(),
-                self.object.clone(),
-                durable.offset,
-            ),
+            source: Source::new(self.ingest.s3.clone(), self.object.clone(), durable.offset),
             parser: Parser::new(layout.delimiter, durable),
             judge: Judge {
                 layout: &layout,
@@ -267,7 +263,11 @@ impl<'a> Run<'a> {
     /// table still differs.
     async fn apply_again(&mut self, window: Window) -> Result<(), RunError> {
         let stored = self.fetch(&window).await?;
-        let members = self.apply(window.members, &stored, &mut mpulse_shared::batch::Rows::default());
+        let members = self.apply(
+            window.members,
+            &stored,
+            &mut mpulse_shared::batch::Rows::default(),
+        );
         self.write(window.end, members).await?;
         self.land_all().await
     }
@@ -366,7 +366,9 @@ impl<'a> Run<'a> {
             .await?;
         match result {
             Some(Ok(landed)) => landed?,
-            Some(Err(error)) => return Err(StoreError::unreadable("writing a window", error).into()),
+            Some(Err(error)) => {
+                return Err(StoreError::unreadable("writing a window", error).into());
+            }
             None => {}
         }
         self.batch.checkpoint.durable = oldest.end;

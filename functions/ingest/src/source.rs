@@ -115,12 +115,9 @@ impl Source {
                 "Another file was sent to the same URL while this one was being read. Open a \
                  batch for each file.",
             )),
-            Err(error) if error.code() == Some("NoSuchKey") || status(&error) == Some(404) => {
-                Err(file_problem(
-                    "file_gone",
-                    "The uploaded file is no longer there.",
-                ))
-            }
+            Err(error) if error.code() == Some("NoSuchKey") || status(&error) == Some(404) => Err(
+                file_problem("file_gone", "The uploaded file is no longer there."),
+            ),
             Err(error) => Err(StoreError::sdk("GetObject of the upload", error).into()),
         }
     }

@@ -196,7 +196,9 @@ impl RunTable {
                         all.write_units += units;
                     });
                     let before = writes.len();
-                    let left = answer.unprocessed_items.and_then(|mut all| all.remove(name));
+                    let left = answer
+                        .unprocessed_items
+                        .and_then(|mut all| all.remove(name));
                     let Some(left) = left.filter(|left| !left.is_empty()) else {
                         permit.taken();
                         return Ok(());
@@ -239,8 +241,6 @@ fn again_or_fail(error: StoreError, permit: &crate::limiter::Permit) -> Result<(
 }
 
 /// A request's own result. A task that panicked is a fault of ours; it fails the run.
-fn joined<T>(
-    result: Result<Result<T, RunError>, tokio::task::JoinError>,
-) -> Result<T, RunError> {
+fn joined<T>(result: Result<Result<T, RunError>, tokio::task::JoinError>) -> Result<T, RunError> {
     result.unwrap_or_else(|error| Err(StoreError::unreadable("a request", error).into()))
 }

@@ -50,14 +50,18 @@ async fn list(function: &Function, request: &Request) -> Result<Response<Body>, 
         ));
     }
     let page = find(&function.members, &query).await?;
-    let next = page.more.then(|| page.members.last()).flatten().map(|last| {
-        let cursor = cursor::encode(&After {
-            id: last.profile.id.clone(),
-            phone_number: last.profile.phone_number.clone(),
+    let next = page
+        .more
+        .then(|| page.members.last())
+        .flatten()
+        .map(|last| {
+            let cursor = cursor::encode(&After {
+                id: last.profile.id.clone(),
+                phone_number: last.profile.phone_number.clone(),
+            });
+            let base = link::base(request);
+            format!("{base}/api/members/?{}", query::with_cursor(text, &cursor))
         });
-        let base = link::base(request);
-        format!("{base}/api/members/?{}", query::with_cursor(text, &cursor))
-    });
     http::page(next, &page.members)
 }
 
@@ -77,12 +81,13 @@ async fn find(members: &Members, query: &Query) -> Result<Page, Problem> {
             };
             let differs = |asked: Option<&str>, is: &str| asked.is_some_and(|asked| asked != is);
             let asked = &query.filter;
-            if differs(asked.account_id.as_ref().map(|a| a.as_str()), id.account_id.as_str())
-                || differs(
-                    asked.client_member_id.as_ref().map(|c| c.as_str()),
-                    id.client_member_id.as_str(),
-                )
-            {
+            if differs(
+                asked.account_id.as_ref().map(|a| a.as_str()),
+                id.account_id.as_str(),
+            ) || differs(
+                asked.client_member_id.as_ref().map(|c| c.as_str()),
+                id.client_member_id.as_str(),
+            ) {
                 return Ok(nothing);
             }
             same

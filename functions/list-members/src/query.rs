@@ -64,22 +64,20 @@ impl Query {
     fn take(&mut self, name: &str, value: &str, region: DefaultRegion) -> Result<(), FieldError> {
         match name {
             "id" => {
-                self.id = Some(
-                    value
-                        .parse()
-                        .map_err(|e: mpulse_shared::member::NotAMemberId| {
-                            FieldError::new(name, "invalid_id", e.to_string())
-                        })?,
-                );
+                self.id = Some(value.parse().map_err(
+                    |e: mpulse_shared::member::NotAMemberId| {
+                        FieldError::new(name, "invalid_id", e.to_string())
+                    },
+                )?);
             }
             "aid" | "account_id" => self.filter.account_id = Some(AccountId::parse(value)?),
             "cmid" | "client_member_id" => {
                 self.filter.client_member_id = Some(ClientMemberId::parse(value)?);
             }
             "ph" | "phone_number" => {
-                let phone = region.parse(unplussed(value).as_ref()).map_err(|error| {
-                    FieldError::new(name, "invalid_phone", error.to_string())
-                })?;
+                let phone = region
+                    .parse(unplussed(value).as_ref())
+                    .map_err(|error| FieldError::new(name, "invalid_phone", error.to_string()))?;
                 self.filter.phone_number = Some(phone);
             }
             "limit" => {

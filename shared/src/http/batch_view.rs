@@ -7,9 +7,7 @@ use lambda_http::{Request, RequestExt};
 use serde::Serialize;
 
 use super::problem::Problem;
-use crate::batch::{
-    Batch, BatchId, BatchProblem, Capacity, Layout, Mode, Rows, Status,
-};
+use crate::batch::{Batch, BatchId, BatchProblem, Capacity, Layout, Mode, Rows, Status};
 use crate::store::batches::Batches;
 use crate::time::Timestamp;
 
@@ -91,12 +89,7 @@ impl<'a> BatchView<'a> {
     /// The view of a batch. `uploaded` is what S3 says where the record still awaits the
     /// upload; `base` is the API's URL.
     #[must_use]
-    pub fn new(
-        batch: &'a Batch,
-        uploaded: Option<Uploaded>,
-        base: &str,
-        now: Timestamp,
-    ) -> Self {
+    pub fn new(batch: &'a Batch, uploaded: Option<Uploaded>, base: &str, now: Timestamp) -> Self {
         let status = batch.told_status(uploaded.is_some(), now);
         let at = &batch.checkpoint;
         let total = uploaded.map(|u| u.bytes).or(batch.bytes_total);

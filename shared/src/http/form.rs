@@ -169,8 +169,14 @@ mod tests {
         let multipart = "--x\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n\
              --x\r\nContent-Disposition: form-data; name=\"b\"\r\n\r\nZoë & co\r\n--x--\r\n";
         for (media_type, body) in [
-            ("application/json", r#"{"a": 1, "b": "Zoë & co", "c": null}"#),
-            ("Application/JSON; charset=utf-8", r#"{"a": "1", "b": "Zoë & co"}"#),
+            (
+                "application/json",
+                r#"{"a": 1, "b": "Zoë & co", "c": null}"#,
+            ),
+            (
+                "Application/JSON; charset=utf-8",
+                r#"{"a": "1", "b": "Zoë & co"}"#,
+            ),
             ("application/x-www-form-urlencoded", "a=1&b=Zo%C3%AB+%26+co"),
             ("multipart/form-data; boundary=x", multipart),
         ] {

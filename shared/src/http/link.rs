@@ -17,5 +17,8 @@ pub fn base(request: &Request) -> String {
         Some("http") => "http",
         _ => "https",
     };
-    format!("{scheme}://{}", header(HOST.as_str()).unwrap_or("localhost"))
+    format!(
+        "{scheme}://{}",
+        header(HOST.as_str()).unwrap_or("localhost")
+    )
 }

@@ -36,12 +36,7 @@ fn as_number<S: serde::Serializer>(status: &StatusCode, s: S) -> Result<S::Ok, S
 }
 
 impl Problem {
-    fn new(
-        status: StatusCode,
-        kind: &str,
-        title: &'static str,
-        detail: impl Into<String>,
-    ) -> Self {
+    fn new(status: StatusCode, kind: &str, title: &'static str, detail: impl Into<String>) -> Self {
         Self {
             kind: format!("/problems/{kind}"),
             title,
@@ -79,11 +74,7 @@ impl Problem {
     }
 
     /// 400: one field, or parameter of the query, is at fault.
-    pub fn invalid_field(
-        field: &str,
-        code: &'static str,
-        message: impl Into<String>,
-    ) -> Self {
+    pub fn invalid_field(field: &str, code: &'static str, message: impl Into<String>) -> Self {
         Self::invalid_fields(vec![FieldError::new(field, code, message)])
     }
 

@@ -103,9 +103,9 @@ impl Batches {
         self.client
             .put_item()
             .table_name(&self.table)
-            .set_item(Some(to_item(batch).map_err(|error| {
-                StoreError::unreadable(OPERATION, error)
-            })?))
+            .set_item(Some(
+                to_item(batch).map_err(|error| StoreError::unreadable(OPERATION, error))?,
+            ))
             .condition_expression("attribute_not_exists(batch_id)")
             .send()
             .await
@@ -144,10 +144,7 @@ impl Batches {
         let limit = limit.min(MAX_PAGE);
         let start = before.map(|id| {
             Item::from([
-                (
-                    "listing".to_owned(),
-                    AttributeValue::S(LISTING.to_owned()),
-                ),
+                ("listing".to_owned(), AttributeValue::S(LISTING.to_owned())),
                 ("batch_id".to_owned(), AttributeValue::S(id.to_string())),
             ])
         });
@@ -232,8 +229,11 @@ impl Batches {
         set.value("#status", "status", &to)?
             .value("updated_at", "updated_at", &now)?;
         if to.has_ended() {
-            set.value("finished_at", "finished_at", &now)?
-                .value("expires_at", "expires_at", &forget_at(now))?;
+            set.value("finished_at", "finished_at", &now)?.value(
+                "expires_at",
+                "expires_at",
+                &forget_at(now),
+            )?;
         }
         let result = set
             .on(self.update(id))
@@ -277,8 +277,11 @@ impl Batches {
             .value("bytes_total", "bytes_total", &claimant.bytes)?
             .value("updated_at", "updated_at", &now)?;
         if before.started_at.is_none() {
-            set.value("started_at", "started_at", &now)?
-                .value("uploaded_at", "uploaded_at", &claimant.uploaded_at)?;
+            set.value("started_at", "started_at", &now)?.value(
+                "uploaded_at",
+                "uploaded_at",
+                &claimant.uploaded_at,
+            )?;
         }
         let result = set
             .on(self.update(id))

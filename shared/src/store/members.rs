@@ -27,14 +27,20 @@ pub fn to_item(member: &Member) -> Item {
     let text = |text: &str| AttributeValue::S(text.to_owned());
     let profile = &member.profile;
     Item::from([
-        ("account_id".to_owned(), text(profile.id.account_id.as_str())),
+        (
+            "account_id".to_owned(),
+            text(profile.id.account_id.as_str()),
+        ),
         (
             "client_member_id".to_owned(),
             text(profile.id.client_member_id.as_str()),
         ),
         ("first_name".to_owned(), text(&profile.first_name)),
         ("last_name".to_owned(), text(&profile.last_name)),
-        ("phone_number".to_owned(), text(profile.phone_number.as_str())),
+        (
+            "phone_number".to_owned(),
+            text(profile.phone_number.as_str()),
+        ),
         (
             "created_at".to_owned(),
             AttributeValue::S(member.created_at.to_string()),
@@ -313,19 +319,13 @@ impl Members {
                 .send()
                 .await
                 .map_err(|error| StoreError::sdk("Scan of members", error))?;
-            return Ok((
-                answer.items.unwrap_or_default(),
-                answer.last_evaluated_key,
-            ));
+            return Ok((answer.items.unwrap_or_default(), answer.last_evaluated_key));
         };
         let answer = query
             .send()
             .await
             .map_err(|error| StoreError::sdk("Query of members", error))?;
-        Ok((
-            answer.items.unwrap_or_default(),
-            answer.last_evaluated_key,
-        ))
+        Ok((answer.items.unwrap_or_default(), answer.last_evaluated_key))
     }
 }
 
