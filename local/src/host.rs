@@ -67,7 +67,7 @@ pub enum HostError {
         binary: String,
     },
     /// A setting is missing from its environment.
-    #[error("{function} can't start: {source}")]
+    #[error("{function} can't start")]
     Setup {
         /// The function's logical id.
         function: String,

@@ -90,7 +90,7 @@ pub enum MachineError {
     #[error(transparent)]
     Template(#[from] TemplateError),
     /// The data folder can't be used.
-    #[error("the data folder {path}: {source}")]
+    #[error("the data folder {path} can't be used")]
     Folder {
         /// The folder.
         path: PathBuf,
@@ -101,7 +101,7 @@ pub enum MachineError {
     #[error("the data folder {0} is in use by another mpulse; stop it, or use another folder")]
     InUse(PathBuf),
     /// A port can't be had.
-    #[error("port {port}, for {purpose}, can't be used: {source}")]
+    #[error("port {port}, for {purpose}, can't be used")]
     Port {
         /// The port.
         port: u32,

@@ -28,7 +28,7 @@ use store::{Record, Store};
 #[non_exhaustive]
 pub enum QueueError {
     /// The data folder doesn't do what it should.
-    #[error("the queue's file {path}: {source}")]
+    #[error("the queue's file {path} can't be used")]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -36,7 +36,7 @@ pub enum QueueError {
         source: std::io::Error,
     },
     /// A file in the queue's folder isn't a message.
-    #[error("the queue's file {path} is not a message: {source}")]
+    #[error("the queue's file {path} is not a message")]
     Unreadable {
         /// The file.
         path: PathBuf,

@@ -372,7 +372,7 @@ impl Rules {
         }
     }
 
-    fn check_phone(&self, field: Field, text: &str) -> Result<Phone, FieldError> {
+    fn check_phone(self, field: Field, text: &str) -> Result<Phone, FieldError> {
         if text.trim().is_empty() {
             return Err(required(field));
         }

@@ -116,7 +116,7 @@ impl DefaultRegion {
                     V::InvalidCountryCode => PhoneError::Country,
                     V::TooShort => PhoneError::TooShort,
                     V::TooLong => PhoneError::TooLong,
-                    _ => PhoneError::Length,
+                    V::InvalidLength => PhoneError::Length,
                 });
             }
         }

@@ -54,9 +54,13 @@ impl StoreError {
         let kind = match (&error, code, status) {
             (_, Some(code), _) if THROTTLING.contains(&code) => Kind::Throttling,
             (_, _, Some(429 | 503)) => Kind::Throttling,
-            (_, _, Some(500..)) => Kind::Transient,
-            (SdkError::TimeoutError(_) | SdkError::DispatchFailure(_), ..)
-            | (SdkError::ResponseError(_), ..) => Kind::Transient,
+            (_, _, Some(500..))
+            | (
+                SdkError::TimeoutError(_)
+                | SdkError::DispatchFailure(_)
+                | SdkError::ResponseError(_),
+                ..,
+            ) => Kind::Transient,
             _ => Kind::Other,
         };
         Self {

@@ -26,7 +26,6 @@ pub struct Progress {
     bar: ProgressBar,
     /// When the last plain line was written; `None` on a terminal.
     last_line: Option<Arc<Mutex<Instant>>>,
-    began: Instant,
 }
 
 impl Progress {
@@ -59,7 +58,6 @@ impl Progress {
         Self {
             bar,
             last_line: (!is_terminal).then(|| Arc::new(Mutex::new(now))),
-            began: now,
         }
     }
 
@@ -68,7 +66,7 @@ impl Progress {
         self.bar.inc(bytes);
         self.line(|| {
             let (done, total) = (self.bar.position(), self.bar.length().unwrap_or_default());
-            sending_line(done, total, self.began.elapsed())
+            sending_line(done, total, self.bar.elapsed())
         });
     }
 

@@ -137,11 +137,11 @@ impl Ingest {
             .batches
             .claim(&batch_id, &claimant, Timestamp::now())
             .await?;
-        let guard = Guard::new(taken, deadline - LAST_MOMENT);
+        let guard = Guard::new(taken, deadline.checked_sub(LAST_MOMENT).unwrap());
         match claim {
             Claim::Taken(batch) => {
                 let left = deadline.saturating_duration_since(Instant::now());
-                let stop_at = deadline - MARGIN.min(left / 4);
+                let stop_at = deadline.checked_sub(MARGIN.min(left / 4)).unwrap();
                 let object = upload.object.clone();
                 let run = Run::new(self, *batch, object, owner, guard.clone(), stop_at);
                 if run.work().await? == Outcome::HandBack {

@@ -294,8 +294,8 @@ fn count_lines(bytes: &[u8]) -> u64 {
 /// start of a field; the delimiter is whatever stands before it, so any text in which
 /// quotes don't pair is taken for open.
 fn quote_is_open(record: &[u8]) -> bool {
-    let quotes = record.iter().filter(|&&b| b == b'"').count();
-    quotes % 2 == 1 && first_line(record) < record.len()
+    let closed = record.iter().fold(true, |closed, &b| closed ^ (b == b'"'));
+    !closed && first_line(record) < record.len()
 }
 
 #[cfg(test)]

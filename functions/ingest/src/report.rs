@@ -263,21 +263,20 @@ impl<'a> Joined<'a> {
         let client = &self.report.client;
         let bucket = &self.report.bucket;
         self.report.guard.check()?;
-        let upload = match &self.upload {
-            Some(upload) => upload.clone(),
-            None => {
-                let upload = client
-                    .create_multipart_upload()
-                    .bucket(bucket)
-                    .key(&self.key)
-                    .content_type(MEDIA_TYPE)
-                    .send()
-                    .await
-                    .map_err(|error| StoreError::sdk("CreateMultipartUpload", error))?
-                    .upload_id
-                    .unwrap_or_default();
-                self.upload.insert(upload).clone()
-            }
+        let upload = if let Some(upload) = &self.upload {
+            upload.clone()
+        } else {
+            let upload = client
+                .create_multipart_upload()
+                .bucket(bucket)
+                .key(&self.key)
+                .content_type(MEDIA_TYPE)
+                .send()
+                .await
+                .map_err(|error| StoreError::sdk("CreateMultipartUpload", error))?
+                .upload_id
+                .unwrap_or_default();
+            self.upload.insert(upload).clone()
         };
         let number = i32::try_from(self.parts.len() + 1).unwrap_or(i32::MAX);
         let etag = client

@@ -185,13 +185,11 @@ impl<'a> Run<'a> {
             if self.batch.status == Status::Cancelling || Instant::now() >= self.stop_at {
                 break;
             }
-            match self.while_renewing(reader.next(None)).await? {
-                Some(window) => self.count_and_write(window).await?,
-                None => {
-                    self.land_all().await?;
-                    return self.ending(&encoder).await.map(Some);
-                }
-            }
+            let Some(window) = self.while_renewing(reader.next(None)).await? else {
+                self.land_all().await?;
+                return self.ending(&encoder).await.map(Some);
+            };
+            self.count_and_write(window).await?;
         }
         self.land_all().await?;
         if self.batch.status == Status::Cancelling {

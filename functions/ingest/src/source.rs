@@ -22,7 +22,7 @@ pub struct Object {
     pub bucket: String,
     /// Its key.
     pub key: String,
-    /// Its ETag, without quotes.
+    /// Its `ETag`, without quotes.
     pub etag: String,
     /// Its size in bytes.
     pub size: u64,

@@ -82,10 +82,16 @@ async fn find(members: &Members, query: &Query) -> Result<Page, Problem> {
             let differs = |asked: Option<&str>, is: &str| asked.is_some_and(|asked| asked != is);
             let asked = &query.filter;
             if differs(
-                asked.account_id.as_ref().map(|a| a.as_str()),
+                asked
+                    .account_id
+                    .as_ref()
+                    .map(mpulse_shared::member::AccountId::as_str),
                 id.account_id.as_str(),
             ) || differs(
-                asked.client_member_id.as_ref().map(|c| c.as_str()),
+                asked
+                    .client_member_id
+                    .as_ref()
+                    .map(mpulse_shared::member::ClientMemberId::as_str),
                 id.client_member_id.as_str(),
             ) {
                 return Ok(nothing);

@@ -125,7 +125,10 @@ impl Query {
             filter.client_member_id.as_ref().map(ClientMemberId::as_str),
             after.id.client_member_id.as_str(),
         ) && is(
-            filter.phone_number.as_ref().map(|phone| phone.as_str()),
+            filter
+                .phone_number
+                .as_ref()
+                .map(mpulse_shared::phone::Phone::as_str),
             after.phone_number.as_str(),
         )
     }

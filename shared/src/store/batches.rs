@@ -26,7 +26,7 @@ pub const MAX_PAGE: usize = 100;
 
 /// How long a lease lasts after its last renewal. Several times what one request may
 /// take ([`crate::setup::ATTEMPT_TIMEOUT`]).
-pub const LEASE: Duration = Duration::from_secs(60);
+pub const LEASE: Duration = Duration::from_mins(1);
 
 /// What a run that asks for a batch finds.
 #[derive(Debug)]
@@ -512,6 +512,6 @@ fn text(text: &str) -> AttributeValue {
     AttributeValue::S(text.to_owned())
 }
 
-fn number(number: impl ToString) -> AttributeValue {
-    AttributeValue::N(number.to_string())
+fn number(number: impl Into<i64>) -> AttributeValue {
+    AttributeValue::N(number.into().to_string())
 }
