@@ -385,8 +385,7 @@ mod tests {
         parser.finish();
         let mut good = 0;
         let mut lines = Vec::new();
-        loop {
-            let Some(record) = parser.next() else { break };
+        while let Some(record) = parser.next() {
             lines.push(record.start.line);
             if record.unbounded {
                 assert_eq!(record.start.line, 2);
