@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, SharedCredentialsProvider};
 use thiserror::Error;
@@ -17,6 +18,9 @@ use crate::phone::DefaultRegion;
 /// How long one attempt of a request to DynamoDB or S3 may take before it is given up.
 /// The ingest lease is several times as long, so that no request outlives it.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// How often a request is tried in all while somebody waits for the answer; the SDK's default.
+pub const ATTEMPTS: u32 = 3;
 
 /// How long opening a connection may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -44,13 +48,26 @@ pub enum SetupError {
 #[derive(Debug, Clone)]
 pub struct Setup {
     vars: HashMap<String, String>,
+    attempts: u32,
 }
 
 impl Setup {
     /// Settings given by the caller.
     #[must_use]
     pub fn new(vars: HashMap<String, String>) -> Self {
-        Self { vars }
+        Self {
+            vars,
+            attempts: ATTEMPTS,
+        }
+    }
+
+    /// The same settings, for clients that try a request this many times in all.
+    #[must_use]
+    pub fn with_attempts(&self, attempts: u32) -> Self {
+        Self {
+            vars: self.vars.clone(),
+            attempts,
+        }
     }
 
     /// The settings of this process: what Lambda gives a function.
@@ -100,6 +117,7 @@ impl Setup {
             .behavior_version(BehaviorVersion::latest())
             .region(self.region()?)
             .credentials_provider(self.credentials()?)
+            .retry_config(RetryConfig::standard().with_max_attempts(self.attempts))
             .timeout_config(timeouts());
         if let Some(url) = self.endpoint("AWS_ENDPOINT_URL_DYNAMODB") {
             config = config.endpoint_url(url);
@@ -117,6 +135,7 @@ impl Setup {
             .behavior_version(BehaviorVersion::latest())
             .region(self.region()?)
             .credentials_provider(self.credentials()?)
+            .retry_config(RetryConfig::standard().with_max_attempts(self.attempts))
             .timeout_config(timeouts());
         if let Some(url) = self.endpoint("AWS_ENDPOINT_URL_S3") {
             config = config.endpoint_url(url).force_path_style(true);

@@ -43,6 +43,10 @@ mod table;
 /// Runs in a row that end in an error without progress before the batch fails.
 const MAX_STALLED: u32 = 3;
 
+/// How often a request for a checkpoint or a part of the report is tried: nobody waits for
+/// it, and giving up costs a whole run.
+const ATTEMPTS: u32 = 8;
+
 /// The most time kept before the deadline for putting things in order; of a short timeout,
 /// a quarter.
 const MARGIN: Duration = Duration::from_secs(30);
@@ -66,6 +70,7 @@ struct Ingest {
 /// # Errors
 /// Where a setting is missing.
 pub fn service(setup: &Setup) -> Result<Service, SetupError> {
+    let setup = &setup.with_attempts(ATTEMPTS);
     let ingest = Arc::new(Ingest {
         table: Table::from_setup(setup)?,
         batches: Batches::from_setup(setup)?,

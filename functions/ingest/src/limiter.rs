@@ -63,6 +63,11 @@ impl Limiter {
                 let mut state = self.shared.state();
                 if f64::from(state.in_flight) + 1.0 <= state.limit {
                     state.in_flight += 1;
+                    // One request that ends wakes one that waits; where the limit has
+                    // grown meanwhile, that one wakes the next.
+                    if f64::from(state.in_flight) + 1.0 <= state.limit {
+                        self.shared.freed.notify_one();
+                    }
                     return Permit {
                         shared: Arc::clone(&self.shared),
                     };
@@ -125,6 +130,28 @@ mod tests {
         one.refused();
         two.refused();
         assert!((limit(&limiter) - grown / 2.0).abs() < 0.001);
+    }
+
+    #[tokio::test]
+    async fn those_who_wait_profit_from_a_grown_limit() {
+        let limiter = Limiter::new();
+        let mut held = Vec::new();
+        for _ in 0..8 {
+            held.push(limiter.acquire().await);
+        }
+        let mut waiting = tokio::task::JoinSet::new();
+        for _ in 0..4 {
+            let limiter = limiter.clone();
+            waiting.spawn(async move { limiter.acquire().await });
+        }
+        tokio::task::yield_now().await;
+        for _ in 0..200 {
+            held[0].taken();
+        }
+        // One request ends, and all four that waited go.
+        held.pop();
+        let all = tokio::time::timeout(Duration::from_secs(5), waiting.join_all());
+        assert_eq!(all.await.unwrap().len(), 4);
     }
 
     #[tokio::test]

@@ -1,0 +1,744 @@
+//! The `mpulse` command as a process: what it prints, what it exits with, and what is
+//! left when it is killed.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use reqwest::{Client, Method, RequestBuilder};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// How long anything that is waited for may take.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// The time between two looks at something that is waited for.
+const GLANCE: Duration = Duration::from_millis(10);
+
+/// A key that is fixed by `--key`.
+const KEY: &str = "ops:a-secret-of-one-s-own";
+
+/// `mpulse` with these arguments, in that folder, without the surroundings' own settings.
+fn mpulse(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mpulse"));
+    command
+        .args(arguments)
+        .current_dir(folder)
+        .env_remove("MPULSE_URL")
+        .env_remove("MPULSE_KEY")
+        .env_remove("RUST_LOG")
+        .stdin(Stdio::null());
+    command
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> Output {
+    mpulse(folder, arguments).output().expect("mpulse runs")
+}
+
+#[track_caller]
+fn succeeded(output: &Output) -> String {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {errors}", output.status);
+    String::from_utf8(output.stdout.clone()).expect("the output is text")
+}
+
+#[track_caller]
+fn failed(output: &Output, code: i32) -> String {
+    let errors = String::from_utf8(output.stderr.clone()).expect("errors are text");
+    assert_eq!(output.status.code(), Some(code), "{errors}");
+    errors
+}
+
+/// A process that is killed, with SIGKILL, when it is dropped.
+struct Running(Child);
+
+impl Running {
+    fn kill(mut self) {
+        self.0.kill().expect("it can be killed");
+        self.0.wait().expect("it ends");
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// `mpulse dev` at work, with what it printed until it was ready.
+struct Dev {
+    process: Running,
+    printed: String,
+    url: String,
+    port: u16,
+}
+
+impl Dev {
+    /// Starts it on three free ports.
+    fn start(folder: &Path, arguments: &[&str]) -> Self {
+        for _ in 0..20 {
+            if let Some(dev) = Self::start_on(free_port(), folder, arguments) {
+                return dev;
+            }
+        }
+        panic!("no three ports stay free");
+    }
+
+    /// The same on that port; `None` where it ends before it is ready.
+    fn start_on(port: u16, folder: &Path, arguments: &[&str]) -> Option<Self> {
+        let number = port.to_string();
+        let mut child = mpulse(folder, &["dev", "--port", &number, "--data", "data"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("mpulse dev starts");
+        let stdout = child.stdout.take().expect("it is piped");
+        let process = Running(child);
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let (mut printed, url) = (String::new(), format!("http://127.0.0.1:{port}"));
+        loop {
+            match lines.recv_timeout(PATIENCE) {
+                Ok(line) => {
+                    writeln!(printed, "{line}").expect("writing to a string can't fail");
+                    if line == format!("mpulse is ready on {url}") {
+                        return Some(Self {
+                            process,
+                            printed,
+                            url,
+                            port,
+                        });
+                    }
+                }
+                Err(mpsc::RecvTimeoutError::Disconnected) => return None,
+                Err(mpsc::RecvTimeoutError::Timeout) => panic!("it gets ready: {printed}"),
+            }
+        }
+    }
+
+    /// The ID:SECRET that its curl lines use.
+    fn key(&self) -> String {
+        let (_, rest) = self.printed.split_once("curl -u ").expect("a curl line");
+        rest.split(' ')
+            .next()
+            .expect("a word")
+            .trim_matches('\'')
+            .to_owned()
+    }
+
+    /// What `mpulse upload` gives with the key that is kept in the data folder.
+    fn upload(&self, folder: &Path, file: &str, arguments: &[&str]) -> Output {
+        let own = ["upload", file, "--url", &self.url, "--data", "data"];
+        run(folder, &[&own, arguments].concat())
+    }
+
+    fn keys(&self, folder: &Path, arguments: &[&str]) -> Output {
+        let port = self.port.to_string();
+        run(folder, &[&["keys", "--port", &port], arguments].concat())
+    }
+}
+
+/// A port that is free now, as are the two after it.
+fn free_port() -> u16 {
+    loop {
+        let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+        let first = bind(0).expect("a port is free");
+        let port = first.local_addr().expect("it has an address").port();
+        if port < u16::MAX - 2 && bind(port + 1).is_ok() && bind(port + 2).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// A client of one machine, with one key.
+struct Api {
+    http: Client,
+    url: String,
+    key: String,
+}
+
+impl Api {
+    fn new(dev: &Dev, key: &str) -> Self {
+        // No connection is kept, since the machine at its other end may be killed.
+        let http = Client::builder().no_proxy().pool_max_idle_per_host(0);
+        Self {
+            http: http.build().expect("a client"),
+            url: dev.url.clone(),
+            key: key.to_owned(),
+        }
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let (id, secret) = self.key.split_once(':').expect("ID:SECRET");
+        let url = if path.starts_with('/') {
+            format!("{}{path}", self.url)
+        } else {
+            path.to_owned()
+        };
+        self.http.request(method, url).basic_auth(id, Some(secret))
+    }
+
+    async fn status(&self, path: &str) -> u16 {
+        let answer = self.request(Method::GET, path).send().await;
+        answer.expect("an answer").status().as_u16()
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        let answer = self
+            .request(Method::GET, path)
+            .send()
+            .await
+            .expect("an answer");
+        assert_eq!(answer.status(), 200, "{path}");
+        answer.json().await.expect("JSON")
+    }
+
+    /// The ids of a list, all pages of it.
+    async fn ids(&self, query: &str) -> Vec<String> {
+        let (mut ids, mut url) = (Vec::new(), format!("/api/members/?limit=1000&{query}"));
+        loop {
+            let page = self.get(&url).await;
+            let results = page["results"].as_array().expect("results");
+            ids.extend(
+                results
+                    .iter()
+                    .map(|m| m["id"].as_str().expect("an id").to_owned()),
+            );
+            match page["next"].as_str() {
+                Some(next) => next.clone_into(&mut url),
+                None => return ids,
+            }
+        }
+    }
+
+    /// The newest batch, once `enough` holds of it.
+    async fn newest(&self, enough: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let mut page = self.get("/api/members/batch?limit=1").await;
+            let first = page["results"].get_mut(0);
+            let batch = first.map(Value::take).unwrap_or_default();
+            if enough(&batch) {
+                return batch;
+            }
+            assert!(Instant::now() < deadline, "waited too long for {batch:#}");
+            tokio::time::sleep(GLANCE).await;
+        }
+    }
+}
+
+fn has_ended(batch: &Value) -> bool {
+    [
+        "completed",
+        "completed_with_rejects",
+        "failed",
+        "cancelled",
+        "expired",
+    ]
+    .iter()
+    .any(|status| batch["status"] == *status)
+}
+
+fn read_so_far(batch: &Value) -> u64 {
+    batch["rows"]["read"].as_u64().unwrap_or_default()
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+/// A sample written by `mpulse sample`, and kept as a file.
+fn sample(folder: &Path, name: &str, arguments: &[&str]) -> PathBuf {
+    let path = folder.join(name);
+    let file = fs::File::create(&path).expect("a file");
+    let status = mpulse(folder, &[&["sample"], arguments].concat())
+        .stdout(file)
+        .status()
+        .expect("mpulse runs");
+    assert!(status.success());
+    path
+}
+
+/// The ids in a sample without bad rows, sorted.
+fn ids_in(path: &Path) -> Vec<String> {
+    let text = fs::read_to_string(path).expect("a sample is text");
+    let mut ids: Vec<String> = text
+        .lines()
+        .skip(1)
+        .map(|line| {
+            let mut fields = line.split(',');
+            let mut field = || fields.next().expect("a field");
+            format!("{}~{}", field(), field())
+        })
+        .collect();
+    ids.sort_unstable();
+    ids
+}
+
+/// The words after the labels of what `mpulse upload` printed.
+fn told(output: &str) -> HashMap<&str, &str> {
+    output
+        .lines()
+        .filter_map(|line| line.split_once(char::is_whitespace))
+        .map(|(label, text)| (label, text.trim()))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_batch_that_was_killed_goes_on_and_ends_exactly() {
+    let folder = folder();
+    let folder = folder.path();
+    let people = 30_000;
+    let good = sample(folder, "good.csv", &["30000"]);
+    let wanted = ids_in(&good);
+    let mut text = fs::read_to_string(&good).expect("a sample");
+    // Rows to be refused, before and after the moment of the kill.
+    let bad = 300;
+    let mut lines: Vec<&str> = text.lines().collect();
+    for index in (0..bad).rev() {
+        lines.insert(1 + index * 100, "4,bad,Ann,Lee,12");
+    }
+    text = lines.join("\n");
+
+    let mut dev = Dev::start(folder, &["--key", KEY]);
+    let port = dev.port;
+    let api = Api::new(&dev, KEY);
+    let batch: Value = api
+        .request(Method::POST, "/api/members/batch")
+        .json(&json!({"size": text.len()}))
+        .send()
+        .await
+        .expect("an answer")
+        .json()
+        .await
+        .expect("JSON");
+    let put = api
+        .http
+        .put(batch["upload"]["url"].as_str().expect("a URL"));
+    let sent = put
+        .header("content-type", "text/csv")
+        .body(text)
+        .send()
+        .await;
+    assert_eq!(sent.expect("an answer").status(), 200);
+
+    // Killed twice: soon after it has begun, and again further on.
+    for at_least in [2_000, 12_000] {
+        let seen = api
+            .newest(|batch| read_so_far(batch) > at_least || has_ended(batch))
+            .await;
+        assert!(!has_ended(&seen), "it was killed in the middle: {seen:#}");
+        dev.process.kill();
+        dev = Dev::start_on(port, folder, &[]).expect("it starts again");
+        let after = api.newest(|_| true).await;
+        assert!(
+            read_so_far(&after) >= read_so_far(&seen),
+            "what was counted stays counted"
+        );
+    }
+    let ended = api.newest(has_ended).await;
+    assert_eq!(ended["batch_id"], batch["batch_id"]);
+    assert_eq!(ended["status"], "completed_with_rejects", "{ended:#}");
+    assert_eq!(
+        ended["rows"],
+        json!({
+            "read": people + bad, "created": people, "updated": 0, "unchanged": 0,
+            "superseded": 0, "rejected": bad,
+        })
+    );
+    assert_eq!(ended["attempts"], 3, "{ended:#}");
+    let mut found = api.ids("aid=4").await;
+    found.sort_unstable();
+    assert!(found == wanted, "the members are those of the file");
+
+    // The report has each refused row once, in order, though three runs made it.
+    let path = format!(
+        "/api/members/batch/{}/rejects",
+        batch["batch_id"].as_str().expect("an id")
+    );
+    let way = api
+        .request(Method::GET, &path)
+        .header("accept", "application/json");
+    let way: Value = way
+        .send()
+        .await
+        .expect("an answer")
+        .json()
+        .await
+        .expect("JSON");
+    let report = api
+        .http
+        .get(way["url"].as_str().expect("a URL"))
+        .send()
+        .await;
+    let report = report.expect("an answer").text().await.expect("text");
+    let lines: Vec<usize> = report
+        .lines()
+        .skip(1)
+        .map(|line| {
+            line.split(',')
+                .next()
+                .expect("a field")
+                .parse()
+                .expect("a number")
+        })
+        .collect();
+    let wanted: Vec<usize> = (0..bad).map(|index| 2 + index * 101).collect();
+    assert_eq!(lines, wanted);
+}
+
+#[tokio::test]
+async fn an_upload_in_another_process_outlives_a_killed_machine() {
+    let folder = folder();
+    let folder = folder.path();
+    let file = sample(folder, "roster.csv", &["25000"]);
+    let dev = Dev::start(folder, &[]);
+    let (port, key) = (dev.port, dev.key());
+    let mut upload = mpulse(
+        folder,
+        &["upload", "roster.csv", "--url", &dev.url, "--data", "data"],
+    )
+    .stdout(Stdio::piped())
+    .stderr(Stdio::null())
+    .spawn()
+    .map(Running)
+    .expect("mpulse upload starts");
+    let api = Api::new(&dev, &key);
+    let seen = api
+        .newest(|batch| read_so_far(batch) > 2_000 || has_ended(batch))
+        .await;
+    assert!(!has_ended(&seen), "it was killed in the middle: {seen:#}");
+    dev.process.kill();
+    let again = Dev::start_on(port, folder, &[]).expect("it starts again");
+    assert_eq!(again.key(), key, "the first start's key is kept");
+
+    let mut printed = String::new();
+    let mut stdout = upload.0.stdout.take().expect("it is piped");
+    stdout
+        .read_to_string(&mut printed)
+        .expect("its output is text");
+    assert!(upload.0.wait().expect("it ends").success(), "{printed}");
+    let told = told(&printed);
+    assert_eq!(
+        (told["status"], told["read"], told["created"]),
+        ("completed", "25000", "25000")
+    );
+    let mut found = api.ids("aid=4").await;
+    found.sort_unstable();
+    assert!(found == ids_in(&file), "the members are those of the file");
+}
+
+#[tokio::test]
+async fn members_and_batches_are_there_after_a_restart() {
+    let folder = folder();
+    let folder = folder.path();
+    sample(folder, "roster.csv", &["100"]);
+    let dev = Dev::start(folder, &[]);
+    let api = Api::new(&dev, &dev.key());
+    succeeded(&dev.upload(folder, "roster.csv", &[]));
+    let before = (
+        api.get("/api/members/?aid=4").await,
+        api.get("/api/members/batch").await,
+    );
+    let port = dev.port;
+    dev.process.kill();
+    let _again = Dev::start_on(port, folder, &[]).expect("it starts again");
+    let after = (
+        api.get("/api/members/?aid=4").await,
+        api.get("/api/members/batch").await,
+    );
+    assert_eq!(after, before);
+}
+
+#[test]
+fn the_curl_lines_work_as_they_are_printed() {
+    if Command::new("curl").arg("--version").output().is_err() {
+        eprintln!("there is no curl here");
+        return;
+    }
+    let folder = folder();
+    let dev = Dev::start(folder.path(), &[]);
+    let lines: Vec<&str> = dev
+        .printed
+        .lines()
+        .filter(|line| line.starts_with("curl "))
+        .collect();
+    assert_eq!(lines.len(), 2, "{}", dev.printed);
+    let mut answers = lines.iter().map(|line| {
+        let output = Command::new("sh")
+            .args(["-c", line])
+            .env("NO_PROXY", "127.0.0.1")
+            .output()
+            .expect("sh runs");
+        let text = succeeded(&output);
+        serde_json::from_str::<Value>(&text)
+            .unwrap_or_else(|error| panic!("{line}: {error}: {text}"))
+    });
+    let member = answers.next().expect("a member");
+    assert_eq!(member["id"], "4~5622780");
+    assert_eq!(member["phone_number"], "+17145550123");
+    let list = answers.next().expect("a list");
+    assert_eq!(list, json!({"next": null, "results": [member]}));
+}
+
+#[tokio::test]
+async fn a_fixed_key_is_the_key_and_is_kept() {
+    let folder = folder();
+    let folder = folder.path();
+    let dev = Dev::start(folder, &["--key", KEY]);
+    assert_eq!(dev.key(), KEY);
+    let api = Api::new(&dev, KEY);
+    assert_eq!(api.status("/api/members/").await, 200);
+    let port = dev.port;
+    drop(dev);
+    let dev = Dev::start_on(port, folder, &[]).expect("it starts again");
+    assert_eq!(dev.key(), KEY);
+    assert_eq!(api.status("/api/members/").await, 200);
+    sample(folder, "roster.csv", &["3"]);
+    succeeded(&dev.upload(folder, "roster.csv", &[]));
+}
+
+#[tokio::test]
+async fn a_key_that_is_made_up_differs_from_one_folder_to_the_next() {
+    let (one, other) = (folder(), folder());
+    let one = Dev::start(one.path(), &[]);
+    let other = Dev::start(other.path(), &[]);
+    assert!(
+        one.key().starts_with("admin:") && one.key().len() >= "admin:".len() + 27,
+        "160 bits"
+    );
+    assert_ne!(one.key(), other.key());
+    assert_eq!(
+        Api::new(&one, &other.key()).status("/api/members/").await,
+        401
+    );
+}
+
+#[test]
+fn a_port_or_folder_in_use_is_told_and_nothing_starts() {
+    let (one, other) = (folder(), folder());
+    let dev = Dev::start(one.path(), &[]);
+    let port = dev.port.to_string();
+    let taken = run(other.path(), &["dev", "--port", &port, "--data", "data"]);
+    assert!(failed(&taken, 1).contains(&port));
+    let free = free_port().to_string();
+    let in_use = run(one.path(), &["dev", "--port", &free, "--data", "data"]);
+    assert!(failed(&in_use, 1).contains("in use"));
+}
+
+#[test]
+fn nothing_is_kept_of_an_ephemeral_machine() {
+    let folder = folder();
+    let port = free_port().to_string();
+    let mut child = mpulse(folder.path(), &["--port", &port, "--ephemeral"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("mpulse starts");
+    let stdout = child.stdout.take().expect("it is piped");
+    let process = Running(child);
+    let ready = BufReader::new(stdout)
+        .lines()
+        .map_while(Result::ok)
+        .any(|line| line.starts_with("mpulse is ready on "));
+    assert!(ready);
+    process.kill();
+    let left = fs::read_dir(folder.path()).expect("a folder").count();
+    assert_eq!(left, 0);
+}
+
+#[tokio::test]
+async fn an_upload_tells_the_end_and_exits_with_it() {
+    let folder = folder();
+    let folder = folder.path();
+    let dev = Dev::start(folder, &[]);
+
+    sample(folder, "good.csv", &["500"]);
+    let output = succeeded(&dev.upload(folder, "good.csv", &[]));
+    let counters = |output: &str| {
+        let told = told(output);
+        ["status", "read", "created", "unchanged", "rejected"].map(|label| told[label].to_owned())
+    };
+    assert_eq!(counters(&output), ["completed", "500", "500", "0", "0"]);
+    let output = succeeded(&dev.upload(folder, "good.csv", &[]));
+    assert_eq!(counters(&output), ["completed", "500", "0", "500", "0"]);
+
+    // Refused rows are an end like another: each is accounted for.
+    sample(folder, "bad.csv", &["500", "--bad", "0.1", "--seed", "7"]);
+    let output = succeeded(&dev.upload(folder, "bad.csv", &["--account", "4", "--mode", "create"]));
+    assert_eq!(
+        counters(&output),
+        ["completed_with_rejects", "500", "450", "0", "50"]
+    );
+    assert!(output.contains("/rejects"), "{output}");
+
+    fs::write(folder.join("none.csv"), "phone\n").expect("a file");
+    let output = dev.upload(folder, "none.csv", &[]);
+    failed(&output, 1);
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        printed.contains("failed") && printed.contains("missing_column"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn an_upload_that_can_t_be_made_says_why() {
+    let folder = folder();
+    let folder = folder.path();
+    sample(folder, "good.csv", &["5"]);
+    let dev = Dev::start(folder, &[]);
+    let missing = failed(&dev.upload(folder, "missing.csv", &[]), 1);
+    assert!(missing.contains("missing.csv"), "{missing}");
+    let wrong = failed(
+        &dev.upload(folder, "good.csv", &["--key", "admin:wrong"]),
+        1,
+    );
+    assert!(wrong.contains("key"), "{wrong}");
+    failed(&dev.upload(folder, "good.csv", &["--mode", "replace"]), 2);
+    let elsewhere = run(
+        folder,
+        &["upload", "good.csv", "--url", &dev.url, "--data", "nowhere"],
+    );
+    assert!(failed(&elsewhere, 2).contains("no key"));
+}
+
+#[tokio::test]
+async fn a_sample_s_rows_are_all_accounted_for() {
+    let folder = folder();
+    let folder = folder.path();
+    let dev = Dev::start(folder, &[]);
+    // Piped, as a shell would: what comes out of one is what the other reads.
+    let file = fs::File::create(folder.join("piped.csv")).expect("a file");
+    let arguments = [
+        "sample",
+        "2000",
+        "--bad",
+        "0.05",
+        "--account",
+        "a",
+        "--account",
+        "b",
+    ];
+    let status = mpulse(folder, &arguments)
+        .stdout(file)
+        .status()
+        .expect("mpulse runs");
+    assert!(status.success());
+    let output = succeeded(&dev.upload(folder, "piped.csv", &[]));
+    let told = told(&output);
+    assert_eq!(
+        (told["read"], told["created"], told["rejected"]),
+        ("2000", "1900", "100")
+    );
+    let api = Api::new(&dev, &dev.key());
+    let (a, b) = (api.ids("aid=a").await.len(), api.ids("aid=b").await.len());
+    assert_eq!(a + b, 1900);
+    assert!(a > 0 && b > 0);
+}
+
+#[tokio::test]
+async fn keys_are_made_listed_and_revoked_while_the_machine_runs() {
+    let folder = folder();
+    let folder = folder.path();
+    let dev = Dev::start(folder, &[]);
+    let made = succeeded(&dev.keys(folder, &["create", "--id", "look", "--role", "reader"]));
+    let key = made.trim();
+    assert!(
+        key.starts_with("look:"),
+        "ID:SECRET and nothing else: {made}"
+    );
+    let api = Api::new(&dev, key);
+    assert_eq!(api.status("/api/members/").await, 200);
+    let post = api.request(Method::POST, "/api/members/batch").send().await;
+    assert_eq!(post.expect("an answer").status(), 403, "a reader");
+
+    let taken = dev.keys(folder, &["create", "--id", "look", "--role", "writer"]);
+    assert!(failed(&taken, 1).contains("look"));
+    failed(&dev.keys(folder, &["create", "--role", "owner"]), 2);
+    let unnamed = succeeded(&dev.keys(folder, &["create", "--role", "writer"]));
+    assert!(unnamed.starts_with("writer-"), "{unnamed}");
+
+    let listed = |line: &str| {
+        let list = succeeded(&dev.keys(folder, &["list"]));
+        assert!(
+            !list.contains(key.split_once(':').expect("a secret").1),
+            "no secret is listed"
+        );
+        list.lines()
+            .any(|l| l.split_whitespace().take(2).eq(line.split(' ')))
+    };
+    assert!(listed("admin admin") && listed("look reader"));
+
+    succeeded(&dev.keys(folder, &["revoke", "look"]));
+    assert_eq!(
+        api.status("/api/members/").await,
+        401,
+        "from that moment on"
+    );
+    assert!(failed(&dev.keys(folder, &["revoke", "nobody"]), 1).contains("nobody"));
+    assert!(listed("look reader"), "it is still listed");
+    let nobody_there = free_port().to_string();
+    let unreachable = run(folder, &["keys", "--port", &nobody_there, "list"]);
+    assert!(failed(&unreachable, 1).contains("mpulse dev"));
+}
+
+#[tokio::test]
+async fn a_template_at_hand_is_the_one_that_is_run() {
+    let folder = folder();
+    let folder = folder.path();
+    let template = mpulse_local::BUILT_IN_TEMPLATE;
+    let moved = template.replace("Path: \"/api/health\" }", "Path: \"/alive\" }");
+    assert_ne!(moved, template);
+    fs::write(folder.join("template.yaml"), moved).expect("a file");
+    let dev = Dev::start(folder, &["--parameter", "AnonymousReads=true"]);
+    let api = Api::new(&dev, &dev.key());
+    assert_eq!(api.status("/alive").await, 200);
+    let anonymous = api
+        .http
+        .get(format!("{}/api/members/?aid=4", dev.url))
+        .send()
+        .await;
+    assert_eq!(anonymous.expect("an answer").status(), 200);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn it_listens_on_this_machine_alone() {
+    let folder = folder();
+    let dev = Dev::start(folder.path(), &[]);
+    let sockets = fs::read_to_string("/proc/net/tcp").expect("Linux tells")
+        + &fs::read_to_string("/proc/net/tcp6").unwrap_or_default();
+    for port in dev.port..dev.port + 3 {
+        // Columns: number, local address (in hexadecimal), remote address, state (0A listens).
+        let listening: Vec<&str> = sockets
+            .lines()
+            .filter_map(|line| {
+                let mut columns = line.split_whitespace().skip(1);
+                let (local, _, state) = (columns.next()?, columns.next()?, columns.next()?);
+                let here = local.ends_with(&format!(":{port:04X}")) && state == "0A";
+                here.then_some(local)
+            })
+            .collect();
+        assert_eq!(
+            listening,
+            [format!("0100007F:{port:04X}")],
+            "127.0.0.1 and nothing else"
+        );
+    }
+}

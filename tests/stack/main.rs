@@ -1,0 +1,11 @@
+//! The running stack, driven over HTTP as a client would: one module per resource, one
+//! test per call and per documented error.
+
+mod access;
+mod batches;
+mod files;
+mod members;
+mod rejects;
+mod roster;
+mod routes;
+mod template;

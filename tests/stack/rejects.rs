@@ -1,0 +1,304 @@
+//! `/api/members/batch/{id}/rejects`: the rows that were refused, as a file.
+
+use std::fmt::Write;
+
+use mpulse_tests::{HEADER, Rows, Stack, roster_ids, row, send, text};
+use reqwest::Method;
+use reqwest::header::ACCEPT;
+use serde_json::{Value, json};
+
+fn path(batch: &Value) -> String {
+    format!("/api/members/batch/{}/rejects", text(&batch["batch_id"]))
+}
+
+/// The report of a batch, fetched as a browser would: by a redirect, and without the key.
+async fn report(stack: &Stack, batch: &Value) -> String {
+    let answer = stack.get(&path(batch)).await;
+    answer.expect(302);
+    let location = answer.header("location").to_owned();
+    let file = send(stack.anonymous(Method::GET, &location)).await;
+    file.expect(200);
+    assert_eq!(file.header("content-type"), "text/csv; charset=utf-8");
+    let name = format!(
+        "attachment; filename=\"rejects-{}.csv\"",
+        text(&batch["batch_id"])
+    );
+    assert_eq!(file.header("content-disposition"), name);
+    file.text().to_owned()
+}
+
+fn rejects(rejected: u64) -> Rows {
+    Rows {
+        rejected,
+        ..Rows::default()
+    }
+}
+
+/// Good rows, so many that a bad one stands among others.
+fn good(from: u64, to: u64) -> String {
+    (from..to).map(|index| row("4", index)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_kind_of_bad_row_is_one_reject_with_its_line_and_code() {
+    let stack = Stack::start().await;
+    let long_name = "x".repeat(101);
+    let long_row = format!("4,x,{},Lee,7145550123", "x".repeat(64 * 1024));
+    let long_id = format!("4,{},Ann,Lee,7145550123", "1".repeat(65));
+    let long = format!("4,x,{long_name},Lee,7145550123");
+    for (bad, code) in [
+        ("4,x,Ann,Lee".as_bytes(), "wrong_field_count"),
+        (b"4,x,Ann,Lee,7145550123,more", "wrong_field_count"),
+        (b"just some words", "wrong_field_count"),
+        (b"4,x,Ann\xFF,Lee,7145550123", "not_utf8"),
+        (b"4,x,Ann,Lee,\xE9", "not_utf8"),
+        (long_row.as_bytes(), "row_too_long"),
+        (b",x,Ann,Lee,7145550123", "required"),
+        (b"4 4,x,Ann,Lee,7145550123", "invalid_account_id"),
+        (b"4,,Ann,Lee,7145550123", "required"),
+        (b"4,x~y,Ann,Lee,7145550123", "invalid_client_member_id"),
+        (long_id.as_bytes(), "invalid_client_member_id"),
+        (b"4,x, ,Lee,7145550123", "required"),
+        (b"4,x,A\x07,Lee,7145550123", "control_character"),
+        (long.as_bytes(), "too_long"),
+        (b"4,x,Ann,Lee,", "required"),
+        (b"4,x,Ann,Lee,12", "invalid_phone"),
+        (b"4,x,Ann,Lee,0000000000", "placeholder_phone"),
+    ] {
+        let shown = String::from_utf8_lossy(&bad[..bad.len().min(60)]).into_owned();
+        // Half of the rows stand before it and half after.
+        let (before, after) = (good(0, 3), good(3, 6));
+        let file = [
+            HEADER.as_bytes(),
+            before.as_bytes(),
+            bad,
+            b"\n",
+            after.as_bytes(),
+        ]
+        .concat();
+        let batch = stack.upload_with(&json!({"mode": "overwrite"}), file).await;
+        let rows = Rows {
+            updated: 6,
+            rejected: 1,
+            ..Rows::default()
+        };
+        rows.check(&batch);
+        let report = report(&stack, &batch).await;
+        let mut lines = report.lines();
+        let header = format!("line,code,message,{},raw", HEADER.trim_end());
+        assert_eq!(lines.next(), Some(header.as_str()), "{shown}");
+        let line = lines.next().expect("a reject");
+        assert!(
+            line.starts_with(&format!("5,{code},")),
+            "{shown}: {line:.200}"
+        );
+        assert_eq!(lines.next(), None, "{shown}");
+    }
+    assert_eq!(stack.ids("aid=4").await, roster_ids("4", 6));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_has_line_code_message_and_the_file_s_own_columns() {
+    let stack = Stack::start().await;
+    let file = "Phone;Member ID;notes;First Name;Last Name;Account\r\n\
+                12;1;\"a \"\"b\"\", c\";Ann;Lee;4\r\n\
+                7145550123;2;;Bob;Lee;4\r\n\
+                \r\n\
+                7145550123;3;\"two\r\nlines\";;;4\r\n\
+                7145550123;4\r\n";
+    let batch = stack.upload(file).await;
+    let rows = Rows {
+        created: 1,
+        rejected: 3,
+        ..Rows::default()
+    };
+    rows.check(&batch);
+    assert_eq!(batch["ignored_columns"], json!(["notes"]));
+    let link = format!("{}{}", stack.machine.api_url(), path(&batch));
+    assert_eq!(batch["links"]["rejects"], link);
+    assert_eq!(
+        report(&stack, &batch).await,
+        "line,code,message,Phone,Member ID,notes,First Name,Last Name,Account,raw\r\n\
+         2,invalid_phone,phone_number is too short for its country,12,1,\"a \"\"b\"\", c\",Ann,Lee,4,\r\n\
+         5,required,first_name is required; last_name is required,7145550123,3,\"two\r\nlines\",,,4,\r\n\
+         7,wrong_field_count,has 2 fields; the header has 6,,,,,,,7145550123;4\r\n"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_does_not_fit_is_shown_up_to_a_thousand_characters() {
+    let stack = Stack::start().await;
+    let long = "é".repeat(3000);
+    let batch = stack.upload(format!("{HEADER}{long}\n")).await;
+    rejects(1).check(&batch);
+    let report = report(&stack, &batch).await;
+    let shown = "é".repeat(1000);
+    assert!(
+        report.ends_with(&format!(",,,,,{shown}\r\n")),
+        "{report:.200}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stray_quote_costs_its_own_line_only() {
+    let stack = Stack::start().await;
+    let people = 3000;
+    for stray in [
+        "4,x,\"Ann,Lee,7145550123",
+        "4,x,Ann,\"Lee,7145550123",
+        "4,x,Ann,Lee,\"7145550123",
+        "\"",
+    ] {
+        // Few rows follow, or more than a row may be long.
+        for after in [5, people] {
+            let file = format!("{HEADER}{}{stray}\n{}", good(0, 2), good(2, after));
+            let batch = stack.upload_with(&json!({"mode": "overwrite"}), file).await;
+            let rows = Rows {
+                updated: after,
+                rejected: 1,
+                ..Rows::default()
+            };
+            rows.check(&batch);
+            let report = report(&stack, &batch).await;
+            let line = report.lines().nth(1).expect("a reject");
+            let shown = format!(",,,,,,\"{}\"", stray.replace('"', "\"\""));
+            assert!(
+                line.starts_with("4,") && line.ends_with(&shown),
+                "{stray}: {line}"
+            );
+        }
+    }
+    assert_eq!(stack.ids("aid=4&limit=1000").await, roster_ids("4", people));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_corrected_report_can_be_uploaded_as_it_is() {
+    let stack = Stack::start().await;
+    let file = format!(
+        "{HEADER}{}4,a,Ann,Lee,12\n4,b,,Lee,7145550123\n4,c,Cid,Lee,7145550124\n",
+        good(0, 3)
+    );
+    let batch = stack.upload(file).await;
+    let rows = Rows {
+        created: 4,
+        rejected: 2,
+        ..Rows::default()
+    };
+    rows.check(&batch);
+    let first = report(&stack, &batch).await;
+
+    // Corrected halfway: what is still wrong comes back in a report of the same columns.
+    let halfway = stack.upload(first.replace(",12,", ",714 555 0125,")).await;
+    let rows = Rows {
+        created: 1,
+        rejected: 1,
+        ..Rows::default()
+    };
+    rows.check(&halfway);
+    assert_eq!(
+        halfway["ignored_columns"],
+        json!(["line", "code", "message", "raw"])
+    );
+    let second = report(&stack, &halfway).await;
+    assert_eq!(second.lines().next(), first.lines().next());
+    assert_eq!(second.lines().count(), 2);
+
+    let corrected = stack.upload(second.replace(",b,,", ",b,Bob,")).await;
+    Rows::created(1).check(&corrected);
+    assert_eq!(
+        stack.get("/api/members/4~a").await.json()["phone_number"],
+        "+17145550125"
+    );
+    assert_eq!(
+        stack.get("/api/members/4~b").await.json()["first_name"],
+        "Bob"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_way_to_a_report_is_told_as_json_to_who_asks_for_it() {
+    let stack = Stack::start().await;
+    let batch = stack.upload(format!("{HEADER}4,1,Ann,Lee,12\n")).await;
+    rejects(1).check(&batch);
+    for login in [&stack.reader, &stack.writer] {
+        let request = stack.request_as(login, Method::GET, &path(&batch));
+        let answer = send(request.header(ACCEPT, "application/json")).await;
+        answer.expect(200);
+        assert_eq!(answer.header("content-type"), "application/json");
+        let way = answer.json();
+        assert!(
+            text(&way["expires_at"]) > text(&batch["finished_at"]),
+            "{way}"
+        );
+        let file = send(stack.anonymous(Method::GET, text(&way["url"]))).await;
+        file.expect(200);
+        assert_eq!(file.text(), report(&stack, &batch).await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_is_good_for_reading_only() {
+    let stack = Stack::start().await;
+    let batch = stack.upload(format!("{HEADER}4,1,Ann,Lee,12\n")).await;
+    let answer = stack.get(&path(&batch)).await;
+    answer.expect(302);
+    let url = answer.header("location").to_owned();
+    send(stack.anonymous(Method::DELETE, &url))
+        .await
+        .expect(403);
+    send(stack.anonymous(Method::PUT, &url).body("x"))
+        .await
+        .expect(403);
+    let (unsigned, _) = url.split_once('?').expect("a signature");
+    send(stack.anonymous(Method::GET, unsigned))
+        .await
+        .expect(403);
+    // S3 refuses a key beside a signature, which is why the JSON form is there.
+    send(stack.request(Method::GET, &url)).await.expect(400);
+    send(stack.anonymous(Method::GET, &url)).await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn before_the_end_there_is_no_report_yet() {
+    let stack = Stack::start().await;
+    let batch = stack.open_batch(&json!({})).await;
+    stack.get(&path(&batch)).await.problem(409, "conflict");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_without_refused_rows_has_no_report() {
+    let stack = Stack::start().await;
+    let completed = stack.upload(format!("{HEADER}{}", good(0, 1))).await;
+    let failed = stack.upload("phone\n").await;
+    let cancelled = stack.open_batch(&json!({})).await;
+    let batch = format!("/api/members/batch/{}", text(&cancelled["batch_id"]));
+    stack.delete(&batch).await.expect(200);
+    for batch in [completed, failed, cancelled] {
+        stack.get(&path(&batch)).await.problem(404, "not-found");
+        assert_eq!(batch["links"]["rejects"], Value::Null);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_nothing_but_bad_rows_is_a_report_of_all_of_them_in_order() {
+    let stack = Stack::start().await;
+    let people = 5000;
+    let mut file = HEADER.to_owned();
+    for index in 0..people {
+        writeln!(file, "4,{index},Ann,Lee,").unwrap();
+    }
+    let batch = stack.upload(file).await;
+    rejects(people).check(&batch);
+    let report = report(&stack, &batch).await;
+    let lines: Vec<String> = report.lines().skip(1).map(str::to_owned).collect();
+    let wanted: Vec<String> = (0..people)
+        .map(|index| {
+            format!(
+                "{},required,phone_number is required,4,{index},Ann,Lee,,",
+                index + 2
+            )
+        })
+        .collect();
+    assert_eq!(lines, wanted);
+    assert_eq!(stack.ids("").await, [""; 0]);
+}

@@ -1,0 +1,149 @@
+//! What is at which path: the routes of the template, and what is answered elsewhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mpulse_tests::{Stack, send, text};
+use reqwest::Method;
+use serde_json::json;
+
+/// A path of the route table as a client would send it.
+fn example(pattern: &str) -> String {
+    pattern.replace('*', "01ARZ3NDEKTSV4RRFFQ69G5FAV")
+}
+
+/// Whether a method that a path itself doesn't take makes an id of its last segment:
+/// `GET /api/members/create` asks for the member `create`.
+fn is_an_id_for(pattern: &str, method: &str) -> bool {
+    let (parent, last) = pattern.rsplit_once('/').expect("a path");
+    let with_id = format!("{parent}/*");
+    let mut others = default_route::ROUTES
+        .iter()
+        .filter(|(other, _)| *other == with_id);
+    !last.is_empty() && others.any(|(_, methods)| methods.contains(&method))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_table_of_the_default_route_is_the_template_s() {
+    let stack = Stack::start().await;
+    let mut declared: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut defaults = 0;
+    for route in stack
+        .machine
+        .template()
+        .functions
+        .iter()
+        .flat_map(|f| &f.routes)
+    {
+        let Some(path) = &route.path else {
+            defaults += 1;
+            continue;
+        };
+        let method = route.method.clone().expect("every route names its method");
+        declared.entry(path.clone()).or_default().insert(method);
+    }
+    assert_eq!(defaults, 1, "one $default");
+    let mut known = BTreeMap::new();
+    for (pattern, methods) in default_route::ROUTES {
+        let path = pattern.replace('*', "{id}");
+        let methods: BTreeSet<String> = methods.iter().map(ToString::to_string).collect();
+        if path != "/" {
+            known.insert(format!("{path}/"), methods.clone());
+        }
+        known.insert(path, methods);
+    }
+    assert_eq!(declared, known, "with and without a slash at the end");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slash_at_the_end_makes_no_difference() {
+    let stack = Stack::start().await;
+    for (pattern, methods) in default_route::ROUTES {
+        let path = example(pattern);
+        for method in methods.iter().filter(|_| path != "/") {
+            let method: Method = method.parse().unwrap();
+            let bare = send(stack.request(method.clone(), &path)).await;
+            let slashed = send(stack.request(method.clone(), &format!("{path}/"))).await;
+            assert_eq!(bare.status, slashed.status, "{method} {path}");
+            assert_ne!(bare.status, 405, "{method} {path}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_method_is_told_which_ones_there_are() {
+    let stack = Stack::start().await;
+    for (pattern, allowed) in default_route::ROUTES {
+        let path = example(pattern);
+        for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "PROPFIND"] {
+            if allowed.contains(&method) {
+                continue;
+            }
+            let answer = send(stack.request(method.parse().unwrap(), &path)).await;
+            if is_an_id_for(pattern, method) {
+                answer.problem(404, "not-found");
+                continue;
+            }
+            assert_eq!(answer.status, 405, "{method} {path}");
+            assert_eq!(
+                answer.header("allow"),
+                allowed.join(", "),
+                "{method} {path}"
+            );
+            if method != "HEAD" {
+                answer.problem(405, "method-not-allowed");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_that_isn_t_there_is_a_problem_too() {
+    let stack = Stack::start().await;
+    for path in [
+        "/api",
+        "/api/member",
+        "/api/members//",
+        "/api/members/4~1/phones",
+        "/api/members/batch/01ARZ3NDEKTSV4RRFFQ69G5FAV/rejects/1",
+        "/favicon.ico",
+        "/ADMIN",
+    ] {
+        for method in [Method::GET, Method::POST] {
+            let answer = send(stack.anonymous(method, path)).await;
+            answer.problem(404, "not-found");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_needs_no_key() {
+    let stack = Stack::start().await;
+    for path in ["/api/health", "/api/health/"] {
+        let answer = send(stack.anonymous(Method::GET, path)).await;
+        answer.expect(200);
+        assert_eq!(answer.json(), json!({"status": "ok"}));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_console_is_a_page() {
+    let stack = Stack::start().await;
+    for path in ["/", "/admin", "/admin/"] {
+        let answer = send(stack.anonymous(Method::GET, path)).await;
+        answer.expect(200);
+        let media_type = answer.header("content-type");
+        assert!(media_type.starts_with("text/html"), "{path}: {media_type}");
+        assert!(answer.text().to_lowercase().contains("<html"), "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_beyond_the_gateway_s_limit_is_refused_by_the_gateway() {
+    let stack = Stack::start().await;
+    let body = vec![b' '; mpulse_local::gateway::MAX_BODY_BYTES + 1];
+    let answer = stack
+        .post_text("/api/members/", "application/json", body)
+        .await;
+    answer.expect(413);
+    assert_eq!(text(&answer.json()["message"]), "Request Entity Too Large");
+}
