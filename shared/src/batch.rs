@@ -47,7 +47,7 @@ pub struct BatchId(String);
 pub struct NotABatchId;
 
 impl BatchId {
-    /// A new id, later than all before it.
+    /// A new id, later than those of earlier milliseconds.
     #[must_use]
     pub fn generate() -> Self {
         Self(Ulid::generate().to_string())
@@ -331,6 +331,9 @@ pub struct Batch {
     /// When S3 reported the upload complete: the time of every row of the file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uploaded_at: Option<Timestamp>,
+    /// The ETag of the object that its first run began to read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
     /// When its first run began.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
@@ -392,6 +395,7 @@ impl Batch {
             upload_expires_at: now.plus_millis(lifetime),
             bytes_total: request.size,
             uploaded_at: None,
+            etag: None,
             started_at: None,
             finished_at: None,
             attempts: 0,

@@ -5,7 +5,7 @@
 //! another run was able to take the lease.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use mpulse_shared::store::batches::LEASE;
 
@@ -36,6 +36,11 @@ impl Guard {
     /// Says that the lease was renewed by a request begun at `at`.
     pub fn renew(&self, at: (Instant, SystemTime)) {
         *self.renewed.lock().unwrap_or_else(PoisonError::into_inner) = at;
+    }
+
+    /// How long until the run must stop sending.
+    pub fn time_left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
     }
 
     /// Asks for leave to send one request now.

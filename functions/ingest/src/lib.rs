@@ -51,9 +51,6 @@ const ATTEMPTS: u32 = 8;
 /// a quarter.
 const MARGIN: Duration = Duration::from_secs(30);
 
-/// Nothing is sent later than this before the deadline.
-const LAST_MOMENT: Duration = Duration::from_secs(1);
-
 /// The function as a service: an SQS or S3 event in, batch item failures out.
 pub type Service = BoxCloneSyncService<LambdaEvent<Value>, Value, Error>;
 
@@ -137,16 +134,20 @@ impl Ingest {
             owner: owner.clone(),
             uploaded_at: upload.at,
             bytes: upload.object.size,
+            etag: upload.object.etag.clone(),
         };
         let claim = self
             .batches
             .claim(&batch_id, &claimant, Timestamp::now())
             .await?;
-        let guard = Guard::new(taken, deadline.checked_sub(LAST_MOMENT).unwrap());
+        let now = Instant::now();
+        let left = deadline.saturating_duration_since(now);
+        let margin = MARGIN.min(left / 4);
+        // No request begins in the second half of the margin.
+        let guard = Guard::new(taken, now + left.saturating_sub(margin / 2));
         match claim {
             Claim::Taken(batch) => {
-                let left = deadline.saturating_duration_since(Instant::now());
-                let stop_at = deadline.checked_sub(MARGIN.min(left / 4)).unwrap();
+                let stop_at = now + left.saturating_sub(margin);
                 let object = upload.object.clone();
                 let run = Run::new(self, *batch, object, owner, guard.clone(), stop_at);
                 if run.work().await? == Outcome::HandBack {
@@ -157,7 +158,7 @@ impl Ingest {
                 tracing::info!(%batch_id, "another run has the batch");
                 return Ok(Outcome::HandBack);
             }
-            Claim::Ended(_) => {}
+            Claim::Ended => {}
             Claim::Unknown => {
                 tracing::warn!(%batch_id, "an upload of no batch; left alone");
                 return Ok(Outcome::Ended);

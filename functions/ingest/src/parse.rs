@@ -134,7 +134,8 @@ impl Parser {
         } else {
             length
         };
-        if unbounded && first_line(&self.buffer[self.taken..self.taken + length]) == length {
+        let cut = &self.buffer[self.taken..self.taken + length];
+        if unbounded && first_line(cut) == length && !cut.ends_with(b"\n") {
             self.oversized = Some(Oversized {
                 start: self.position,
                 head: self.buffer[self.taken..self.taken + length.min(OVERSIZED_KEPT)].to_vec(),
@@ -172,10 +173,12 @@ impl Parser {
         let line = first_line(rest);
         // A CR at the end of the buffer may be the first half of a line end.
         let ended = line < rest.len() || rest.last() == Some(&b'\n') || self.finished;
-        self.advance(line);
         if !ended {
+            let half = rest.last() == Some(&b'\r');
+            self.advance(line - usize::from(half));
             return None;
         }
+        self.advance(line);
         let oversized = self.oversized.take()?;
         self.fields
             .splice(..oversized.head.len(), oversized.head.iter().copied());
@@ -237,18 +240,34 @@ impl Parser {
                     if result == ReadRecordResult::End {
                         return Scan::Partial;
                     }
-                    // An empty input tells the reader that the file ends here.
-                    if quote_is_open(window) {
-                        return Scan::Unbounded;
+                    // The file ends without a line end. If one more doesn't end the record,
+                    // a quote is open.
+                    let (result, _, nout, nend) = self.reader.read_record(
+                        b"\n",
+                        &mut self.fields[fields..],
+                        &mut self.ends[ends..],
+                    );
+                    match result {
+                        ReadRecordResult::Record => {
+                            fields += nout;
+                            ends += nend;
+                            break;
+                        }
+                        ReadRecordResult::OutputEndsFull => {
+                            // Room for one more field: read the record again.
+                            self.ends.resize(self.ends.len() * 2, 0);
+                            return self.scan();
+                        }
+                        _ => return Scan::Unbounded,
                     }
                 }
             }
         }
         // A record ends with its line end, all of it.
         if read > 0 && window[read - 1] == b'\r' {
-            match window.get(read) {
+            match input.get(read) {
                 Some(b'\n') => read += 1,
-                None if !self.finished && window.len() <= MAX_RECORD => return Scan::Partial,
+                None if !self.finished => return Scan::Partial,
                 _ => {}
             }
         }
@@ -288,14 +307,6 @@ fn count_lines(bytes: &[u8]) -> u64 {
         }
     }
     lines
-}
-
-/// Whether the last record of the file ends inside a quote. A quote opens only at the
-/// start of a field; the delimiter is whatever stands before it, so any text in which
-/// quotes don't pair is taken for open.
-fn quote_is_open(record: &[u8]) -> bool {
-    let closed = record.iter().fold(true, |closed, &b| closed ^ (b == b'"'));
-    !closed && first_line(record) < record.len()
 }
 
 #[cfg(test)]
@@ -408,6 +419,54 @@ mod tests {
                 .map(|row| (row.0, row.2.len()))
                 .collect();
             assert_eq!(lines, [(1, 2), (2, 0), (3, 2)], "chunks of {chunk}");
+        }
+    }
+
+    #[test]
+    fn a_literal_quote_neither_opens_nor_closes_a_field() {
+        // Closed, although the quotes are odd in number.
+        assert_eq!(rows(b"a,b\n5\"6,\"two\nlines\"", 5).len(), 2);
+        // Open, although they are even.
+        let mut parser = Parser::new(b',', Position { offset: 0, line: 1 });
+        parser.push(b"5\"6,\"x\n4,2\n4,3\n");
+        parser.finish();
+        assert!(parser.next().is_some_and(|r| r.unbounded));
+        parser.keep_first_line();
+        assert!(parser.next().is_some_and(|r| r.fields().len() == 2));
+    }
+
+    #[test]
+    fn the_longest_record_and_those_around_it_keep_their_lines() {
+        for length in MAX_RECORD - 3..MAX_RECORD + 3 {
+            for end in ["\n", "\r\n", "\r"] {
+                let text = format!("{}{end}1,2{end}", "x".repeat(length));
+                for chunk in [text.len(), 1024, length + 1] {
+                    let got: Vec<(u64, usize)> = rows(text.as_bytes(), chunk)
+                        .iter()
+                        .map(|row| (row.0, row.2.len()))
+                        .collect();
+                    assert_eq!(got.len(), 2, "{length} {end:?} {chunk}");
+                    assert_eq!(got[1], (2, 2), "{length} {end:?} {chunk}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_quoted_record_that_ends_at_the_limit_costs_one_line() {
+        for length in MAX_RECORD - 4..MAX_RECORD + 4 {
+            let text = format!("\"{}\n1,2\n", "x".repeat(length));
+            let mut parser = Parser::new(b',', Position { offset: 0, line: 1 });
+            parser.push(text.as_bytes());
+            parser.finish();
+            let mut lines = Vec::new();
+            while let Some(record) = parser.next() {
+                lines.push(record.start.line);
+                if record.unbounded && record.spans_lines() {
+                    parser.keep_first_line();
+                }
+            }
+            assert_eq!(lines, [1, 2], "{length}");
         }
     }
 

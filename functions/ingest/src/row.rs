@@ -82,17 +82,7 @@ impl Judge<'_> {
                 Row::Reject(reject)
             };
         }
-        let mut raw = RawProfile::default();
-        if let Some(account) = self.account_id {
-            raw.set(Field::AccountId, account);
-        }
-        for &(field, column) in &self.layout.fields {
-            match std::str::from_utf8(record.field(column).unwrap_or_default()) {
-                Ok(text) => raw.set(field, text),
-                Err(_) => return Row::Reject(not_utf8(record, field.name())),
-            }
-        }
-        let errors = match self.rules.check(&raw) {
+        let errors = match self.profile(record) {
             Ok(profile) => return Row::Member(profile),
             Err(errors) => errors,
         };
@@ -118,8 +108,26 @@ impl Judge<'_> {
                 message: message(&errors),
                 original: Original::Fields(fields),
             },
-            Err(_) => not_utf8(record, "a field"),
+            Err(_) => refuse(
+                record,
+                "not_utf8",
+                "holds bytes that are not UTF-8".to_owned(),
+            ),
         })
+    }
+
+    /// The member that a record of the right number of fields tells of.
+    fn profile(&self, record: &Record<'_>) -> Result<Profile, Vec<FieldError>> {
+        let mut raw = RawProfile::default();
+        if let Some(account) = self.account_id {
+            raw.set(Field::AccountId, account);
+        }
+        for &(field, column) in &self.layout.fields {
+            let text = std::str::from_utf8(record.field(column).unwrap_or_default())
+                .map_err(|_| vec![FieldError::new(field.name(), "not_utf8", "is not UTF-8")])?;
+            raw.set(field, text);
+        }
+        self.rules.check(&raw)
     }
 }
 
@@ -129,10 +137,6 @@ fn message(errors: &[FieldError]) -> String {
         .map(|error| format!("{} {}", error.field, error.message))
         .collect();
     texts.join("; ")
-}
-
-fn not_utf8(record: &Record<'_>, field: &str) -> Reject {
-    refuse(record, "not_utf8", format!("{field} is not UTF-8"))
 }
 
 /// A reject of a row that can't be given back field by field: its first line, as text.
@@ -221,6 +225,16 @@ mod tests {
                 (5, "not_utf8")
             ]
         );
+    }
+
+    #[test]
+    fn a_quote_that_swallows_a_line_and_bad_bytes_costs_its_own_line_only() {
+        let (members, rejects) = judge(
+            b"4,1,\"Ann,Lee,7145550123,x\n4,2,Jos\xE9\",Lee,7145550124,x\n4,3,Bo,Li,7145550123,x\n",
+        );
+        assert_eq!(members, ["4~3"]);
+        let lines: Vec<u64> = rejects.iter().map(|reject| reject.0).collect();
+        assert_eq!(lines, [2, 3]);
     }
 
     #[test]

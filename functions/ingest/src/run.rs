@@ -9,7 +9,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mpulse_shared::batch::{Batch, BatchProblem, Layout, Position, Segment, Status};
+use mpulse_shared::batch::{Batch, BatchProblem, Checkpoint, Layout, Position, Segment, Status};
 use mpulse_shared::member::{Author, MemberId};
 use mpulse_shared::store::StoreError;
 use mpulse_shared::store::batches::{Ending, LEASE};
@@ -25,7 +25,7 @@ use crate::parse::Parser;
 use crate::reader::{Reader, Window};
 use crate::report::{Encoder, Report};
 use crate::row::Judge;
-use crate::source::{Object, Source};
+use crate::source::{self, Object, Source};
 use crate::table::RunTable;
 
 /// Windows whose writes are on their way while the next is read and compared.
@@ -50,6 +50,26 @@ pub struct Run<'a> {
     pending: VecDeque<Pending>,
     /// When this run began, and with how many rows and bytes counted.
     began: (Instant, u64, u64),
+    /// The checkpoint as it was last saved.
+    saved: Checkpoint,
+    /// When the lease was last renewed.
+    renewed: Instant,
+}
+
+/// How far a checkpoint is: what has to move for a run to have made progress.
+#[derive(Debug, PartialEq, Eq)]
+struct Place {
+    counted: Position,
+    durable: Position,
+}
+
+impl Place {
+    fn of(checkpoint: &Checkpoint) -> Self {
+        Self {
+            counted: checkpoint.counted,
+            durable: checkpoint.durable,
+        }
+    }
 }
 
 /// A window on its way into the table.
@@ -89,6 +109,8 @@ impl<'a> Run<'a> {
         let at = &batch.checkpoint;
         let began = (Instant::now(), at.rows.read, at.counted.offset);
         Self {
+            saved: at.clone(),
+            renewed: Instant::now(),
             ingest,
             batch,
             object,
@@ -108,10 +130,9 @@ impl<'a> Run<'a> {
     /// # Errors
     /// Where the record of the batch can't be written. The lease then runs out by itself.
     pub async fn work(mut self) -> Result<Outcome, RunError> {
-        let before = self.batch.checkpoint.clone();
+        let begun = Place::of(&self.saved);
         let result = match self.read_to_end().await {
-            // Rows that were counted before the file turned out unreadable still count.
-            Err(RunError::File(problem)) => self.land_all().await.and(Err(RunError::File(problem))),
+            Err(RunError::File(problem)) => self.file_failed(problem).await,
             result => result,
         };
         let ending = match result {
@@ -120,37 +141,27 @@ impl<'a> Run<'a> {
                 self.release(0).await?;
                 return Ok(Outcome::HandBack);
             }
-            Err(RunError::File(problem)) => Ending {
-                status: Status::Failed,
-                has_report: self.join_report().await.unwrap_or(false),
-                problem: Some(problem),
-            },
-            Err(RunError::LeaseLost) => return Err(RunError::LeaseLost),
             Err(error) => {
                 let cause = mpulse_shared::store::chain(&error);
                 tracing::error!(batch_id = %self.batch.batch_id, cause, "a run failed");
                 self.settle().await;
-                let at = &self.batch.checkpoint;
-                let progress = at.counted != before.counted || at.durable != before.durable;
-                let out_of_time = matches!(error, RunError::OutOfTime);
-                let stalled = if progress || out_of_time {
-                    0
-                } else {
-                    self.batch.stalled + 1
+                // What could not be saved is not counted.
+                self.batch.checkpoint = self.saved.clone();
+                let stalled = match error {
+                    RunError::LeaseLost => return Err(error),
+                    RunError::OutOfTime => 0,
+                    _ if Place::of(&self.saved) != begun => 0,
+                    _ => self.batch.stalled + 1,
                 };
                 if stalled < crate::MAX_STALLED {
                     self.release(stalled).await?;
                     return Ok(Outcome::HandBack);
                 }
+                let story = format!("{stalled} runs in a row made no progress; the last: {error}.");
                 Ending {
                     status: Status::Failed,
                     has_report: self.join_report().await.unwrap_or(false),
-                    problem: Some(BatchProblem {
-                        code: "system_failure".to_owned(),
-                        message: format!(
-                            "{stalled} runs in a row failed without progress. The last one: {cause}."
-                        ),
-                    }),
+                    problem: Some(self.problem("system_failure", story)),
                 }
             }
         };
@@ -158,8 +169,37 @@ impl<'a> Run<'a> {
         Ok(Outcome::Ended)
     }
 
+    /// The ending of a batch whose file can't be read to its end. What was counted before is
+    /// written all the same.
+    async fn file_failed(&mut self, problem: BatchProblem) -> Result<Option<Ending>, RunError> {
+        self.land_all().await?;
+        Ok(Some(Ending {
+            status: Status::Failed,
+            has_report: self.join_report().await?,
+            problem: Some(self.problem(&problem.code, problem.message)),
+        }))
+    }
+
+    /// Why the batch fails, and which counted rows nobody can vouch for.
+    fn problem(&self, code: &str, mut message: String) -> BatchProblem {
+        let at = &self.batch.checkpoint;
+        if at.durable != at.counted {
+            let (from, to) = (at.durable.line, at.counted.line.saturating_sub(1));
+            let doubt = format!(" Lines {from} to {to} are counted and may not have been written.");
+            message.push_str(&doubt);
+        }
+        BatchProblem {
+            code: code.to_owned(),
+            message,
+        }
+    }
+
     /// Reads, counts and writes. Gives the ending, or `None` where time is up.
     async fn read_to_end(&mut self) -> Result<Option<Ending>, RunError> {
+        let begun_with = self.batch.etag.as_ref();
+        if begun_with.is_some_and(|etag| *etag != self.object.etag) {
+            return Err(source::replaced());
+        }
         let layout = self.layout().await?;
         let encoder = Encoder::new(&layout);
         let durable = self.batch.checkpoint.durable;
@@ -271,11 +311,11 @@ impl<'a> Run<'a> {
     }
 
     /// A new window: compared, counted, saved, and sent on its way.
-    async fn count_and_write(&mut self, window: Window) -> Result<(), RunError> {
+    async fn count_and_write(&mut self, mut window: Window) -> Result<(), RunError> {
         let from = self.batch.checkpoint.counted.offset;
         let run = self.batch.attempts;
         let report = self.report.clone();
-        let lines = window.report.clone();
+        let lines = std::mem::take(&mut window.report);
         let part = async {
             if lines.is_empty() {
                 return Ok(());
@@ -361,13 +401,18 @@ impl<'a> Run<'a> {
         };
         let result = self
             .while_renewing(async { Ok(oldest.task.join_next().await) })
-            .await?;
+            .await;
         match result {
-            Some(Ok(landed)) => landed?,
-            Some(Err(error)) => {
+            Ok(Some(Ok(landed))) => landed?,
+            Ok(Some(Err(error))) => {
                 return Err(StoreError::unreadable("writing a window", error).into());
             }
-            None => {}
+            Ok(None) => {}
+            Err(error) => {
+                // Still on its way: whoever gives up waits for it.
+                self.pending.push_front(oldest);
+                return Err(error);
+            }
         }
         self.batch.checkpoint.durable = oldest.end;
         Ok(())
@@ -397,7 +442,7 @@ impl<'a> Run<'a> {
         loop {
             tokio::select! {
                 result = &mut work => return result,
-                () = tokio::time::sleep(RENEWAL) => self.save().await?,
+                () = tokio::time::sleep_until((self.renewed + RENEWAL).into()) => self.save().await?,
             }
         }
     }
@@ -408,19 +453,19 @@ impl<'a> Run<'a> {
         let renewed = Guard::now();
         let now = Timestamp::now();
         self.guard.check()?;
+        let checkpoint = &self.batch.checkpoint;
+        let moved = Place::of(checkpoint) != Place::of(&self.saved);
+        let stalled = if moved { 0 } else { self.batch.stalled };
         let status = self
             .ingest
             .batches
-            .save(
-                &self.batch.batch_id,
-                &self.owner,
-                &self.batch.checkpoint,
-                now,
-            )
+            .save(&self.batch.batch_id, &self.owner, checkpoint, stalled, now)
             .await?;
         self.guard.renew(renewed);
+        self.renewed = renewed.0;
+        self.saved = checkpoint.clone();
         self.batch.status = status;
-        self.batch.stalled = 0;
+        self.batch.stalled = stalled;
         Ok(())
     }
 

@@ -110,11 +110,7 @@ impl Source {
             .await;
         match result {
             Ok(answer) => Ok(answer.body),
-            Err(error) if status(&error) == Some(412) => Err(file_problem(
-                "file_replaced",
-                "Another file was sent to the same URL while this one was being read. Open a \
-                 batch for each file.",
-            )),
+            Err(error) if status(&error) == Some(412) => Err(replaced()),
             Err(error) if error.code() == Some("NoSuchKey") || status(&error) == Some(404) => Err(
                 file_problem("file_gone", "The uploaded file is no longer there."),
             ),
@@ -125,6 +121,15 @@ impl Source {
 
 fn status(error: &SdkError<GetObjectError>) -> Option<u16> {
     error.raw_response().map(|raw| raw.status().as_u16())
+}
+
+/// The object is not the one that the batch began with.
+pub fn replaced() -> RunError {
+    file_problem(
+        "file_replaced",
+        "Another file was sent to the same URL while this one was being read. Open a batch for \
+         each file.",
+    )
 }
 
 fn file_problem(code: &str, message: &str) -> RunError {

@@ -146,7 +146,7 @@ impl RunTable {
             }
             drop(permit);
             retry += 1;
-            tokio::time::sleep(backoff::wait(retry)).await;
+            tokio::time::sleep(backoff::wait(retry).min(self.guard.time_left())).await;
         }
     }
 
@@ -161,10 +161,12 @@ impl RunTable {
             let part = waiting.drain(..waiting.len().min(WRITE_ITEMS)).collect();
             requests.spawn(self.clone().put_part(part));
         }
+        // All of them, also after a failure: when this returns, nothing is in flight.
+        let mut outcome = Ok(());
         while let Some(result) = requests.join_next().await {
-            joined(result)?;
+            outcome = outcome.and(joined(result));
         }
-        Ok(())
+        outcome
     }
 
     async fn put_part(self, items: Vec<Item>) -> Result<(), RunError> {
@@ -213,7 +215,7 @@ impl RunTable {
             }
             drop(permit);
             retry += 1;
-            tokio::time::sleep(backoff::wait(retry)).await;
+            tokio::time::sleep(backoff::wait(retry).min(self.guard.time_left())).await;
         }
     }
 

@@ -43,7 +43,7 @@ async fn list(function: &Function, request: &Request) -> Result<Response<Body>, 
     function.access.require(Role::Reader, request).await?;
     let (limit, before) = parse(request.uri().query().unwrap_or_default())
         .map_err(|error| Problem::invalid_fields(vec![error]))?;
-    let (batches, more) = function.batches.list(limit, before.as_ref()).await?;
+    let (batches, next) = function.batches.list(limit, before.as_ref()).await?;
     let base = link::base(request);
     let now = Timestamp::now();
     let mut results = Vec::with_capacity(batches.len());
@@ -53,12 +53,7 @@ async fn list(function: &Function, request: &Request) -> Result<Response<Body>, 
     }
     // The cursor of a list by creation is the id of the last batch: it says nothing that
     // the page doesn't.
-    let next = more.then(|| batches.last()).flatten().map(|last| {
-        format!(
-            "{base}/api/members/batch?limit={limit}&cursor={}",
-            last.batch_id
-        )
-    });
+    let next = next.map(|last| format!("{base}/api/members/batch?limit={limit}&cursor={last}"));
     http::page(next, &results)
 }
 

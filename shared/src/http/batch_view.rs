@@ -137,9 +137,11 @@ impl<'a> BatchView<'a> {
 fn percent(done: u64, total: Option<u64>, status: Status) -> f64 {
     match total {
         Some(total) if total > 0 => {
-            // Tenths of a percent fit a double exactly.
+            let (done, total) = (u128::from(done), u128::from(total));
+            let rounded = (done * 1000 + total / 2) / total;
+            // Tenths of a percent fit a double exactly. 100 is for what is done.
             #[expect(clippy::cast_precision_loss, reason = "at most a thousand")]
-            let tenths = (u128::from(done) * 1000 / u128::from(total)).min(1000) as f64;
+            let tenths = rounded.min(if done < total { 999 } else { 1000 }) as f64;
             tenths / 10.0
         }
         _ if status == Status::Completed || status == Status::CompletedWithRejects => 100.0,
@@ -171,7 +173,7 @@ mod tests {
         batch.checkpoint.bytes_per_second = 1_000_000;
         let view = BatchView::new(&batch, None, "http://x", now);
         let view = serde_json::to_value(view).unwrap();
-        assert_eq!(view["bytes"]["percent"], 38.3);
+        assert_eq!(view["bytes"]["percent"], 38.4);
         assert_eq!(view["eta_seconds"], 64);
         assert_eq!(
             view["links"]["self"],

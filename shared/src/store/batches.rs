@@ -24,6 +24,9 @@ const NEWEST_INDEX: &str = "newest-index";
 /// The most keys of one BatchGetItem (an AWS limit); pages of batches are no longer.
 pub const MAX_PAGE: usize = 100;
 
+/// The wait before keys that DynamoDB left out are asked for again.
+const UNPROCESSED_WAIT: Duration = Duration::from_millis(50);
+
 /// How long a lease lasts after its last renewal. Several times what one request may
 /// take ([`crate::setup::ATTEMPT_TIMEOUT`]).
 pub const LEASE: Duration = Duration::from_mins(1);
@@ -36,7 +39,7 @@ pub enum Claim {
     /// Another run has it.
     Held,
     /// It has ended.
-    Ended(Box<Batch>),
+    Ended,
     /// There is no such batch.
     Unknown,
 }
@@ -50,6 +53,8 @@ pub struct Claimant {
     pub uploaded_at: Timestamp,
     /// The object's size in bytes.
     pub bytes: u64,
+    /// The object's ETag.
+    pub etag: String,
 }
 
 /// How a batch ends.
@@ -131,8 +136,8 @@ impl Batches {
         answer.item.map(|item| read(OPERATION, item)).transpose()
     }
 
-    /// Batches older than `before` (or all), newest first, and whether there are more.
-    /// `limit` is at most [`MAX_PAGE`].
+    /// Batches older than `before` (or all), newest first, and where the next page begins if
+    /// there is one. `limit` is at most [`MAX_PAGE`].
     ///
     /// # Errors
     /// Where DynamoDB can't be asked.
@@ -140,7 +145,7 @@ impl Batches {
         &self,
         limit: usize,
         before: Option<&BatchId>,
-    ) -> Result<(Vec<Batch>, bool), StoreError> {
+    ) -> Result<(Vec<Batch>, Option<BatchId>), StoreError> {
         let limit = limit.min(MAX_PAGE);
         let start = before.map(|id| {
             Item::from([
@@ -174,7 +179,9 @@ impl Batches {
         ids.truncate(limit);
         let mut batches = self.get_all(&ids).await?;
         batches.sort_by(|a, b| b.batch_id.cmp(&a.batch_id));
-        Ok((batches, more))
+        // A batch that is forgotten may still be in the index for a moment: the page goes on
+        // from the last id, not from the last batch found.
+        Ok((batches, ids.pop().filter(|_| more)))
     }
 
     async fn get_all(&self, ids: &[BatchId]) -> Result<Vec<Batch>, StoreError> {
@@ -209,6 +216,7 @@ impl Batches {
                 .and_then(|mut tables| tables.remove(&self.table))
             {
                 keys = left.keys;
+                tokio::time::sleep(UNPROCESSED_WAIT).await;
             }
         }
         Ok(batches)
@@ -263,7 +271,7 @@ impl Batches {
             return Ok(Claim::Unknown);
         };
         if before.status.has_ended() {
-            return Ok(Claim::Ended(Box::new(before)));
+            return Ok(Claim::Ended);
         }
         let status = match before.status {
             Status::Cancelling => Status::Cancelling,
@@ -274,14 +282,13 @@ impl Batches {
             .value("lease_owner", "lease_owner", &claimant.owner)?
             .value("lease_until", "lease_until", &lease_until(now))?
             .value("attempts", "attempts", &(before.attempts + 1))?
-            .value("bytes_total", "bytes_total", &claimant.bytes)?
             .value("updated_at", "updated_at", &now)?;
+        // The first run decides which object the batch is; later ones hold theirs against it.
         if before.started_at.is_none() {
-            set.value("started_at", "started_at", &now)?.value(
-                "uploaded_at",
-                "uploaded_at",
-                &claimant.uploaded_at,
-            )?;
+            set.value("started_at", "started_at", &now)?
+                .value("uploaded_at", "uploaded_at", &claimant.uploaded_at)?
+                .value("etag", "etag", &claimant.etag)?
+                .value("bytes_total", "bytes_total", &claimant.bytes)?;
         }
         let result = set
             .on(self.update(id))
@@ -312,8 +319,9 @@ impl Batches {
         }
     }
 
-    /// Saves how far the run is, and renews its lease. Gives the status now stored, which
-    /// may be `cancelling`: a checkpoint never overwrites it.
+    /// Saves how far the run is, and renews its lease. `stalled` is 0 once the run has made
+    /// progress. Gives the status now stored, which may be `cancelling`: a checkpoint never
+    /// overwrites it.
     ///
     /// # Errors
     /// [`LeaseError::Lost`] where the lease is another's.
@@ -322,12 +330,13 @@ impl Batches {
         id: &BatchId,
         owner: &str,
         checkpoint: &Checkpoint,
+        stalled: u32,
         now: Timestamp,
     ) -> Result<Status, LeaseError> {
         let mut set = Set::new("UpdateItem saving a checkpoint");
         set.value("checkpoint", "checkpoint", checkpoint)?
             .value("lease_until", "lease_until", &lease_until(now))?
-            .value("stalled", "stalled", &0)?
+            .value("stalled", "stalled", &stalled)?
             .value("updated_at", "updated_at", &now)?;
         let item = self.update_as(id, owner, set, "").await?;
         Ok(read("saving a checkpoint", item)?.status)
