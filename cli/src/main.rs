@@ -5,14 +5,13 @@ mod client;
 mod credential;
 mod dev;
 mod keys;
-mod output;
-mod sample;
 mod upload;
 
 use std::error::Error;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use mpulse_cli::{output, sample};
 
 /// The exit code for a command line that has to change, as clap has it.
 const USAGE: u8 = 2;

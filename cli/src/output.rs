@@ -13,6 +13,9 @@ pub fn print(text: &str) -> io::Result<()> {
 }
 
 /// The result, but for a reader that is gone.
+///
+/// # Errors
+/// Those of the result that are another's.
 pub fn unless_gone(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),

@@ -16,7 +16,7 @@ use mpulse_shared::member::AccountId;
 use thiserror::Error;
 
 use crate::output::unless_gone;
-use roster::{HEADER, MAX_ROWS, Roster};
+pub use roster::{HEADER, MAX_ROWS, Roster};
 
 /// The account of a sample that names none.
 const DEFAULT_ACCOUNT: &str = "4";
@@ -73,6 +73,9 @@ fn write(args: SampleArgs, to: &mut impl Write) -> io::Result<()> {
 }
 
 /// Checks an account id as the registry does, so that a typing error isn't a file of rejects.
+///
+/// # Errors
+/// What is wrong with it, in words.
 pub fn account_id(text: &str) -> Result<String, String> {
     AccountId::parse(text)
         .map(|id| id.as_str().to_owned())
@@ -94,7 +97,7 @@ impl Fraction {
     const WHOLE: u64 = 1_000_000_000;
 
     /// That part of `count`, rounded half up.
-    pub fn of(self, count: u64) -> u64 {
+    fn of(self, count: u64) -> u64 {
         let whole = u128::from(Self::WHOLE);
         let part = (u128::from(count) * u128::from(self.billionths) + whole / 2) / whole;
         u64::try_from(part).expect("a part is no more than the whole")

@@ -94,6 +94,7 @@ struct Row {
 impl Roster {
     /// A sample of `rows` rows (at most [`MAX_ROWS`]), `bad` of which are bad, over at
     /// least one account.
+    #[must_use]
     pub fn new(rows: u64, bad: u64, seed: u64, accounts: Vec<String>) -> Self {
         Self {
             seed,
