@@ -1,0 +1,114 @@
+//! What was measured, and on what: the JSON that commands print and `report` reads.
+
+use std::fmt::Write;
+use std::fs;
+
+use mpulse_shared::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// What one process used for its rows.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Figures {
+    /// What was measured.
+    pub what: String,
+    /// Rows dealt with.
+    pub rows: u64,
+    /// Requests about members.
+    pub requests: u64,
+    /// Seconds that passed.
+    pub wall_seconds: f64,
+    /// Seconds of CPU, in the process and in the kernel for it.
+    pub cpu_seconds: f64,
+    /// The peak of resident memory, program included.
+    pub peak_rss_bytes: Option<u64>,
+    /// The peak of anonymous memory, looked at every 20 ms.
+    pub peak_anon_bytes: Option<u64>,
+}
+
+impl Figures {
+    /// Rows per second of CPU.
+    #[expect(clippy::cast_precision_loss, reason = "no roster has 2^52 rows")]
+    pub fn rate(&self) -> f64 {
+        self.rows as f64 / self.cpu_seconds.max(f64::EPSILON)
+    }
+}
+
+/// Where and when something was measured.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Origin {
+    /// The command line, as one would type it.
+    pub command: String,
+    /// The moment it began.
+    pub at: Timestamp,
+    /// The processor's name.
+    pub cpu: String,
+    /// Cores that this process may use.
+    pub cores: usize,
+    /// Processes that wanted a core over the last minute: what else was going on.
+    pub load: String,
+}
+
+impl Origin {
+    /// This machine, now, for this command line.
+    pub fn here() -> Self {
+        let arguments: Vec<String> = std::env::args().skip(1).collect();
+        let processors = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+        Self {
+            command: format!(
+                "cargo run --release -p mpulse-bench -- {}",
+                arguments.join(" ")
+            ),
+            at: Timestamp::now(),
+            cpu: model(&processors).unwrap_or("unknown").to_owned(),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            load: load.split(' ').next().unwrap_or_default().to_owned(),
+        }
+    }
+}
+
+fn model(processors: &str) -> Option<&str> {
+    let line = processors.lines().find(|l| l.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim())
+}
+
+/// Figures as a table of text.
+pub fn table(all: &[Figures]) -> String {
+    let mut text = format!(
+        "{:<20} {:>10} {:>9} {:>9} {:>12} {:>10} {:>10}\n",
+        "", "rows", "wall s", "CPU s", "rows/CPU-s", "peak RSS", "RssAnon"
+    );
+    for figures in all {
+        let _ = writeln!(
+            text,
+            "{:<20} {:>10} {:>9.2} {:>9.2} {:>12.0} {:>10} {:>10}",
+            figures.what,
+            figures.rows,
+            figures.wall_seconds,
+            figures.cpu_seconds,
+            figures.rate(),
+            mebibytes(figures.peak_rss_bytes),
+            mebibytes(figures.peak_anon_bytes),
+        );
+    }
+    text
+}
+
+/// A size as people read it.
+#[expect(clippy::cast_precision_loss, reason = "no memory has 2^52 bytes")]
+pub fn mebibytes(bytes: Option<u64>) -> String {
+    bytes.map_or_else(
+        || "-".to_owned(),
+        |bytes| format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_processor_has_a_name() {
+        assert_eq!(model("processor\t: 0\nmodel name\t: A B\n"), Some("A B"));
+    }
+}

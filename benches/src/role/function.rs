@@ -1,0 +1,132 @@
+//! The ingest function in a process of its own.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use mpulse_shared::batch::{Mode, Rows, Status};
+use mpulse_shared::logging;
+use mpulse_shared::setup::Setup;
+use tokio::process::{Child, Command};
+
+use crate::Error;
+use crate::figures::Figures;
+use crate::ground::{Ground, Object};
+use crate::process::{Watch, cpu_seconds, memory};
+use crate::runtime_api::{FUNCTION, RuntimeApi};
+
+/// The hidden subcommand of this role.
+pub const ROLE: &str = "role-function";
+
+/// Deliveries before a measurement is given up.
+const DELIVERIES: u32 = 100;
+
+/// The wait before a message is delivered again.
+const REDELIVERY: Duration = Duration::from_secs(1);
+
+/// The role: what functions/ingest/src/main.rs does.
+///
+/// # Errors
+/// Where a setting is missing.
+pub async fn run() -> Result<(), Error> {
+    logging::start();
+    lambda_runtime::run(ingest::service(&Setup::from_process())?).await
+}
+
+/// Runs ingest on one object and gives what it used, from the start of its process to the
+/// end of its answer, and what it counted. `program` stands in for this program's own role.
+///
+/// # Errors
+/// Where the batch doesn't end well, or the function doesn't answer.
+pub async fn measure(
+    ground: &Ground,
+    object: &Object,
+    program: Option<&Path>,
+    what: &str,
+) -> Result<(Figures, Rows), Error> {
+    let api = RuntimeApi::start().await?;
+    let mut child = start(ground, program, &api)?;
+    let id = child.id().ok_or("the function has ended")?;
+    let watch = Watch::start(id);
+    ground.table.take_asked();
+    let begun = Instant::now();
+    tokio::select! {
+        delivered = deliver(ground, object, &api) => delivered?,
+        ended = child.wait() => return Err(format!("the function ended: {}", ended?).into()),
+    }
+    let wall_seconds = begun.elapsed().as_secs_f64();
+    let asked = ground.table.take_asked();
+    let process = id.to_string();
+    let cpu_seconds = cpu_seconds(&process)?;
+    let peak_rss = memory(&process, "VmHWM")?;
+    let peak_anon = watch.peak();
+    child.kill().await?;
+    let batch = ground.batch(&object.batch).await?;
+    let rows = batch.checkpoint.rows;
+    if !matches!(
+        batch.status,
+        Status::Completed | Status::CompletedWithRejects
+    ) {
+        return Err(format!("the batch ended as {:?}: {:?}", batch.status, batch.problem).into());
+    }
+    let written = rows.created + rows.updated;
+    if asked.writes < written {
+        return Err(format!("{written} rows counted and {} written", asked.writes).into());
+    }
+    let figures = Figures {
+        what: what.to_owned(),
+        rows: rows.read,
+        requests: asked.requests,
+        wall_seconds,
+        cpu_seconds,
+        peak_rss_bytes: Some(peak_rss),
+        peak_anon_bytes: Some(peak_anon),
+    };
+    Ok((figures, rows))
+}
+
+/// The name of a measurement of this mode.
+pub fn name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Upsert => "ingest upsert",
+        Mode::Create => "ingest create",
+        Mode::Overwrite => "ingest overwrite",
+    }
+}
+
+fn start(ground: &Ground, program: Option<&Path>, api: &RuntimeApi) -> Result<Child, Error> {
+    let own = std::env::current_exe()?;
+    let mut command = Command::new(program.unwrap_or(&own));
+    command.args(program.is_none().then_some(ROLE));
+    let child = command
+        .env_clear()
+        .envs(&ground.environment)
+        .env("AWS_LAMBDA_RUNTIME_API", &api.address)
+        .env("AWS_LAMBDA_FUNCTION_NAME", FUNCTION)
+        .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
+        .env(
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+            ground.function.memory.to_string(),
+        )
+        .env("AWS_LAMBDA_LOG_GROUP_NAME", "bench")
+        .env("AWS_LAMBDA_LOG_STREAM_NAME", "bench")
+        .env("RUST_LOG", "warn")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()?;
+    Ok(child)
+}
+
+/// Delivers the event as SQS does: again while it comes back as a failure.
+async fn deliver(ground: &Ground, object: &Object, api: &RuntimeApi) -> Result<(), Error> {
+    for _ in 0..DELIVERIES {
+        let answer = api.invoke(&object.event(), ground.function.timeout).await?;
+        let failures = answer["batchItemFailures"].as_array();
+        if failures.is_none_or(Vec::is_empty) {
+            return Ok(());
+        }
+        tokio::time::sleep(REDELIVERY).await;
+    }
+    Err(format!("not done after {DELIVERIES} deliveries").into())
+}

@@ -1,0 +1,150 @@
+//! The Lambda Runtime API for one function: hands it events, and takes its answers.
+//! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::Error;
+use crate::http_server::{self, Answer};
+
+/// What all paths of the API begin with.
+const PREFIX: &str = "/2018-06-01/runtime/";
+
+/// The name that the function is told it has.
+pub const FUNCTION: &str = "mpulse-bench-ingest";
+
+/// A served Runtime API.
+#[derive(Debug)]
+pub struct RuntimeApi {
+    /// Host and port, as `AWS_LAMBDA_RUNTIME_API` wants them.
+    pub address: String,
+    events: mpsc::UnboundedSender<Invocation>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Invocation {
+    id: String,
+    event: String,
+    deadline: SystemTime,
+}
+
+#[derive(Debug)]
+struct Shared {
+    events: tokio::sync::Mutex<mpsc::UnboundedReceiver<Invocation>>,
+    waiting: Mutex<HashMap<String, oneshot::Sender<Result<Bytes, String>>>>,
+}
+
+impl RuntimeApi {
+    /// Serves it on a free port.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub async fn start() -> Result<Self, Error> {
+        let (events, receiver) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared {
+            events: tokio::sync::Mutex::new(receiver),
+            waiting: Mutex::default(),
+        });
+        let of_server = Arc::clone(&shared);
+        let address = http_server::serve(move |request| {
+            let shared = Arc::clone(&of_server);
+            async move { shared.answer(request).await }
+        })
+        .await?;
+        Ok(Self {
+            address: address.to_string(),
+            events,
+            shared,
+        })
+    }
+
+    /// Hands the function an event and waits for its answer.
+    ///
+    /// # Errors
+    /// What the function gives as its error.
+    pub async fn invoke(&self, event: &Value, timeout: Duration) -> Result<Value, Error> {
+        let id = ulid::Ulid::generate().to_string();
+        let (done, answer) = oneshot::channel();
+        self.shared.waiting().insert(id.clone(), done);
+        self.events.send(Invocation {
+            id,
+            event: event.to_string(),
+            deadline: SystemTime::now() + timeout,
+        })?;
+        let answer = answer.await??;
+        Ok(serde_json::from_slice(&answer)?)
+    }
+}
+
+impl Shared {
+    async fn answer(&self, request: Request<Incoming>) -> Answer {
+        let (head, body) = request.into_parts();
+        let path = head.uri.path().strip_prefix(PREFIX).unwrap_or_default();
+        if head.method == Method::GET && path == "invocation/next" {
+            return self.next().await;
+        }
+        let Ok(body) = body.collect().await else {
+            return status(StatusCode::BAD_REQUEST);
+        };
+        let body = body.to_bytes();
+        if path == "init/error" {
+            eprintln!("mpulse-bench: the function can't start: {}", lossy(&body));
+            return status(StatusCode::ACCEPTED);
+        }
+        let mut parts = path.trim_start_matches("invocation/").split('/');
+        let (id, kind) = (parts.next().unwrap_or_default(), parts.next());
+        let waiting = self.waiting().remove(id);
+        match (waiting, kind) {
+            (Some(waiting), Some("response")) => drop(waiting.send(Ok(body))),
+            (Some(waiting), Some("error")) => drop(waiting.send(Err(lossy(&body)))),
+            _ => return status(StatusCode::NOT_FOUND),
+        }
+        status(StatusCode::ACCEPTED)
+    }
+
+    async fn next(&self) -> Answer {
+        let Some(invocation) = self.events.lock().await.recv().await else {
+            return status(StatusCode::GONE);
+        };
+        let since = invocation.deadline.duration_since(UNIX_EPOCH);
+        Response::builder()
+            .header("content-type", "application/json")
+            .header("Lambda-Runtime-Aws-Request-Id", invocation.id)
+            .header(
+                "Lambda-Runtime-Deadline-Ms",
+                since.unwrap_or_default().as_millis().to_string(),
+            )
+            .header(
+                "Lambda-Runtime-Invoked-Function-Arn",
+                format!("arn:aws:lambda:us-east-1:000000000000:function:{FUNCTION}"),
+            )
+            .body(Full::new(Bytes::from(invocation.event)))
+            .expect("the headers are plain ASCII")
+    }
+
+    fn waiting(
+        &self,
+    ) -> std::sync::MutexGuard<'_, HashMap<String, oneshot::Sender<Result<Bytes, String>>>> {
+        // Nothing panics while it holds the lock.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn lossy(body: &[u8]) -> String {
+    String::from_utf8_lossy(body).into_owned()
+}
+
+fn status(status: StatusCode) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::new()));
+    *answer.status_mut() = status;
+    answer
+}
