@@ -108,6 +108,24 @@ impl Setup {
             })
     }
 
+    /// The write units a second that one batch may take at most
+    /// (`MAX_WRITE_UNITS_PER_SECOND`); `None` where it is unset or 0.
+    ///
+    /// # Errors
+    /// Where it is no whole number.
+    pub fn max_write_units_per_second(&self) -> Result<Option<f64>, SetupError> {
+        const NAME: &str = "MAX_WRITE_UNITS_PER_SECOND";
+        let Some(text) = self.optional(NAME) else {
+            return Ok(None);
+        };
+        let units: u32 = text.parse().map_err(|error| SetupError::Invalid {
+            name: NAME,
+            value: text.to_owned(),
+            reason: format!("not a whole number: {error}"),
+        })?;
+        Ok((units > 0).then(|| f64::from(units)))
+    }
+
     /// A client for DynamoDB. `AWS_ENDPOINT_URL_DYNAMODB` points it elsewhere than at AWS.
     ///
     /// # Errors

@@ -2,13 +2,12 @@
 //! counts. No I/O: what exists is handed in.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
 
 use mpulse_shared::batch::{Mode, Rows};
 use mpulse_shared::member::{Author, Member, MemberId, Profile};
 use mpulse_shared::time::Timestamp;
-
-/// Members by id.
-pub type Members = HashMap<MemberId, Member>;
 
 /// How a batch writes.
 #[derive(Debug, Clone)]
@@ -19,50 +18,150 @@ pub struct Stamp {
     pub by: Author,
     /// What is done with members that exist.
     pub mode: Mode,
+    at_text: Arc<str>,
 }
 
-/// Applies rows in order to what exists, and gives what then differs from it: one member a
-/// key, the last. `existing` finds the member as it stands before the first row, in hand
-/// or in the table. Every row adds to one counter.
+impl Stamp {
+    /// How a batch writes.
+    pub fn new(at: Timestamp, by: Author, mode: Mode) -> Self {
+        Self {
+            at,
+            by,
+            mode,
+            at_text: at.to_string().into(),
+        }
+    }
+
+    /// The time as it is stored.
+    pub fn at_text(&self) -> &str {
+        &self.at_text
+    }
+}
+
+/// What is known of a row's member before the window's first row.
+#[derive(Debug, Clone, Copy)]
+pub enum Standing<'a> {
+    /// There is none.
+    Absent,
+    /// There is one, and the row would leave it as it is.
+    Equal,
+    /// This one, in hand or in the table.
+    Member(&'a Member),
+}
+
+/// A member to write, and what it is written over.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// The member as it shall be.
+    pub member: Member,
+    /// The member as it is; `None` where there is none, or where nobody looked.
+    pub over: Option<Member>,
+}
+
+/// What a window changes: at most one change a key, the last of its rows.
+#[derive(Debug, Default)]
+pub struct Changes {
+    all: Vec<Change>,
+    places: HashMap<MemberId, usize>,
+}
+
+impl Changes {
+    /// The changes, in the order in which their keys first appeared.
+    pub fn all(&self) -> &[Change] {
+        &self.all
+    }
+
+    /// The member as this window leaves it, if it changes it.
+    pub fn get(&self, id: &MemberId) -> Option<&Member> {
+        self.places.get(id).map(|&place| &self.all[place].member)
+    }
+
+    /// Whether a key is changed by both.
+    pub fn meets(&self, other: &Self) -> bool {
+        let (small, large) = if self.all.len() < other.all.len() {
+            (self, other)
+        } else {
+            (other, self)
+        };
+        small.places.keys().any(|id| large.places.contains_key(id))
+    }
+
+    fn set(&mut self, member: Member, over: impl FnOnce() -> Option<Member>) {
+        match self.places.entry(member.profile.id.clone()) {
+            Entry::Occupied(place) => self.all[*place.get()].member = member,
+            Entry::Vacant(place) => {
+                place.insert(self.all.len());
+                self.all.push(Change {
+                    member,
+                    over: over(),
+                });
+            }
+        }
+    }
+}
+
+/// Applies rows in order to what exists, and gives what then differs from it. `standing`
+/// tells of the member of the row with that number, as it stands before the first row.
+/// Every row adds to one counter.
 pub fn apply<'a>(
     profiles: Vec<Profile>,
-    existing: impl Fn(&MemberId) -> Option<&'a Member>,
+    standing: impl Fn(usize, &MemberId) -> Standing<'a>,
     stamp: &Stamp,
     rows: &mut Rows,
-) -> Members {
-    let mut writes = Members::new();
-    for profile in profiles {
+) -> Changes {
+    let mut changes = Changes::default();
+    for (row, profile) in profiles.into_iter().enumerate() {
         rows.read += 1;
-        let current = writes.get(&profile.id).or_else(|| existing(&profile.id));
-        let next = match current {
-            _ if stamp.mode == Mode::Overwrite => {
-                rows.updated += 1;
-                Member::new(profile, stamp.at, stamp.by.clone())
-            }
-            None => {
-                rows.created += 1;
-                Member::new(profile, stamp.at, stamp.by.clone())
-            }
-            Some(_) if stamp.mode == Mode::Create => {
-                rows.unchanged += 1;
-                continue;
-            }
-            Some(current) if current.profile == profile => {
-                rows.unchanged += 1;
-                continue;
-            }
-            Some(current) if current.updated_at > stamp.at && current.updated_by != stamp.by => {
-                rows.superseded += 1;
-                continue;
-            }
-            Some(current) => {
-                rows.updated += 1;
-                current.changed(profile, stamp.at, stamp.by.clone())
-            }
+        if stamp.mode == Mode::Overwrite {
+            rows.updated += 1;
+            changes.set(Member::new(profile, stamp.at, stamp.by.clone()), || None);
+            continue;
+        }
+        let before = match changes.get(&profile.id) {
+            Some(member) => Standing::Member(member),
+            None => standing(row, &profile.id),
         };
-        writes.insert(next.profile.id.clone(), next);
+        match before {
+            Standing::Absent => {
+                rows.created += 1;
+                changes.set(Member::new(profile, stamp.at, stamp.by.clone()), || None);
+            }
+            Standing::Equal => rows.unchanged += 1,
+            Standing::Member(current) => match meet(current, &profile, stamp) {
+                Meeting::Unchanged => rows.unchanged += 1,
+                Meeting::Superseded => rows.superseded += 1,
+                Meeting::Updates => {
+                    rows.updated += 1;
+                    let next = current.changed(profile, stamp.at, stamp.by.clone());
+                    let over = current.clone();
+                    changes.set(next, || Some(over));
+                }
+            },
+        }
     }
-    writes
+    changes
+}
+
+/// What a row does to a member that exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meeting {
+    /// Nothing: it says the same, or the batch leaves existing members alone.
+    Unchanged,
+    /// Nothing: a newer request or batch wrote the member last.
+    Superseded,
+    /// It changes the member.
+    Updates,
+}
+
+/// What a row does to a member that exists.
+pub fn meet(current: &Member, profile: &Profile, stamp: &Stamp) -> Meeting {
+    if stamp.mode == Mode::Create || current.profile == *profile {
+        Meeting::Unchanged
+    } else if current.updated_at > stamp.at && current.updated_by != stamp.by {
+        Meeting::Superseded
+    } else {
+        Meeting::Updates
+    }
 }
 
 #[cfg(test)]
@@ -80,68 +179,82 @@ mod tests {
     }
 
     fn stamp(mode: Mode) -> Stamp {
-        Stamp {
-            at: Timestamp::from_millis(1000),
-            by: Author::batch("b"),
-            mode,
-        }
+        Stamp::new(Timestamp::from_millis(1000), Author::batch("b"), mode)
     }
 
-    fn stored(name: &str, at: i64) -> Members {
-        let member = Member::new(
+    fn stored(name: &str, at: i64) -> Member {
+        Member::new(
             profile("4~1", name),
             Timestamp::from_millis(at),
             Author::key("ops"),
-        );
-        Members::from([(member.profile.id.clone(), member)])
+        )
     }
 
-    fn run(names: &[&str], before: &Members, mode: Mode) -> (Rows, Members) {
+    fn run(names: &[&str], before: Option<&Member>, mode: Mode) -> (Rows, Changes) {
         let mut rows = Rows::default();
         let profiles = names.iter().map(|name| profile("4~1", name)).collect();
-        let writes = apply(profiles, |id| before.get(id), &stamp(mode), &mut rows);
-        (rows, writes)
+        let standing = |_, _: &MemberId| before.map_or(Standing::Absent, Standing::Member);
+        let changes = apply(profiles, standing, &stamp(mode), &mut rows);
+        (rows, changes)
     }
 
     #[test]
     fn repeated_keys_count_row_by_row() {
-        let nobody = Members::new();
-        let (abb, _) = run(&["a", "b", "b"], &nobody, Mode::Upsert);
+        let (abb, _) = run(&["a", "b", "b"], None, Mode::Upsert);
         assert_eq!((abb.created, abb.updated, abb.unchanged), (1, 1, 1));
-        let (acb, writes) = run(&["a", "c", "b"], &nobody, Mode::Upsert);
+        let (acb, changes) = run(&["a", "c", "b"], None, Mode::Upsert);
         assert_eq!((acb.created, acb.updated, acb.unchanged), (1, 2, 0));
-        assert_eq!(writes.len(), 1);
-        assert_eq!(writes.values().next().unwrap().profile.first_name, "b");
+        let [change] = changes.all() else {
+            panic!("one key, one change");
+        };
+        assert_eq!(change.member.profile.first_name, "b");
+        assert!(change.over.is_none());
     }
 
     #[test]
-    fn an_unchanged_row_writes_nothing() {
-        let (rows, writes) = run(&["a"], &stored("a", 1), Mode::Upsert);
-        assert_eq!((rows.unchanged, writes.len()), (1, 0));
+    fn a_row_that_says_the_same_writes_nothing() {
+        let (rows, changes) = run(&["a"], Some(&stored("a", 1)), Mode::Upsert);
+        assert_eq!((rows.unchanged, changes.all().len()), (1, 0));
+        let mut rows = Rows::default();
+        let equal = |_, _: &MemberId| Standing::Equal;
+        let rows_in = vec![profile("4~1", "a")];
+        let changes = apply(rows_in, equal, &stamp(Mode::Upsert), &mut rows);
+        assert_eq!((rows.unchanged, changes.all().len()), (1, 0));
     }
 
     #[test]
-    fn a_changed_row_keeps_the_origin() {
-        let (rows, writes) = run(&["b"], &stored("a", 1), Mode::Upsert);
-        assert_eq!(rows.updated, 1);
-        let member = writes.values().next().unwrap();
-        assert_eq!(member.created_at.millis(), 1);
-        assert_eq!(member.created_by, Author::key("ops"));
-        assert_eq!(member.updated_at.millis(), 1000);
-        assert_eq!(member.updated_by, Author::batch("b"));
+    fn a_changed_row_keeps_the_origin_and_knows_what_it_is_written_over() {
+        let before = stored("a", 1);
+        let (rows, changes) = run(&["b", "c"], Some(&before), Mode::Upsert);
+        assert_eq!(rows.updated, 2);
+        let change = &changes.all()[0];
+        assert_eq!(change.member.created_at.millis(), 1);
+        assert_eq!(change.member.created_by, Author::key("ops"));
+        assert_eq!(change.member.updated_at.millis(), 1000);
+        assert_eq!(change.member.updated_by, Author::batch("b"));
+        assert_eq!(change.member.profile.first_name, "c");
+        assert_eq!(change.over.as_ref(), Some(&before));
     }
 
     #[test]
     fn a_newer_write_stands() {
-        let (rows, writes) = run(&["b", "c"], &stored("a", 1001), Mode::Upsert);
-        assert_eq!((rows.superseded, writes.len()), (2, 0));
+        let (rows, changes) = run(&["b", "c"], Some(&stored("a", 1001)), Mode::Upsert);
+        assert_eq!((rows.superseded, changes.all().len()), (2, 0));
     }
 
     #[test]
     fn create_leaves_members_alone_and_overwrite_does_not_look() {
-        let (rows, writes) = run(&["b"], &stored("a", 1), Mode::Create);
-        assert_eq!((rows.unchanged, writes.len()), (1, 0));
-        let (rows, writes) = run(&["a", "a"], &stored("a", 1), Mode::Overwrite);
-        assert_eq!((rows.updated, writes.len()), (2, 1));
+        let (rows, changes) = run(&["b"], Some(&stored("a", 1)), Mode::Create);
+        assert_eq!((rows.unchanged, changes.all().len()), (1, 0));
+        let (rows, changes) = run(&["a", "a"], Some(&stored("a", 1)), Mode::Overwrite);
+        assert_eq!((rows.updated, changes.all().len()), (2, 1));
+    }
+
+    #[test]
+    fn windows_that_share_a_key_meet() {
+        let (_, one) = run(&["a"], None, Mode::Upsert);
+        let (_, same) = run(&["b"], None, Mode::Upsert);
+        assert!(one.meets(&same));
+        assert!(!one.meets(&Changes::default()));
     }
 }

@@ -1,8 +1,8 @@
 //! `ingest`: streams an uploaded file into the members table.
 //!
 //! An event tells of an upload; a [`run`](mod@run) takes the batch's lease and works
-//! through the file in windows: bytes → [`parse`] → [`row`] → [`reader`] → [`compare`] →
-//! checkpoint → [`table`]. What can't be finished is returned to the queue as a batch item
+//! through the file in windows: bytes → [`parse`] → [`row`] → [`reader`] → [`lookup`] →
+//! [`compare`] → checkpoint → [`table`]. What can't be finished is returned to the queue as a batch item
 //! failure, and another run goes on from the checkpoint.
 
 use std::sync::Arc;
@@ -30,8 +30,11 @@ mod compare;
 mod error;
 mod event;
 mod guard;
+mod index;
 mod layout;
+mod lease;
 mod limiter;
+mod lookup;
 mod parse;
 mod reader;
 mod report;
@@ -54,12 +57,38 @@ const MARGIN: Duration = Duration::from_secs(30);
 /// The function as a service: an SQS or S3 event in, batch item failures out.
 pub type Service = BoxCloneSyncService<LambdaEvent<Value>, Value, Error>;
 
+/// How much a run holds and does at once. The default is what is deployed; tests make
+/// it small, so that small files have many windows and pages.
+#[derive(Debug, Clone, Copy)]
+pub struct Tuning {
+    /// The most members of a window: rows that are compared, counted and written together.
+    pub window_members: usize,
+    /// The bytes of refused rows that close a window.
+    pub window_report: usize,
+    /// Windows whose writes are on their way while the next is read and compared.
+    pub depth: usize,
+    /// The most fingerprints of members that a run holds.
+    pub most_fingerprints: usize,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            window_members: 2000,
+            window_report: 1024 * 1024,
+            depth: 3,
+            most_fingerprints: index::MOST_FINGERPRINTS,
+        }
+    }
+}
+
 /// What every run needs.
 struct Ingest {
     table: Table,
     batches: Batches,
     s3: aws_sdk_s3::Client,
     rules: Rules,
+    tuning: Tuning,
 }
 
 /// The function as a service.
@@ -67,6 +96,14 @@ struct Ingest {
 /// # Errors
 /// Where a setting is missing.
 pub fn service(setup: &Setup) -> Result<Service, SetupError> {
+    service_tuned(setup, Tuning::default())
+}
+
+/// The function as a service, tuned otherwise than what is deployed.
+///
+/// # Errors
+/// Where a setting is missing.
+pub fn service_tuned(setup: &Setup, tuning: Tuning) -> Result<Service, SetupError> {
     let setup = &setup.with_attempts(ATTEMPTS);
     let ingest = Arc::new(Ingest {
         table: Table::from_setup(setup)?,
@@ -75,6 +112,7 @@ pub fn service(setup: &Setup) -> Result<Service, SetupError> {
         rules: Rules {
             region: setup.default_region()?,
         },
+        tuning,
     });
     Ok(Service::new(tower::service_fn(
         move |event: LambdaEvent<Value>| {

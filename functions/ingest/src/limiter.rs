@@ -1,5 +1,8 @@
-//! How many requests to DynamoDB are in flight: more while it keeps up, half as many when
-//! it asks for less (additive increase, multiplicative decrease).
+//! How fast a run sends to DynamoDB: more while it keeps up, less when it asks for less
+//! (additive increase, multiplicative decrease), in two measures. *Requests in flight*
+//! bound how much waits at the service. A *pace* of write units a second keeps to what the
+//! table takes, which requests in flight can't where one of them at a time is too many; it
+//! is set by the first refusal, or from the start by the template's cap.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,6 +18,21 @@ const MOST: f64 = 64.0;
 /// Refusals within this time are one: the requests were in flight together.
 const ONE_EVENT: Duration = Duration::from_millis(100);
 
+/// Over how long the units written are measured; refusals within it cut the pace once.
+const MEASURE: Duration = Duration::from_millis(500);
+
+/// What a refusal leaves of the pace that was measured.
+const CUT: f64 = 0.95;
+
+/// What a second without refusal adds to the pace: this part of it.
+const GROWTH: f64 = 0.03;
+
+/// The slowest pace, in write units a second.
+const SLOWEST: f64 = 25.0;
+
+/// How far a pace may run behind before it stops catching up.
+const SLACK: Duration = Duration::from_millis(50);
+
 /// The limit, shared by everything that sends.
 #[derive(Debug, Clone)]
 pub struct Limiter {
@@ -25,6 +43,8 @@ pub struct Limiter {
 struct Shared {
     state: Mutex<State>,
     freed: Notify,
+    /// Held by the one writer that waits for its time.
+    turn: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -32,31 +52,72 @@ struct State {
     limit: f64,
     in_flight: u32,
     last_cut: Option<Instant>,
+    pace: Pace,
+}
+
+/// Write units a second.
+#[derive(Debug)]
+struct Pace {
+    /// The template's cap, if it has one.
+    cap: Option<f64>,
+    /// The pace kept to; `None` while nothing was refused and there is no cap.
+    rate: Option<f64>,
+    /// When the next request is due.
+    due: Instant,
+    /// When the rate was last raised.
+    raised: Instant,
+    /// When the measure began, and the units written since.
+    measured: (Instant, f64),
+    /// Units a second in the measure before.
+    achieved: f64,
+    last_cut: Option<Instant>,
 }
 
 /// Leave to send one request. Dropping it makes room for the next.
 #[derive(Debug)]
 pub struct Permit {
     shared: Arc<Shared>,
+    /// The write units that it was expected to take.
+    expected: f64,
 }
 
 impl Limiter {
-    /// A limiter with nothing in flight.
-    pub fn new() -> Self {
+    /// A limiter with nothing in flight, and a cap of write units a second if there is one.
+    pub fn new(cap: Option<f64>) -> Self {
         Self {
             shared: Arc::new(Shared {
                 state: Mutex::new(State {
                     limit: START,
                     in_flight: 0,
                     last_cut: None,
+                    pace: Pace::new(cap, Instant::now()),
                 }),
                 freed: Notify::new(),
+                turn: tokio::sync::Mutex::new(()),
             }),
         }
     }
 
-    /// Waits for room.
-    pub async fn acquire(&self) -> Permit {
+    /// Waits for leave to read.
+    pub async fn reading(&self) -> Permit {
+        self.acquire(0.0).await
+    }
+
+    /// Waits for leave to write about this many units, at the pace.
+    pub async fn writing(&self, units: f64) -> Permit {
+        let permit = self.acquire(units).await;
+        if self.shared.state().pace.rate.is_some() {
+            // One at a time, so that nothing is booked at a pace that has changed since.
+            let _turn = self.shared.turn.lock().await;
+            let wait = self.shared.state().pace.book(units, Instant::now());
+            if !wait.is_zero() {
+                tokio::time::sleep(wait).await;
+            }
+        }
+        permit
+    }
+
+    async fn acquire(&self, expected: f64) -> Permit {
         loop {
             let freed = self.shared.freed.notified();
             {
@@ -70,6 +131,7 @@ impl Limiter {
                     }
                     return Permit {
                         shared: Arc::clone(&self.shared),
+                        expected,
                     };
                 }
             }
@@ -85,7 +147,7 @@ impl Permit {
         state.limit = (state.limit + 1.0 / state.limit).min(MOST);
     }
 
-    /// The service asked for less: half as much may be in flight.
+    /// The service asked for less: half as much may be in flight, at a lower pace.
     pub fn refused(&self) {
         let now = Instant::now();
         let mut state = self.shared.state();
@@ -93,6 +155,82 @@ impl Permit {
             state.limit = (state.limit / 2.0).max(1.0);
             state.last_cut = Some(now);
         }
+        if self.expected > 0.0 {
+            state.pace.cut(now);
+        }
+    }
+
+    /// The write units that the request took in fact.
+    pub fn wrote(&self, units: f64) {
+        let mut state = self.shared.state();
+        state.pace.wrote(self.expected, units, Instant::now());
+    }
+}
+
+impl Pace {
+    fn new(cap: Option<f64>, now: Instant) -> Self {
+        Self {
+            cap,
+            rate: cap,
+            due: now,
+            raised: now,
+            measured: (now, 0.0),
+            achieved: 0.0,
+            last_cut: None,
+        }
+    }
+
+    /// Books units, and gives how long to wait for them.
+    fn book(&mut self, units: f64, now: Instant) -> Duration {
+        let Some(rate) = &mut self.rate else {
+            return Duration::ZERO;
+        };
+        let grown = *rate * (1.0 + GROWTH * (now - self.raised).as_secs_f64());
+        *rate = self.cap.map_or(grown, |cap| grown.min(cap));
+        self.raised = now;
+        let earliest = now.checked_sub(SLACK).unwrap_or(now);
+        let due = self.due.max(earliest);
+        self.due = due + Duration::from_secs_f64(units / *rate);
+        due.saturating_duration_since(now)
+    }
+
+    /// Units that were written, where `expected` were booked.
+    fn wrote(&mut self, expected: f64, units: f64, now: Instant) {
+        self.roll(now);
+        self.measured.1 += units;
+        let Some(rate) = self.rate else {
+            return;
+        };
+        let more = Duration::from_secs_f64((units - expected).abs() / rate);
+        if units > expected {
+            self.due += more;
+        } else {
+            self.due = self.due.checked_sub(more).unwrap_or(self.due);
+        }
+    }
+
+    fn roll(&mut self, now: Instant) {
+        let (since, units) = self.measured;
+        let elapsed = now - since;
+        if elapsed >= MEASURE {
+            self.achieved = units / elapsed.as_secs_f64();
+            self.measured = (now, 0.0);
+        }
+    }
+
+    /// A refusal: a little less than what was achieved, and no less than half the pace.
+    fn cut(&mut self, now: Instant) {
+        if self.last_cut.is_some_and(|cut| now - cut < MEASURE) {
+            return;
+        }
+        self.last_cut = Some(now);
+        self.roll(now);
+        let next = match self.rate {
+            Some(rate) => self.achieved.clamp(rate / 2.0, rate),
+            None => self.achieved,
+        };
+        self.rate = Some((next * CUT).max(SLOWEST));
+        self.raised = now;
     }
 }
 
@@ -120,13 +258,13 @@ mod tests {
 
     #[tokio::test]
     async fn grows_slowly_and_shrinks_fast() {
-        let limiter = Limiter::new();
+        let limiter = Limiter::new(None);
         for _ in 0..1000 {
-            limiter.acquire().await.taken();
+            limiter.reading().await.taken();
         }
         let grown = limit(&limiter);
         assert!(grown > START && grown <= MOST);
-        let (one, two) = (limiter.acquire().await, limiter.acquire().await);
+        let (one, two) = (limiter.reading().await, limiter.reading().await);
         one.refused();
         two.refused();
         assert!((limit(&limiter) - grown / 2.0).abs() < 0.001);
@@ -134,15 +272,15 @@ mod tests {
 
     #[tokio::test]
     async fn those_who_wait_profit_from_a_grown_limit() {
-        let limiter = Limiter::new();
+        let limiter = Limiter::new(None);
         let mut held = Vec::new();
         for _ in 0..8 {
-            held.push(limiter.acquire().await);
+            held.push(limiter.reading().await);
         }
         let mut waiting = tokio::task::JoinSet::new();
         for _ in 0..4 {
             let limiter = limiter.clone();
-            waiting.spawn(async move { limiter.acquire().await });
+            waiting.spawn(async move { limiter.reading().await });
         }
         tokio::task::yield_now().await;
         for _ in 0..200 {
@@ -156,14 +294,44 @@ mod tests {
 
     #[tokio::test]
     async fn no_more_than_the_limit_at_once() {
-        let limiter = Limiter::new();
+        let limiter = Limiter::new(None);
         let mut held = Vec::new();
         for _ in 0..8 {
-            held.push(limiter.acquire().await);
+            held.push(limiter.reading().await);
         }
-        let waiting = tokio::time::timeout(Duration::from_millis(20), limiter.acquire());
+        let waiting = tokio::time::timeout(Duration::from_millis(20), limiter.reading());
         assert!(waiting.await.is_err());
         held.pop();
-        limiter.acquire().await;
+        limiter.reading().await;
+    }
+
+    /// Seconds of a clock that a test moves.
+    fn at(start: Instant, seconds: f64) -> Instant {
+        start + Duration::from_secs_f64(seconds)
+    }
+
+    #[test]
+    fn a_cap_spaces_requests() {
+        let start = Instant::now();
+        let mut pace = Pace::new(Some(100.0), start);
+        assert_eq!(pace.book(75.0, start), Duration::ZERO);
+        assert_eq!(pace.book(75.0, start), Duration::from_millis(750));
+        // Units that weren't taken are given back.
+        pace.wrote(75.0, 25.0, start);
+        assert_eq!(pace.book(75.0, start), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_refusal_sets_the_pace_to_what_was_achieved_and_time_raises_it() {
+        let start = Instant::now();
+        let mut pace = Pace::new(None, start);
+        assert_eq!(pace.book(1e9, start), Duration::ZERO);
+        pace.wrote(1000.0, 1000.0, start);
+        pace.cut(at(start, 1.0));
+        assert!((pace.rate.unwrap() - 950.0).abs() < 1.0);
+        pace.cut(at(start, 1.1));
+        assert!((pace.rate.unwrap() - 950.0).abs() < 1.0, "one event");
+        pace.book(75.0, at(start, 3.0));
+        assert!((pace.rate.unwrap() - 950.0 * 1.06).abs() < 1.0);
     }
 }

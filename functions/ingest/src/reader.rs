@@ -4,17 +4,12 @@
 use mpulse_shared::batch::Position;
 use mpulse_shared::member::Profile;
 
+use crate::Tuning;
 use crate::error::RunError;
 use crate::parse::Parser;
 use crate::report::Encoder;
 use crate::row::{Judge, Row};
 use crate::source::Source;
-
-/// The most members of a window.
-const WINDOW_MEMBERS: usize = 2000;
-
-/// The bytes of refused rows that close a window.
-const WINDOW_REPORT: usize = 1024 * 1024;
 
 /// Some rows of the file.
 #[derive(Debug)]
@@ -40,6 +35,8 @@ pub struct Reader<'a> {
     pub judge: Judge<'a>,
     /// What writes refused rows down.
     pub encoder: &'a Encoder,
+    /// How large windows are.
+    pub tuning: Tuning,
 }
 
 impl Reader<'_> {
@@ -55,8 +52,8 @@ impl Reader<'_> {
             report: String::new(),
             end: begin,
         };
-        while window.members.len() < WINDOW_MEMBERS
-            && window.report.len() < WINDOW_REPORT
+        while window.members.len() < self.tuning.window_members
+            && window.report.len() < self.tuning.window_report
             && until.is_none_or(|until| window.end.offset < until)
         {
             let row = self.parser.next().map(|record| self.judge.judge(&record));

@@ -1,46 +1,54 @@
-//! The members table as ingest uses it: batches of reads and of writes, as many at once as
+//! The members table as ingest uses it: reads and writes in batches, as many at once as
 //! DynamoDB takes, tried again until they are through or the run's time is up.
+//!
+//! [`read`] reads members by key and accounts by page; [`change`] writes what has a
+//! condition, [`put`] what has none.
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
-use aws_sdk_dynamodb::types::{
-    ConsumedCapacity, KeysAndAttributes, PutRequest, ReturnConsumedCapacity, WriteRequest,
-};
+use aws_sdk_dynamodb::types::ConsumedCapacity;
 use mpulse_shared::batch::Capacity;
-use mpulse_shared::member::MemberId;
 use mpulse_shared::setup::{Setup, SetupError};
 use mpulse_shared::store::StoreError;
-use mpulse_shared::store::members::{Item, from_item, key_of, to_item};
-use tokio::task::JoinSet;
 
 use crate::backoff;
-use crate::compare::Members;
 use crate::error::RunError;
 use crate::guard::Guard;
-use crate::limiter::Limiter;
+use crate::limiter::{Limiter, Permit};
 
-/// The most keys of one BatchGetItem (an AWS limit).
-pub const READ_KEYS: usize = 100;
+mod change;
+mod put;
+mod read;
 
-/// The most items of one BatchWriteItem (an AWS limit).
-pub const WRITE_ITEMS: usize = 25;
+pub use read::{AccountPage, Members};
+
+/// The most items of one BatchWriteItem, and statements of one `BatchExecuteStatement`
+/// (AWS limits).
+const WRITES: usize = 25;
+
+/// What writing a member usually takes, in write units: one for the table and one for each
+/// of its two indexes. A changed phone takes four.
+const WRITE_UNITS: f64 = 3.0;
 
 /// The table. Cloning it shares its client.
 #[derive(Debug, Clone)]
 pub struct Table {
     client: Client,
     name: Arc<str>,
+    /// Write units a second that a run may take at most.
+    cap: Option<f64>,
+    statements: Arc<change::Statements>,
 }
 
 impl Table {
-    /// The table that `MEMBERS_TABLE` names. The SDK's own retries are off: they would hide
-    /// throttling from the limiter.
+    /// The table that `MEMBERS_TABLE` names, written at no more than
+    /// `MAX_WRITE_UNITS_PER_SECOND` (0 or unset: no cap). The SDK's own retries are off:
+    /// they would hide throttling from the limiter.
     ///
     /// # Errors
-    /// Where a setting is missing.
+    /// Where a setting is missing or no number.
     pub fn from_setup(setup: &Setup) -> Result<Self, SetupError> {
         let config = setup
             .dynamodb()?
@@ -48,9 +56,12 @@ impl Table {
             .to_builder()
             .retry_config(RetryConfig::disabled())
             .build();
+        let name = setup.required("MEMBERS_TABLE")?;
         Ok(Self {
             client: Client::from_conf(config),
-            name: setup.required("MEMBERS_TABLE")?.into(),
+            name: name.into(),
+            cap: setup.max_write_units_per_second()?,
+            statements: Arc::new(change::Statements::of(name)),
         })
     }
 
@@ -59,7 +70,7 @@ impl Table {
         RunTable {
             table: self.clone(),
             guard,
-            limiter: Limiter::new(),
+            limiter: Limiter::new(self.cap),
             spent: Arc::default(),
         }
     }
@@ -80,155 +91,40 @@ impl RunTable {
         std::mem::take(&mut *self.spent.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reads the members that exist among `ids`, consistently. No id may come twice.
-    ///
-    /// # Errors
-    /// Where the run may not or can't go on.
-    pub async fn fetch(&self, ids: &[MemberId]) -> Result<Members, RunError> {
-        let mut requests = JoinSet::new();
-        for part in ids.chunks(READ_KEYS) {
-            let keys: Vec<Item> = part.iter().map(key_of).collect();
-            requests.spawn(self.clone().fetch_part(keys));
-        }
-        let mut found = Members::with_capacity(ids.len());
-        while let Some(result) = requests.join_next().await {
-            for item in joined(result)? {
-                let member = from_item(item)
-                    .map_err(|error| StoreError::unreadable("BatchGetItem of members", error))?;
-                found.insert(member.profile.id.clone(), member);
-            }
-        }
-        Ok(found)
+    fn spend_reads(&self, consumed: &[ConsumedCapacity]) {
+        self.spent().read_units += units(consumed);
     }
 
-    async fn fetch_part(self, mut keys: Vec<Item>) -> Result<Vec<Item>, RunError> {
-        const OPERATION: &str = "BatchGetItem of members";
-        let name = &*self.table.name;
-        let mut found = Vec::with_capacity(keys.len());
-        let mut retry = 0;
-        loop {
-            let permit = self.limiter.acquire().await;
-            self.guard.check()?;
-            let request = KeysAndAttributes::builder()
-                .set_keys(Some(keys.clone()))
-                .consistent_read(true)
-                .build()
-                .map_err(|error| StoreError::unreadable(OPERATION, error))?;
-            let result = self
-                .table
-                .client
-                .batch_get_item()
-                .request_items(name, request)
-                .return_consumed_capacity(ReturnConsumedCapacity::Total)
-                .send()
-                .await;
-            match result {
-                Ok(answer) => {
-                    self.spend(answer.consumed_capacity(), |all, units| {
-                        all.read_units += units;
-                    });
-                    let before = keys.len();
-                    if let Some(items) = answer.responses.and_then(|mut all| all.remove(name)) {
-                        found.extend(items);
-                    }
-                    let left = answer.unprocessed_keys.and_then(|mut all| all.remove(name));
-                    let Some(left) = left.filter(|left| !left.keys.is_empty()) else {
-                        permit.taken();
-                        return Ok(found);
-                    };
-                    permit.refused();
-                    keys = left.keys;
-                    if keys.len() < before {
-                        retry = 0;
-                    }
-                }
-                Err(error) => again_or_fail(StoreError::sdk(OPERATION, error), &permit)?,
-            }
-            drop(permit);
-            retry += 1;
-            tokio::time::sleep(backoff::wait(retry).min(self.guard.time_left())).await;
-        }
+    fn spend_writes(&self, consumed: &[ConsumedCapacity], permit: &Permit) {
+        let units = units(consumed);
+        self.spent().write_units += units;
+        permit.wrote(units);
     }
 
-    /// Writes members, each in whole. The keys differ by the type of `members`.
-    ///
-    /// # Errors
-    /// Where the run may not or can't go on. Some may have been written then.
-    pub async fn put(&self, members: &Members) -> Result<(), RunError> {
-        let mut waiting: VecDeque<Item> = members.values().map(to_item).collect();
-        let mut requests = JoinSet::new();
-        while !waiting.is_empty() {
-            let part = waiting.drain(..waiting.len().min(WRITE_ITEMS)).collect();
-            requests.spawn(self.clone().put_part(part));
-        }
-        // All of them, also after a failure: when this returns, nothing is in flight.
-        let mut outcome = Ok(());
-        while let Some(result) = requests.join_next().await {
-            outcome = outcome.and(joined(result));
-        }
-        outcome
+    fn spent(&self) -> std::sync::MutexGuard<'_, Capacity> {
+        self.spent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn put_part(self, items: Vec<Item>) -> Result<(), RunError> {
-        const OPERATION: &str = "BatchWriteItem of members";
-        let name = &*self.table.name;
-        let mut writes = Vec::with_capacity(items.len());
-        for item in items {
-            let put = PutRequest::builder()
-                .set_item(Some(item))
-                .build()
-                .map_err(|error| StoreError::unreadable(OPERATION, error))?;
-            writes.push(WriteRequest::builder().put_request(put).build());
-        }
-        let mut retry = 0;
-        loop {
-            let permit = self.limiter.acquire().await;
-            self.guard.check()?;
-            let result = self
-                .table
-                .client
-                .batch_write_item()
-                .set_request_items(Some(HashMap::from([(name.to_owned(), writes.clone())])))
-                .return_consumed_capacity(ReturnConsumedCapacity::Total)
-                .send()
-                .await;
-            match result {
-                Ok(answer) => {
-                    self.spend(answer.consumed_capacity(), |all, units| {
-                        all.write_units += units;
-                    });
-                    let before = writes.len();
-                    let left = answer
-                        .unprocessed_items
-                        .and_then(|mut all| all.remove(name));
-                    let Some(left) = left.filter(|left| !left.is_empty()) else {
-                        permit.taken();
-                        return Ok(());
-                    };
-                    permit.refused();
-                    writes = left;
-                    if writes.len() < before {
-                        retry = 0;
-                    }
-                }
-                Err(error) => again_or_fail(StoreError::sdk(OPERATION, error), &permit)?,
-            }
-            drop(permit);
-            retry += 1;
-            tokio::time::sleep(backoff::wait(retry).min(self.guard.time_left())).await;
-        }
-    }
-
-    fn spend(&self, consumed: &[ConsumedCapacity], add: impl Fn(&mut Capacity, f64)) {
-        let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
-        for table in consumed {
-            add(&mut spent, table.capacity_units.unwrap_or_default());
-        }
+    /// Waits before a request is tried again, as long as the run has time.
+    async fn back_off(&self, retry: u32) {
+        tokio::time::sleep(backoff::wait(retry).min(self.guard.time_left())).await;
     }
 }
 
+fn units(consumed: &[ConsumedCapacity]) -> f64 {
+    consumed
+        .iter()
+        .filter_map(|table| table.capacity_units)
+        .sum()
+}
+
+/// What writing that many members usually takes, in write units.
+fn write_units(members: usize) -> f64 {
+    f64::from(u32::try_from(members).unwrap_or(u32::MAX)) * WRITE_UNITS
+}
+
 /// Lets a request that failed in passing be tried again.
-fn again_or_fail(error: StoreError, permit: &crate::limiter::Permit) -> Result<(), RunError> {
+fn again_or_fail(error: StoreError, permit: &Permit) -> Result<(), RunError> {
     if !error.is_transient() {
         return Err(error.into());
     }
@@ -243,6 +139,8 @@ fn again_or_fail(error: StoreError, permit: &crate::limiter::Permit) -> Result<(
 }
 
 /// A request's own result. A task that panicked is a fault of ours; it fails the run.
-fn joined<T>(result: Result<Result<T, RunError>, tokio::task::JoinError>) -> Result<T, RunError> {
+pub fn joined<T>(
+    result: Result<Result<T, RunError>, tokio::task::JoinError>,
+) -> Result<T, RunError> {
     result.unwrap_or_else(|error| Err(StoreError::unreadable("a request", error).into()))
 }

@@ -338,7 +338,9 @@ impl Batches {
             .value("lease_until", "lease_until", &lease_until(now))?
             .value("stalled", "stalled", &stalled)?
             .value("updated_at", "updated_at", &now)?;
-        let item = self.update_as(id, owner, set, "").await?;
+        // A save that was given up and arrives late must not undo one that came after it.
+        let in_order = " AND lease_until <= :lease_until";
+        let item = self.update_as(id, owner, set, "", in_order).await?;
         Ok(read("saving a checkpoint", item)?.status)
     }
 
@@ -357,7 +359,7 @@ impl Batches {
         let mut set = Set::new("UpdateItem releasing a batch");
         set.value("stalled", "stalled", &stalled)?
             .value("updated_at", "updated_at", &now)?;
-        self.update_as(id, owner, set, " REMOVE lease_owner, lease_until")
+        self.update_as(id, owner, set, " REMOVE lease_owner, lease_until", "")
             .await?;
         Ok(())
     }
@@ -384,7 +386,7 @@ impl Batches {
         if let Some(problem) = &ending.problem {
             set.value("problem", "problem", problem)?;
         }
-        self.update_as(id, owner, set, " REMOVE lease_owner, lease_until")
+        self.update_as(id, owner, set, " REMOVE lease_owner, lease_until", "")
             .await?;
         Ok(())
     }
@@ -427,18 +429,20 @@ impl Batches {
             .key("batch_id", AttributeValue::S(id.to_string()))
     }
 
-    /// An update that only the owner of the lease can make; gives the whole new item.
+    /// An update that only the owner of the lease can make, if `condition` holds as well;
+    /// gives the whole new item.
     async fn update_as(
         &self,
         id: &BatchId,
         owner: &str,
         set: Set,
         remove: &str,
+        condition: &str,
     ) -> Result<Item, LeaseError> {
         let operation = set.operation;
         let result = set
             .on_with(self.update(id), remove)
-            .condition_expression("lease_owner = :owner")
+            .condition_expression(format!("lease_owner = :owner{condition}"))
             .expression_attribute_values(":owner", text(owner))
             .return_values(ReturnValue::AllNew)
             .send()

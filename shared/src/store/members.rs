@@ -10,7 +10,6 @@ use super::StoreError;
 use crate::member::{AccountId, Author, ClientMemberId, Member, MemberId, Profile};
 use crate::phone::Phone;
 use crate::setup::{Setup, SetupError};
-use crate::time::Timestamp;
 
 /// A DynamoDB item.
 pub type Item = HashMap<String, AttributeValue>;
@@ -64,33 +63,42 @@ pub struct NotAMember(&'static str);
 /// # Errors
 /// [`NotAMember`] names the first attribute that won't do.
 pub fn from_item(mut item: Item) -> Result<Member, NotAMember> {
-    let mut take = |name: &'static str| match item.remove(name) {
-        Some(AttributeValue::S(text)) => Ok(text),
-        _ => Err(NotAMember(name)),
+    let profile = profile_of(&mut item)?;
+    let mut time = |name: &'static str| {
+        let text = take(&mut item, name)?;
+        text.parse().map_err(|_| NotAMember(name))
     };
-    let account_id = AccountId::from_stored(take("account_id")?);
-    let client_member_id = ClientMemberId::from_stored(take("client_member_id")?);
-    let first_name = take("first_name")?;
-    let last_name = take("last_name")?;
-    let phone_number = Phone::from_stored(take("phone_number")?);
-    let time = |name: &'static str, text: String| text.parse().map_err(|_| NotAMember(name));
-    let created_at: Timestamp = time("created_at", take("created_at")?)?;
-    let updated_at: Timestamp = time("updated_at", take("updated_at")?)?;
+    let (created_at, updated_at) = (time("created_at")?, time("updated_at")?);
     Ok(Member {
-        profile: Profile {
-            id: MemberId {
-                account_id,
-                client_member_id,
-            },
-            first_name,
-            last_name,
-            phone_number,
-        },
+        profile,
         created_at,
         updated_at,
-        created_by: Author::from_stored(take("created_by")?),
-        updated_by: Author::from_stored(take("updated_by")?),
+        created_by: Author::from_stored(take(&mut item, "created_by")?),
+        updated_by: Author::from_stored(take(&mut item, "updated_by")?),
     })
+}
+
+/// The profile of the member that an item holds, taken out of it.
+///
+/// # Errors
+/// [`NotAMember`] names the first attribute that won't do.
+pub fn profile_of(item: &mut Item) -> Result<Profile, NotAMember> {
+    Ok(Profile {
+        id: MemberId {
+            account_id: AccountId::from_stored(take(item, "account_id")?),
+            client_member_id: ClientMemberId::from_stored(take(item, "client_member_id")?),
+        },
+        first_name: take(item, "first_name")?,
+        last_name: take(item, "last_name")?,
+        phone_number: Phone::from_stored(take(item, "phone_number")?),
+    })
+}
+
+fn take(item: &mut Item, name: &'static str) -> Result<String, NotAMember> {
+    match item.remove(name) {
+        Some(AttributeValue::S(text)) => Ok(text),
+        _ => Err(NotAMember(name)),
+    }
 }
 
 /// The primary key of a member.
@@ -345,6 +353,7 @@ fn start_key(filter: &Filter, after: &After) -> Item {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::Timestamp;
 
     #[test]
     fn an_item_reads_back_as_the_member() {

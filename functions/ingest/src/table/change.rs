@@ -1,0 +1,314 @@
+//! Writing on condition: `BatchExecuteStatement`, each statement with its own. A member that
+//! is new is inserted, which fails where one has appeared; a member that differs is updated
+//! where it still is what the row was compared with. So between reading and writing
+//! nobody's change is lost: where a condition fails, the member is read again and the row
+//! meets it anew. A write whose answer was lost fails its condition in the same way, and
+//! is then found done.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use aws_sdk_dynamodb::types::{
+    AttributeValue, BatchStatementErrorCodeEnum as Code, BatchStatementRequest,
+    BatchStatementResponse, ReturnConsumedCapacity,
+};
+use mpulse_shared::member::{Member, MemberId, Profile};
+use mpulse_shared::store::StoreError;
+use tokio::task::JoinSet;
+
+use super::{RunTable, WRITES, again_or_fail, joined, write_units};
+use crate::compare::{Changes, Meeting, Stamp, meet};
+use crate::error::RunError;
+
+const OPERATION: &str = "BatchExecuteStatement of members";
+
+/// The statements, whose values are parameters.
+#[derive(Debug)]
+pub struct Statements {
+    insert: String,
+    update: String,
+}
+
+impl Statements {
+    /// The statements for a table.
+    pub fn of(table: &str) -> Self {
+        Self {
+            insert: format!(
+                "INSERT INTO \"{table}\" VALUE {{'account_id': ?, 'client_member_id': ?, \
+                 'first_name': ?, 'last_name': ?, 'phone_number': ?, 'created_at': ?, \
+                 'updated_at': ?, 'created_by': ?, 'updated_by': ?}}"
+            ),
+            update: format!(
+                "UPDATE \"{table}\" SET first_name = ? SET last_name = ? SET phone_number = ? \
+                 SET updated_at = ? SET updated_by = ? WHERE account_id = ? \
+                 AND client_member_id = ? AND first_name = ? AND last_name = ? \
+                 AND phone_number = ? AND updated_at = ? AND updated_by = ?"
+            ),
+        }
+    }
+
+    /// A member that is new, and so the batch's from the beginning.
+    fn insert(&self, profile: &Profile, stamp: &Stamp) -> Result<BatchStatementRequest, RunError> {
+        request(
+            &self.insert,
+            vec![
+                text(profile.id.account_id.as_str()),
+                text(profile.id.client_member_id.as_str()),
+                text(&profile.first_name),
+                text(&profile.last_name),
+                text(profile.phone_number.as_str()),
+                text(stamp.at_text()),
+                text(stamp.at_text()),
+                text(stamp.by.as_str()),
+                text(stamp.by.as_str()),
+            ],
+        )
+    }
+
+    /// A member that is changed where it still is `over`.
+    fn update(
+        &self,
+        next: &Profile,
+        stamp: &Stamp,
+        over: &Member,
+    ) -> Result<BatchStatementRequest, RunError> {
+        let now = &over.profile;
+        request(
+            &self.update,
+            vec![
+                text(&next.first_name),
+                text(&next.last_name),
+                text(next.phone_number.as_str()),
+                text(stamp.at_text()),
+                text(stamp.by.as_str()),
+                text(next.id.account_id.as_str()),
+                text(next.id.client_member_id.as_str()),
+                text(&now.first_name),
+                text(&now.last_name),
+                text(now.phone_number.as_str()),
+                AttributeValue::S(over.updated_at.to_string()),
+                text(over.updated_by.as_str()),
+            ],
+        )
+    }
+}
+
+fn request(
+    statement: &str,
+    parameters: Vec<AttributeValue>,
+) -> Result<BatchStatementRequest, RunError> {
+    let request = BatchStatementRequest::builder()
+        .statement(statement)
+        .set_parameters(Some(parameters))
+        .build()
+        .map_err(|error| StoreError::unreadable(OPERATION, error))?;
+    Ok(request)
+}
+
+fn text(text: &str) -> AttributeValue {
+    AttributeValue::S(text.to_owned())
+}
+
+/// A change on its way: by its place, and by what it is written over now.
+struct Step {
+    place: usize,
+    over: Option<Member>,
+}
+
+/// What came of a statement.
+enum Fate {
+    Written,
+    /// The table asked for less.
+    Refused,
+    /// Another try may succeed.
+    Again,
+    /// The member isn't what it was compared with.
+    Met,
+}
+
+impl RunTable {
+    /// Writes changes, each on condition. Gives the members that stand instead, because
+    /// somebody wrote them meanwhile.
+    ///
+    /// # Errors
+    /// Where the run may not or can't go on. Some may have been written then.
+    pub async fn change(
+        &self,
+        changes: &Arc<Changes>,
+        stamp: &Stamp,
+    ) -> Result<Vec<Member>, RunError> {
+        let parts = in_parts(changes, WRITES, |part| {
+            self.clone()
+                .change_part(Arc::clone(changes), part, stamp.clone())
+        });
+        Ok(parts.await?.into_iter().flatten().collect())
+    }
+
+    async fn change_part(
+        self,
+        changes: Arc<Changes>,
+        part: Range<usize>,
+        stamp: Stamp,
+    ) -> Result<Vec<Member>, RunError> {
+        let mut standing = Vec::new();
+        let mut steps: Vec<Step> = part
+            .map(|place| Step {
+                place,
+                over: changes.all()[place].over.clone(),
+            })
+            .collect();
+        let mut retry = 0;
+        while !steps.is_empty() {
+            let (left, met) = self.send(&changes, steps, &stamp).await?;
+            let wait = !left.is_empty();
+            steps = left;
+            if !met.is_empty() {
+                let again = self.meet_again(&changes, met, &stamp, &mut standing);
+                steps.extend(again.await?);
+            }
+            if wait {
+                retry += 1;
+                self.back_off(retry).await;
+            }
+        }
+        Ok(standing)
+    }
+
+    /// Sends statements once. Gives those to send again, and those whose condition failed.
+    async fn send(
+        &self,
+        changes: &Changes,
+        steps: Vec<Step>,
+        stamp: &Stamp,
+    ) -> Result<(Vec<Step>, Vec<Step>), RunError> {
+        let mut statements = Vec::with_capacity(steps.len());
+        for step in &steps {
+            let profile = &changes.all()[step.place].member.profile;
+            statements.push(match &step.over {
+                None => self.table.statements.insert(profile, stamp)?,
+                Some(over) => self.table.statements.update(profile, stamp, over)?,
+            });
+        }
+        let permit = self.limiter.writing(write_units(steps.len())).await;
+        self.guard.check()?;
+        let result = self
+            .table
+            .client
+            .batch_execute_statement()
+            .set_statements(Some(statements))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await;
+        let answer = match result {
+            Ok(answer) => answer,
+            Err(error) => {
+                again_or_fail(StoreError::sdk(OPERATION, error), &permit)?;
+                return Ok((steps, Vec::new()));
+            }
+        };
+        self.spend_writes(answer.consumed_capacity(), &permit);
+        let responses = answer.responses();
+        if responses.len() != steps.len() {
+            let reason = format!("{} answers to {} statements", responses.len(), steps.len());
+            return Err(StoreError::unreadable(OPERATION, reason).into());
+        }
+        let (mut again, mut met, mut refused) = (Vec::new(), Vec::new(), false);
+        for (step, response) in steps.into_iter().zip(responses) {
+            match fate(response)? {
+                Fate::Written => {}
+                Fate::Again => again.push(step),
+                Fate::Met => met.push(step),
+                Fate::Refused => {
+                    refused = true;
+                    again.push(step);
+                }
+            }
+        }
+        if refused {
+            permit.refused();
+        } else {
+            permit.taken();
+        }
+        Ok((again, met))
+    }
+
+    /// Reads members whose condition failed, and lets the changes meet them again. Gives the
+    /// changes still to be written; the members that stand go to `standing`.
+    async fn meet_again(
+        &self,
+        changes: &Changes,
+        met: Vec<Step>,
+        stamp: &Stamp,
+        standing: &mut Vec<Member>,
+    ) -> Result<Vec<Step>, RunError> {
+        let ids: Vec<&MemberId> = met
+            .iter()
+            .map(|step| &changes.all()[step.place].member.profile.id)
+            .collect();
+        let mut found = self.fetch(&ids).await?;
+        let mut steps = Vec::new();
+        for step in met {
+            let wanted = &changes.all()[step.place].member;
+            let over = found.remove(&wanted.profile.id);
+            if let Some(current) = &over
+                && meet(current, &wanted.profile, stamp) != Meeting::Updates
+            {
+                standing.extend(over);
+                continue;
+            }
+            steps.push(Step {
+                place: step.place,
+                over,
+            });
+        }
+        Ok(steps)
+    }
+}
+
+/// What came of a statement.
+fn fate(response: &BatchStatementResponse) -> Result<Fate, RunError> {
+    let Some(error) = response.error() else {
+        return Ok(Fate::Written);
+    };
+    Ok(match error.code() {
+        Some(Code::ConditionalCheckFailed | Code::DuplicateItem) => Fate::Met,
+        Some(
+            Code::ThrottlingError
+            | Code::ProvisionedThroughputExceeded
+            | Code::RequestLimitExceeded,
+        ) => Fate::Refused,
+        Some(Code::InternalServerError | Code::TransactionConflict) => Fate::Again,
+        // The message is left out: it may quote the row.
+        code => {
+            let reason = code.map_or("without a code", Code::as_str).to_owned();
+            return Err(StoreError::unreadable(OPERATION, reason).into());
+        }
+    })
+}
+
+/// Works on changes in parts at once. When this returns nothing is in flight, also after a
+/// failure.
+pub async fn in_parts<T: Send + 'static, F>(
+    changes: &Changes,
+    size: usize,
+    work: impl Fn(Range<usize>) -> F,
+) -> Result<Vec<T>, RunError>
+where
+    F: Future<Output = Result<T, RunError>> + Send + 'static,
+{
+    let count = changes.all().len();
+    let mut tasks = JoinSet::new();
+    for from in (0..count).step_by(size) {
+        tasks.spawn(work(from..count.min(from + size)));
+    }
+    let (mut done, mut failure) = (Vec::new(), None);
+    while let Some(result) = tasks.join_next().await {
+        match joined(result) {
+            Ok(result) => done.push(result),
+            Err(error) => {
+                failure.get_or_insert(error);
+            }
+        }
+    }
+    failure.map_or(Ok(done), Err)
+}
