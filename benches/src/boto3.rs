@@ -9,7 +9,8 @@ use tokio::process::Command;
 
 use crate::Error;
 use crate::figures::Figures;
-use crate::ground::{BUCKET, Ground, Object};
+use crate::ground::{BUCKET, Ground};
+use crate::uploads::Object;
 
 /// Where the peers are.
 const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers");

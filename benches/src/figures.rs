@@ -6,6 +6,9 @@ use std::fs;
 use mpulse_shared::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::Error;
+use crate::report::Measured;
+
 /// What one process used for its rows.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Figures {
@@ -70,6 +73,19 @@ impl Origin {
 fn model(processors: &str) -> Option<&str> {
     let line = processors.lines().find(|l| l.starts_with("model name"))?;
     Some(line.split_once(':')?.1.trim())
+}
+
+/// Prints what was measured, as JSON for `report` or as text.
+///
+/// # Errors
+/// Where it can't be JSON.
+pub fn show(measured: &Measured, json: bool) -> Result<(), Error> {
+    if json {
+        println!("{}", serde_json::to_string_pretty(measured)?);
+    } else {
+        print!("{measured}");
+    }
+    Ok(())
 }
 
 /// Figures as a table of text.

@@ -2,15 +2,21 @@
 //! measures one thing and prints it, as text or (`--json`) for `report` to read.
 
 mod boto3;
+mod cost;
 mod figures;
 mod ground;
 mod http_server;
-mod ingest_cost;
+mod machine;
 mod null_table;
+mod plot;
 mod process;
+mod rejects;
+mod report;
 mod role;
 mod roster;
 mod runtime_api;
+mod speed;
+mod uploads;
 
 use std::process::ExitCode;
 
@@ -29,7 +35,13 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// What ingest uses for each row, beside the bare SDK loop and boto3
-    Ingest(ingest_cost::IngestArgs),
+    Ingest(speed::IngestArgs),
+    /// What ingest uses for a file of which no row is good
+    Rejects(rejects::RejectsArgs),
+    /// The units and the price of loading a roster and of sending it again
+    Cost(cost::CostArgs),
+    /// Writes what was measured into the documents
+    Report(report::ReportArgs),
     /// The ingest function, as a process to be measured
     #[command(name = role::function::ROLE, hide = true)]
     RoleFunction,
@@ -45,7 +57,10 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Ingest(args) => ingest_cost::run(args).await,
+        Command::Ingest(args) => speed::run(args).await,
+        Command::Rejects(args) => rejects::run(args).await,
+        Command::Cost(args) => cost::run(args).await,
+        Command::Report(args) => report::run(&args),
         Command::RoleFunction => role::function::run().await,
         Command::RoleSdkLoop { rows } => role::sdk_loop::run(rows).await,
     };

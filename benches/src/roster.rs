@@ -1,7 +1,7 @@
 //! Rosters to measure with: the samples of `mpulse sample`, in a file.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
 
 use mpulse_cli::sample::{HEADER, Roster};
@@ -35,4 +35,119 @@ pub fn write(path: &Path, rows: u64, bad: u64) -> Result<(), Error> {
     }
     file.write_all(&buffer)?;
     Ok(())
+}
+
+/// What a roster that is sent again has changed in some of its rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Edit {
+    /// A letter more in the first name.
+    FirstName,
+    /// Another last digit in the phone.
+    Phone,
+}
+
+/// Writes a roster again with about one row in `every` changed, and gives how many were. Rows
+/// with quotes, of which there are few, are left as they are.
+///
+/// # Errors
+/// Where a file can't be read or written.
+pub fn edit(from: &Path, to: &Path, every: u64, edit: Edit) -> Result<u64, Error> {
+    let mut lines = BufReader::with_capacity(BUFFER, File::open(from)?);
+    let mut out = BufWriter::with_capacity(BUFFER, File::create(to)?);
+    // The two edits meet different rows.
+    let first = match edit {
+        Edit::FirstName => 1,
+        Edit::Phone => 1 + every / 2,
+    };
+    let (mut number, mut changed, mut line) = (0, 0, Vec::new());
+    while lines.read_until(b'\n', &mut line)? > 0 {
+        let due = first + changed * every;
+        if number >= due && !line.contains(&b'"') && change(&mut line, edit).is_some() {
+            changed += 1;
+        }
+        out.write_all(&line)?;
+        line.clear();
+        number += 1;
+    }
+    out.flush()?;
+    Ok(changed)
+}
+
+/// Changes a row without quotes in the columns of [`HEADER`].
+fn change(line: &mut Vec<u8>, edit: Edit) -> Option<()> {
+    match edit {
+        Edit::FirstName => {
+            let after = memchr::memchr_iter(b',', line).nth(2)?;
+            line.insert(after, b'a');
+        }
+        Edit::Phone => {
+            let digit = line.iter_mut().rev().find(|byte| byte.is_ascii_digit())?;
+            *digit = b'0' + (*digit - b'0' + 1) % 10;
+        }
+    }
+    Some(())
+}
+
+/// Writes the header of a roster and every `every`th of its rows, at most `rows`.
+///
+/// # Errors
+/// Where a file can't be read or written.
+pub fn pick(from: &Path, to: &Path, every: usize, rows: usize) -> Result<(), Error> {
+    let mut out = BufWriter::new(File::create(to)?);
+    out.write_all(HEADER.as_bytes())?;
+    let lines = BufReader::new(File::open(from)?).split(b'\n');
+    for line in lines.skip(1).step_by(every).take(rows) {
+        out.write_all(&line?)?;
+        out.write_all(b"\n")?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(path: &Path) -> Vec<String> {
+        let text = std::fs::read_to_string(path).expect("a file of text");
+        text.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn one_row_in_a_hundred_differs_in_one_field() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name| folder.path().join(name);
+        let (old, names, phones) = (path("old"), path("names"), path("phones"));
+        write(&old, 1000, 0).expect("written");
+        assert_eq!(
+            edit(&old, &names, 100, Edit::FirstName).expect("edited"),
+            10
+        );
+        assert_eq!(edit(&old, &phones, 100, Edit::Phone).expect("edited"), 10);
+        let (old, names, phones) = (rows(&old), rows(&names), rows(&phones));
+        let changed =
+            |new: &[String]| -> Vec<usize> { (0..1001).filter(|&n| old[n] != new[n]).collect() };
+        assert_eq!((changed(&names).len(), changed(&phones).len()), (10, 10));
+        for n in changed(&names) {
+            assert_eq!(names[n].len(), old[n].len() + 1);
+            assert_eq!(phones[n], old[n]);
+        }
+        for n in changed(&phones) {
+            assert_eq!(phones[n].len(), old[n].len());
+        }
+    }
+
+    #[test]
+    fn picked_rows_are_spread() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (all, some) = (folder.path().join("all"), folder.path().join("some"));
+        write(&all, 100, 0).expect("written");
+        pick(&all, &some, 5, 20).expect("picked");
+        let (all, some) = (rows(&all), rows(&some));
+        assert_eq!(some.len(), 21);
+        assert_eq!(
+            (&some[0], &some[1], &some[20]),
+            (&all[0], &all[1], &all[96])
+        );
+    }
 }

@@ -1,13 +1,15 @@
 //! `mpulse-bench ingest`: what ingest uses for each row, beside the bare SDK loop and boto3.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use mpulse_shared::batch::Mode;
 use serde::{Deserialize, Serialize};
 
-use crate::figures::{Figures, Origin, table};
+use crate::figures::{Figures, Origin, show, table};
 use crate::ground::Ground;
+use crate::report::Measured;
 use crate::role::function;
 use crate::role::sdk_loop;
 use crate::{Error, boto3, roster};
@@ -61,7 +63,7 @@ impl From<ModeArg> for Mode {
 
 /// What was measured.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct IngestCost {
+pub struct Speed {
     /// Where and when.
     pub origin: Origin,
     /// The ingest function, once for each mode.
@@ -90,7 +92,7 @@ pub async fn run(args: IngestArgs) -> Result<(), Error> {
     let program = args.function.as_deref();
     let mut ingest = Vec::new();
     for mode in modes.into_iter().map(Mode::from) {
-        let object = ground.upload(&file, mode).await?;
+        let object = ground.uploads.upload(&file, mode).await?;
         let (figures, rows) =
             function::measure(&ground, &object, program, function::name(mode)).await?;
         if rows.created + rows.updated != args.rows {
@@ -98,41 +100,46 @@ pub async fn run(args: IngestArgs) -> Result<(), Error> {
         }
         ingest.push(figures);
     }
-    let mut cost = IngestCost {
+    let mut speed = Speed {
         origin,
         ingest,
         sdk_loop: None,
         boto3: None,
     };
     if !args.alone {
-        cost.sdk_loop = Some(sdk_loop::measure(&ground, args.loop_rows).await?);
+        speed.sdk_loop = Some(sdk_loop::measure(&ground, args.loop_rows).await?);
         roster::write(&file, args.boto3_rows, 0)?;
-        let object = ground.upload(&file, Mode::Overwrite).await?;
-        cost.boto3 = Some(boto3::measure(&ground, &object, args.boto3_rows).await?);
+        let object = ground.uploads.upload(&file, Mode::Overwrite).await?;
+        speed.boto3 = Some(boto3::measure(&ground, &object, args.boto3_rows).await?);
     }
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&cost)?);
-    } else {
-        print!("{cost}");
-    }
-    Ok(())
+    show(&Measured::Speed(speed), args.json)
 }
 
-impl std::fmt::Display for IngestCost {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let all: Vec<Figures> = self
-            .ingest
-            .iter()
-            .chain(&self.sdk_loop)
-            .chain(&self.boto3)
-            .cloned()
-            .collect();
-        f.write_str(&table(&all))?;
+impl Speed {
+    /// All that was measured, ingest first.
+    pub fn all(&self) -> Vec<Figures> {
+        let peers = self.sdk_loop.iter().chain(&self.boto3);
+        self.ingest.iter().chain(peers).cloned().collect()
+    }
+
+    /// How many times as many rows ingest deals with in a second of CPU as each peer.
+    pub fn ratios(&self) -> Vec<(String, f64)> {
+        let mut ratios = Vec::new();
         for ingest in &self.ingest {
             for peer in self.sdk_loop.iter().chain(&self.boto3) {
-                let ratio = ingest.rate() / peer.rate();
-                writeln!(f, "{} / {}: {ratio:.2}", ingest.what, peer.what)?;
+                let name = format!("{} / {}", ingest.what, peer.what);
+                ratios.push((name, ingest.rate() / peer.rate()));
             }
+        }
+        ratios
+    }
+}
+
+impl fmt::Display for Speed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&table(&self.all()))?;
+        for (name, ratio) in self.ratios() {
+            writeln!(f, "{name}: {ratio:.2}")?;
         }
         Ok(())
     }

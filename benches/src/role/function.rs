@@ -11,9 +11,10 @@ use tokio::process::{Child, Command};
 
 use crate::Error;
 use crate::figures::Figures;
-use crate::ground::{Ground, Object};
+use crate::ground::{self, Ground};
 use crate::process::{Watch, cpu_seconds, memory};
 use crate::runtime_api::{FUNCTION, RuntimeApi};
+use crate::uploads::Object;
 
 /// The hidden subcommand of this role.
 pub const ROLE: &str = "role-function";
@@ -61,7 +62,7 @@ pub async fn measure(
     let peak_rss = memory(&process, "VmHWM")?;
     let peak_anon = watch.peak();
     child.kill().await?;
-    let batch = ground.batch(&object.batch).await?;
+    let batch = ground.uploads.batch(&object.batch).await?;
     let rows = batch.checkpoint.rows;
     if !matches!(
         batch.status,
@@ -120,8 +121,9 @@ fn start(ground: &Ground, program: Option<&Path>, api: &RuntimeApi) -> Result<Ch
 
 /// Delivers the event as SQS does: again while it comes back as a failure.
 async fn deliver(ground: &Ground, object: &Object, api: &RuntimeApi) -> Result<(), Error> {
+    let event = ground::event(object);
     for _ in 0..DELIVERIES {
-        let answer = api.invoke(&object.event(), ground.function.timeout).await?;
+        let answer = api.invoke(&event, ground.function.timeout).await?;
         let failures = answer["batchItemFailures"].as_array();
         if failures.is_none_or(Vec::is_empty) {
             return Ok(());

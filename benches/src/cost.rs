@@ -1,0 +1,237 @@
+//! `mpulse-bench cost`: the read and write units of loading a roster and of sending it
+//! again, on the local machine's engine, against the price of writing every row.
+
+use std::fmt;
+use std::path::Path;
+
+use clap::Args;
+use mpulse_local::{Data, Machine};
+use mpulse_shared::batch::{Mode, Rows, Status};
+use serde::{Deserialize, Serialize};
+
+use crate::figures::{Origin, mebibytes, show};
+use crate::null_table::UNITS_A_WRITE;
+use crate::process::Watch;
+use crate::report::Measured;
+use crate::roster::{self, Edit};
+use crate::uploads::Uploads;
+use crate::{Error, machine};
+
+/// Dollars for a million read units on demand, in us-east-1, of the standard table class
+/// (<https://aws.amazon.com/dynamodb/pricing/on-demand/>, since November 2024).
+pub const DOLLARS_A_MILLION_READS: f64 = 0.125;
+
+/// The same for a million write units.
+pub const DOLLARS_A_MILLION_WRITES: f64 = 0.625;
+
+/// One row in so many is changed.
+const EVERY: u64 = 100;
+
+/// Rows of the small file.
+const FEW: u64 = 20;
+
+/// What is measured.
+#[derive(Debug, Args)]
+pub struct CostArgs {
+    /// Rows of the roster
+    #[arg(long, default_value_t = 1_000_000)]
+    rows: u64,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was measured.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Cost {
+    /// Where and when.
+    pub origin: Origin,
+    /// The files, in the order in which they were sent.
+    pub loads: Vec<Load>,
+    /// The peak of anonymous memory in the first load: the machine, engine included.
+    pub peak_anon_bytes: u64,
+}
+
+/// One file, dealt with.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Load {
+    /// Which file.
+    pub what: String,
+    /// What became of its rows.
+    pub rows: Rows,
+    /// From the run's begin to the batch's end.
+    pub seconds: f64,
+    /// Read units, as the batch tells them.
+    pub read_units: f64,
+    /// Write units, as the batch tells them.
+    pub write_units: f64,
+}
+
+impl Load {
+    /// What its units cost on demand.
+    pub fn dollars(&self) -> f64 {
+        (self.read_units * DOLLARS_A_MILLION_READS + self.write_units * DOLLARS_A_MILLION_WRITES)
+            / 1e6
+    }
+
+    /// How many times as much writing every row would cost.
+    #[expect(clippy::cast_precision_loss, reason = "no roster has 2^52 rows")]
+    pub fn saving(&self) -> f64 {
+        let all = (self.rows.read * UNITS_A_WRITE) as f64 * DOLLARS_A_MILLION_WRITES / 1e6;
+        all / self.dollars()
+    }
+
+    /// Rows per second.
+    #[expect(clippy::cast_precision_loss, reason = "no roster has 2^52 rows")]
+    pub fn rate(&self) -> f64 {
+        self.rows.read as f64 / self.seconds
+    }
+}
+
+/// Measures and prints.
+///
+/// # Errors
+/// Where a load doesn't do what it should.
+pub async fn run(args: CostArgs) -> Result<(), Error> {
+    let origin = Origin::here();
+    let work = tempfile::Builder::new().prefix("mpulse-bench-").tempdir()?;
+    let machine = machine::start(Data::Folder(work.path().join("data"))).await?;
+    let watch = Watch::start(std::process::id());
+    let path = |name: &str| work.path().join(name);
+    let (roster, names, phones, few) = (path("1"), path("2"), path("3"), path("4"));
+    roster::write(&roster, args.rows, 0)?;
+    let rows = args.rows;
+
+    let created = |created| Rows {
+        read: created,
+        created,
+        ..Rows::default()
+    };
+    let changed = |read, updated| Rows {
+        read,
+        updated,
+        unchanged: read - updated,
+        ..Rows::default()
+    };
+    let mut loads = vec![load(&machine, "first load", &roster, created(rows)).await?];
+    let peak_anon_bytes = watch.peak();
+    loads.push(load(&machine, "sent again", &roster, changed(rows, 0)).await?);
+    let edited = roster::edit(&roster, &names, EVERY, Edit::FirstName)?;
+    loads.push(
+        load(
+            &machine,
+            "1 % of names changed",
+            &names,
+            changed(rows, edited),
+        )
+        .await?,
+    );
+    let edited = roster::edit(&names, &phones, EVERY, Edit::Phone)?;
+    loads.push(
+        load(
+            &machine,
+            "1 % of phones changed",
+            &phones,
+            changed(rows, edited),
+        )
+        .await?,
+    );
+    let every = usize::try_from(rows / FEW)?.max(1);
+    roster::pick(&phones, &few, every, usize::try_from(FEW)?)?;
+    loads.push(
+        load(
+            &machine,
+            "twenty of its rows",
+            &few,
+            changed(FEW.min(rows), 0),
+        )
+        .await?,
+    );
+
+    machine.stop().await;
+    let cost = Cost {
+        origin,
+        loads,
+        peak_anon_bytes,
+    };
+    show(&Measured::Cost(cost), args.json)
+}
+
+/// Sends a file to the machine, and waits for its end.
+async fn load(machine: &Machine, what: &str, file: &Path, rows: Rows) -> Result<Load, Error> {
+    let setup = machine.setup();
+    let uploads = Uploads::new(&setup, setup.required("FILES_BUCKET")?)?;
+    let object = uploads.upload(file, Mode::Upsert).await?;
+    let batch = uploads.wait(&object.batch).await?;
+    let at = batch.checkpoint;
+    if batch.status != Status::Completed || at.rows != rows {
+        let (status, problem) = (batch.status, batch.problem);
+        let became = at.rows;
+        return Err(format!("{what}: {rows:?} became {became:?}, {status:?}, {problem:?}").into());
+    }
+    let times = batch.finished_at.zip(batch.started_at);
+    let (finished, started) = times.ok_or("a batch that ended has no times")?;
+    let millis = i32::try_from(finished.millis_since(started))?;
+    Ok(Load {
+        what: what.to_owned(),
+        rows: at.rows,
+        seconds: f64::from(millis) / 1000.0,
+        read_units: at.capacity.read_units,
+        write_units: at.capacity.write_units,
+    })
+}
+
+impl fmt::Display for Cost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{:<22} {:>10} {:>10} {:>11} {:>11} {:>9} {:>14} {:>8}",
+            "",
+            "rows",
+            "changed",
+            "read units",
+            "write units",
+            "dollars",
+            "against writes",
+            "rows/s"
+        )?;
+        for load in &self.loads {
+            writeln!(
+                f,
+                "{:<22} {:>10} {:>10} {:>11.1} {:>11.1} {:>9.4} {:>12.1} x {:>8.0}",
+                load.what,
+                load.rows.read,
+                load.rows.created + load.rows.updated,
+                load.read_units,
+                load.write_units,
+                load.dollars(),
+                load.saving(),
+                load.rate(),
+            )?;
+        }
+        let peak = mebibytes(Some(self.peak_anon_bytes));
+        writeln!(f, "peak RssAnon of the machine in the first load: {peak}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prices_are_those_of_the_units() {
+        let load = Load {
+            what: String::new(),
+            rows: Rows {
+                read: 1_000_000,
+                ..Rows::default()
+            },
+            seconds: 10.0,
+            read_units: 62_500.0,
+            write_units: 30_000.0,
+        };
+        assert!((load.dollars() - 0.026_562_5).abs() < 1e-9);
+        assert!((load.saving() - 70.588).abs() < 0.001);
+    }
+}

@@ -1,0 +1,211 @@
+//! `mpulse-bench report`: writes what was measured into docs/performance.md, between the
+//! markers there, and draws docs/performance.svg. Nothing in these is typed by hand.
+
+use std::fmt::{self, Write};
+use std::fs;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use crate::cost::Cost;
+use crate::figures::{Figures, Origin, mebibytes};
+use crate::rejects::Rejects;
+use crate::speed::Speed;
+use crate::{Error, plot};
+
+/// What a page is written from.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// What the other subcommands printed as JSON
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+
+    /// The page
+    #[arg(long, default_value = "docs/performance.md")]
+    page: PathBuf,
+
+    /// The plot
+    #[arg(long, default_value = "docs/performance.svg")]
+    plot: PathBuf,
+}
+
+/// Whatever a subcommand measured.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "measured", rename_all = "snake_case")]
+pub enum Measured {
+    /// `ingest`
+    Speed(Speed),
+    /// `rejects`
+    Rejects(Rejects),
+    /// `cost`
+    Cost(Cost),
+}
+
+impl fmt::Display for Measured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Speed(speed) => speed.fmt(f),
+            Self::Rejects(rejects) => rejects.fmt(f),
+            Self::Cost(cost) => cost.fmt(f),
+        }
+    }
+}
+
+/// Writes the page.
+///
+/// # Errors
+/// Where a file can't be read or written, or a marker is missing.
+pub fn run(args: &ReportArgs) -> Result<(), Error> {
+    let mut page = fs::read_to_string(&args.page)?;
+    let mut scale = Vec::new();
+    for file in &args.files {
+        let measured = serde_json::from_str(&fs::read_to_string(file)?)
+            .map_err(|error| format!("{}: {error}", file.display()))?;
+        let (section, text) = match measured {
+            // A run beside its peers is the comparison; one alone is a point of the plot.
+            Measured::Speed(alone) if alone.ratios().is_empty() => {
+                scale.push(alone);
+                continue;
+            }
+            Measured::Speed(speed) => ("speed", speed_section(&speed)),
+            Measured::Rejects(rejects) => (
+                "rejects",
+                origin(&rejects.origin) + &figures(&rejects.ingest),
+            ),
+            Measured::Cost(cost) => ("cost", cost_section(&cost)),
+        };
+        page = replaced(&page, section, &text)?;
+    }
+    if let Some(last) = scale.last() {
+        let points: Vec<Figures> = scale.iter().flat_map(Speed::all).collect();
+        let text = origin(&last.origin) + &figures(&points);
+        page = replaced(&page, "scale", &text)?;
+        fs::write(&args.plot, plot::draw(&points))?;
+    }
+    fs::write(&args.page, page)?;
+    Ok(())
+}
+
+/// The page with the text of one section replaced: what is between the lines
+/// `<!-- measured: SECTION -->` and `<!-- end -->`.
+fn replaced(page: &str, section: &str, text: &str) -> Result<String, Error> {
+    let marker = format!("<!-- measured: {section} -->\n");
+    let missing = || format!("the page has no {marker:?} with an end");
+    let (before, rest) = page.split_once(&marker).ok_or_else(missing)?;
+    let (_, after) = rest.split_once("<!-- end -->").ok_or_else(missing)?;
+    Ok(format!("{before}{marker}\n{text}\n<!-- end -->{after}"))
+}
+
+fn origin(origin: &Origin) -> String {
+    format!(
+        "`{}`\n\n{}, {}, {} cores, load {} before.\n\n",
+        origin.command,
+        &origin.at.to_string()[..10],
+        origin.cpu,
+        origin.cores,
+        origin.load,
+    )
+}
+
+fn figures(all: &[Figures]) -> String {
+    let mut text =
+        "| | rows | wall s | CPU s | rows per CPU-second | peak RSS | of it anonymous |\n\
+                    | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n"
+            .to_owned();
+    for one in all {
+        let _ = writeln!(
+            text,
+            "| {} | {} | {:.2} | {:.2} | {} | {} | {} |",
+            one.what,
+            grouped(one.rows),
+            one.wall_seconds,
+            one.cpu_seconds,
+            rounded(one.rate()),
+            mebibytes(one.peak_rss_bytes),
+            mebibytes(one.peak_anon_bytes),
+        );
+    }
+    text
+}
+
+fn speed_section(speed: &Speed) -> String {
+    let mut text = origin(&speed.origin) + &figures(&speed.all());
+    text.push_str("\n| rows per CPU-second | ratio |\n| --- | ---: |\n");
+    for (name, ratio) in speed.ratios() {
+        let _ = writeln!(text, "| {name} | {ratio:.2} |");
+    }
+    text
+}
+
+fn cost_section(cost: &Cost) -> String {
+    let mut text = origin(&cost.origin);
+    text.push_str(
+        "| file | rows | written | read units | write units | dollars | \
+         writing every row costs | rows/s |\n\
+         | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n",
+    );
+    for load in &cost.loads {
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} | {} | {:.4} | {:.1} × | {} |",
+            load.what,
+            grouped(load.rows.read),
+            grouped(load.rows.created + load.rows.updated),
+            rounded(load.read_units),
+            rounded(load.write_units),
+            load.dollars(),
+            load.saving(),
+            rounded(load.rate()),
+        );
+    }
+    let peak = mebibytes(Some(cost.peak_anon_bytes));
+    let _ = writeln!(
+        text,
+        "\nPeak of the machine's anonymous memory in the first load, engine included: {peak}."
+    );
+    text
+}
+
+/// A count with commas.
+pub fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::new();
+    for (n, digit) in digits.chars().enumerate() {
+        if n > 0 && (digits.len() - n).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A measure as a count with commas.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "measures are positive, and small"
+)]
+fn rounded(measure: f64) -> String {
+    grouped(measure.round() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_have_commas() {
+        let counts = [0, 999, 1000, 1_234_567].map(grouped);
+        assert_eq!(counts, ["0", "999", "1,000", "1,234,567"]);
+    }
+
+    #[test]
+    fn only_what_is_between_the_markers_is_replaced() {
+        let page = "a\n<!-- measured: x -->\nold\n<!-- end -->\nb\n";
+        let new = "a\n<!-- measured: x -->\n\nnew\n\n<!-- end -->\nb\n";
+        assert_eq!(replaced(page, "x", "new\n").expect("markers"), new);
+        assert_eq!(replaced(new, "x", "new\n").expect("markers"), new);
+        assert!(replaced(page, "y", "new").is_err());
+    }
+}

@@ -1,0 +1,113 @@
+//! Rosters as clients send them: a batch is opened, and its file stored.
+
+use std::path::Path;
+use std::time::Duration;
+
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::primitives::ByteStream;
+use mpulse_shared::batch::{Batch, BatchId, BatchRequest, Mode};
+use mpulse_shared::setup::Setup;
+use mpulse_shared::store::batches::Batches;
+use mpulse_shared::time::Timestamp;
+
+use crate::Error;
+
+/// Who opens the batches.
+const MAKER: &str = "key:bench";
+
+/// The time between two looks at a batch that is waited for.
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// Opens batches, stores their files in one bucket, and looks what became of them.
+#[derive(Debug)]
+pub struct Uploads {
+    s3: aws_sdk_s3::Client,
+    batches: Batches,
+    bucket: String,
+}
+
+/// A stored file.
+#[derive(Debug, Clone)]
+pub struct Object {
+    /// The batch it was stored for.
+    pub batch: BatchId,
+    /// Its size.
+    pub bytes: u64,
+    /// Its `ETag`, without quotes.
+    pub etag: String,
+}
+
+impl Uploads {
+    /// Uploads into `bucket`, which exists.
+    ///
+    /// # Errors
+    /// Where a setting is missing.
+    pub fn new(setup: &Setup, bucket: &str) -> Result<Self, Error> {
+        let config = setup.s3()?.config().to_builder();
+        // A file of any size is one request.
+        let config = config.timeout_config(TimeoutConfig::disabled());
+        Ok(Self {
+            s3: aws_sdk_s3::Client::from_conf(config.build()),
+            batches: Batches::from_setup(setup)?,
+            bucket: bucket.to_owned(),
+        })
+    }
+
+    /// Opens a batch and stores its file.
+    ///
+    /// # Errors
+    /// Where that fails.
+    pub async fn upload(&self, file: &Path, mode: Mode) -> Result<Object, Error> {
+        let request = BatchRequest {
+            mode,
+            ..BatchRequest::default()
+        };
+        let batch = Batch::new(request, MAKER.to_owned(), Timestamp::now());
+        self.batches.create(&batch).await?;
+        let stored = self
+            .s3
+            .put_object()
+            .bucket(&self.bucket)
+            .key(batch.batch_id.upload_key())
+            .body(ByteStream::from_path(file).await?)
+            .send()
+            .await?;
+        Ok(Object {
+            batch: batch.batch_id,
+            bytes: std::fs::metadata(file)?.len(),
+            etag: stored.e_tag.unwrap_or_default().replace('"', ""),
+        })
+    }
+
+    /// The batch as it is now.
+    ///
+    /// # Errors
+    /// Where it can't be read.
+    pub async fn batch(&self, id: &BatchId) -> Result<Batch, Error> {
+        let batch = self.batches.get(id).await?;
+        batch.ok_or_else(|| format!("batch {id} is gone").into())
+    }
+
+    /// The batch, once it has ended.
+    ///
+    /// # Errors
+    /// Where it can't be read.
+    pub async fn wait(&self, id: &BatchId) -> Result<Batch, Error> {
+        loop {
+            let batch = self.batch(id).await?;
+            if batch.status.has_ended() {
+                return Ok(batch);
+            }
+            tokio::time::sleep(GLANCE).await;
+        }
+    }
+
+    /// Makes the bucket.
+    ///
+    /// # Errors
+    /// Where that fails.
+    pub async fn make_bucket(&self) -> Result<(), Error> {
+        self.s3.create_bucket().bucket(&self.bucket).send().await?;
+        Ok(())
+    }
+}
