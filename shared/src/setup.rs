@@ -22,6 +22,10 @@ pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(8);
 /// How often a request is tried in all while somebody waits for the answer; the SDK's default.
 pub const ATTEMPTS: u32 = 3;
 
+/// The longest wait before a request is tried again for the first time; the SDK's default.
+/// Each further one is at most twice as long.
+pub const FIRST_WAIT: Duration = Duration::from_secs(1);
+
 /// How long opening a connection may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -49,6 +53,7 @@ pub enum SetupError {
 pub struct Setup {
     vars: HashMap<String, String>,
     attempts: u32,
+    first_wait: Duration,
 }
 
 impl Setup {
@@ -58,15 +63,18 @@ impl Setup {
         Self {
             vars,
             attempts: ATTEMPTS,
+            first_wait: FIRST_WAIT,
         }
     }
 
-    /// The same settings, for clients that try a request this many times in all.
+    /// The same settings, for clients that try a request this many times in all, and wait
+    /// at most `first_wait` before the second.
     #[must_use]
-    pub fn with_attempts(&self, attempts: u32) -> Self {
+    pub fn with_retries(&self, attempts: u32, first_wait: Duration) -> Self {
         Self {
             vars: self.vars.clone(),
             attempts,
+            first_wait,
         }
     }
 
@@ -135,7 +143,7 @@ impl Setup {
             .behavior_version(BehaviorVersion::latest())
             .region(self.region()?)
             .credentials_provider(self.credentials()?)
-            .retry_config(RetryConfig::standard().with_max_attempts(self.attempts))
+            .retry_config(self.retries())
             .timeout_config(timeouts());
         if let Some(url) = self.endpoint("AWS_ENDPOINT_URL_DYNAMODB") {
             config = config.endpoint_url(url);
@@ -153,12 +161,18 @@ impl Setup {
             .behavior_version(BehaviorVersion::latest())
             .region(self.region()?)
             .credentials_provider(self.credentials()?)
-            .retry_config(RetryConfig::standard().with_max_attempts(self.attempts))
+            .retry_config(self.retries())
             .timeout_config(timeouts());
         if let Some(url) = self.endpoint("AWS_ENDPOINT_URL_S3") {
             config = config.endpoint_url(url).force_path_style(true);
         }
         Ok(aws_sdk_s3::Client::from_conf(config.build()))
+    }
+
+    fn retries(&self) -> RetryConfig {
+        RetryConfig::standard()
+            .with_max_attempts(self.attempts)
+            .with_initial_backoff(self.first_wait)
     }
 
     fn endpoint(&self, service: &str) -> Option<&str> {

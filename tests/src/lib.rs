@@ -70,6 +70,7 @@ impl Stack {
             data,
             port: 0,
             invoke: None,
+            faults: None,
         })
         .await
         .expect("the machine starts");

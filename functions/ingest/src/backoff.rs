@@ -4,14 +4,14 @@
 use std::time::Duration;
 
 /// The longest first wait.
-const FIRST: Duration = Duration::from_millis(50);
+pub const FIRST: Duration = Duration::from_millis(50);
 
 /// The longest wait of all.
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// A random wait before the given try, the first retry being 1.
-pub fn wait(retry: u32) -> Duration {
-    let most = FIRST
+/// A random wait before the given try, the first retry being 1, whose wait is `first` at most.
+pub fn wait(first: Duration, retry: u32) -> Duration {
+    let most = first
         .saturating_mul(1 << retry.saturating_sub(1).min(10))
         .min(LONGEST);
     most.mul_f64(random())

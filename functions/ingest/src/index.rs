@@ -20,7 +20,7 @@ pub const MOST_FINGERPRINTS: usize = (1 << 24) / 8 * 7;
 const MOST_ACCOUNTS: usize = 10_000;
 
 /// What the first page of an account may cost, in read units. Fewer rows than this buy none.
-const FIRST_PAGE: u32 = 32;
+pub const FIRST_PAGE: u32 = 32;
 
 /// What a page may cost, in read units: the megabyte that one Query reads at most.
 const LARGEST_PAGE: u32 = 256;
@@ -58,6 +58,7 @@ pub struct Index {
     accounts: HashMap<AccountId, Account>,
     hasher: RandomState,
     most: usize,
+    first_page: u32,
 }
 
 /// What is known of one account.
@@ -82,13 +83,15 @@ enum Covered {
 }
 
 impl Index {
-    /// An index that knows nothing and will hold at most `most` fingerprints.
-    pub fn new(most: usize) -> Self {
+    /// An index that knows nothing and will hold at most `most` fingerprints. An account's
+    /// first page may cost `first_page` read units.
+    pub fn new(most: usize, first_page: u32) -> Self {
         Self {
             fingerprints: HashMap::default(),
             accounts: HashMap::new(),
             hasher: RandomState::new(),
             most,
+            first_page,
         }
     }
 
@@ -116,7 +119,8 @@ impl Index {
             if self.accounts.len() >= MOST_ACCOUNTS {
                 return Next::Keys(usize::MAX);
             }
-            self.accounts.insert(id.clone(), Account::new());
+            self.accounts
+                .insert(id.clone(), Account::new(self.first_page));
         }
         let account = &self.accounts[id];
         let limit = account.price * MEMBERS_A_UNIT;
@@ -196,10 +200,10 @@ impl Index {
 }
 
 impl Account {
-    fn new() -> Self {
+    fn new(first_page: u32) -> Self {
         Self {
             covered: Covered::Nothing,
-            price: FIRST_PAGE,
+            price: first_page,
             spent: 0,
         }
     }
@@ -274,7 +278,7 @@ mod tests {
 
     #[test]
     fn few_rows_buy_no_page_and_pages_grow() {
-        let mut index = Index::new(100_000);
+        let mut index = Index::new(100_000, FIRST_PAGE);
         assert_eq!(until_page(&mut index), (32, 512));
         index.add_page(&account(), &[], Some(client("5")));
         assert_eq!(until_page(&mut index), (64, 1024));
@@ -286,7 +290,7 @@ mod tests {
 
     #[test]
     fn keys_up_to_the_last_are_known() {
-        let mut index = Index::new(100_000);
+        let mut index = Index::new(100_000, FIRST_PAGE);
         assert_eq!(index.answer(&profile("4~1", "a")), Answer::Unknown);
         until_page(&mut index);
         index.add_page(
@@ -308,7 +312,7 @@ mod tests {
 
     #[test]
     fn an_empty_account_ends_with_its_first_page() {
-        let mut index = Index::new(100_000);
+        let mut index = Index::new(100_000, FIRST_PAGE);
         until_page(&mut index);
         index.add_page(&account(), &[], None);
         assert_eq!(index.answer(&profile("4~1", "a")), Answer::Absent);
@@ -317,7 +321,7 @@ mod tests {
 
     #[test]
     fn a_full_index_buys_nothing_and_vouches_for_no_absence() {
-        let mut index = Index::new(512);
+        let mut index = Index::new(512, FIRST_PAGE);
         until_page(&mut index);
         index.add_page(&account(), &[], None);
         for member in 0..=512 {

@@ -48,7 +48,7 @@ const MAX_STALLED: u32 = 3;
 
 /// How often a request for a checkpoint or a part of the report is tried: nobody waits for
 /// it, and giving up costs a whole run.
-const ATTEMPTS: u32 = 8;
+const ATTEMPTS: u32 = 12;
 
 /// The most time kept before the deadline for putting things in order; of a short timeout,
 /// a quarter.
@@ -69,6 +69,10 @@ pub struct Tuning {
     pub depth: usize,
     /// The most fingerprints of members that a run holds.
     pub most_fingerprints: usize,
+    /// What the first page of an account may cost, in read units: fewer rows buy none.
+    pub first_page: u32,
+    /// The longest wait before a request is tried again for the first time.
+    pub first_wait: Duration,
 }
 
 impl Default for Tuning {
@@ -78,6 +82,8 @@ impl Default for Tuning {
             window_report: 1024 * 1024,
             depth: 3,
             most_fingerprints: index::MOST_FINGERPRINTS,
+            first_page: index::FIRST_PAGE,
+            first_wait: backoff::FIRST,
         }
     }
 }
@@ -104,7 +110,7 @@ pub fn service(setup: &Setup) -> Result<Service, SetupError> {
 /// # Errors
 /// Where a setting is missing.
 pub fn service_tuned(setup: &Setup, tuning: Tuning) -> Result<Service, SetupError> {
-    let setup = &setup.with_attempts(ATTEMPTS);
+    let setup = &setup.with_retries(ATTEMPTS, tuning.first_wait);
     let ingest = Arc::new(Ingest {
         table: Table::from_setup(setup)?,
         batches: Batches::from_setup(setup)?,

@@ -72,7 +72,9 @@ impl<'a> Run<'a> {
         guard: Guard,
         stop_at: Instant,
     ) -> Self {
-        let table = ingest.table.for_run(guard.clone());
+        let table = ingest
+            .table
+            .for_run(guard.clone(), ingest.tuning.first_wait);
         let report = ingest.report(&object.bucket, &batch.batch_id, guard.clone());
         let stamp = Stamp::new(
             batch.uploaded_at.unwrap_or(batch.created_at),
@@ -85,7 +87,7 @@ impl<'a> Run<'a> {
             lease,
             object,
             table,
-            index: Index::new(ingest.tuning.most_fingerprints),
+            index: Index::new(ingest.tuning.most_fingerprints, ingest.tuning.first_page),
             report,
             stamp,
             stop_at,
@@ -172,7 +174,12 @@ impl<'a> Run<'a> {
         let counted = self.lease.batch.checkpoint.counted.offset;
         let account_id = self.lease.batch.account_id.clone();
         let mut reader = Reader {
-            source: Source::new(self.ingest.s3.clone(), self.object.clone(), durable.offset),
+            source: Source::new(
+                self.ingest.s3.clone(),
+                self.object.clone(),
+                durable.offset,
+                self.ingest.tuning.first_wait,
+            ),
             parser: Parser::new(layout.delimiter, durable),
             judge: Judge {
                 layout: &layout,
@@ -249,7 +256,12 @@ impl<'a> Run<'a> {
         if let Some(layout) = &self.lease.batch.checkpoint.layout {
             return Ok(layout.clone());
         }
-        let mut source = Source::new(self.ingest.s3.clone(), self.object.clone(), 0);
+        let mut source = Source::new(
+            self.ingest.s3.clone(),
+            self.object.clone(),
+            0,
+            self.ingest.tuning.first_wait,
+        );
         let mut head = Vec::new();
         let has_account = self.lease.batch.account_id.is_some();
         loop {

@@ -1,6 +1,8 @@
 //! The uploaded object as a stream that survives cut connections and notices when the
 //! object is not the one that the event told of.
 
+use std::time::Duration;
+
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::get_object::GetObjectError;
@@ -35,16 +37,19 @@ pub struct Source {
     object: Object,
     offset: u64,
     body: Option<ByteStream>,
+    first_wait: Duration,
 }
 
 impl Source {
-    /// The object's bytes from `offset` on.
-    pub fn new(client: Client, object: Object, offset: u64) -> Self {
+    /// The object's bytes from `offset` on. The first wait before it is opened again is at
+    /// most `first_wait`.
+    pub fn new(client: Client, object: Object, offset: u64, first_wait: Duration) -> Self {
         Self {
             client,
             object,
             offset,
             body: None,
+            first_wait,
         }
     }
 
@@ -90,7 +95,7 @@ impl Source {
                             .into(),
                         });
                     }
-                    tokio::time::sleep(backoff::wait(retry)).await;
+                    tokio::time::sleep(backoff::wait(self.first_wait, retry)).await;
                 }
             }
         }

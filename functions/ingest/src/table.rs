@@ -5,6 +5,7 @@
 //! condition, [`put`] what has none.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
@@ -66,12 +67,13 @@ impl Table {
     }
 
     /// The table for one run.
-    pub fn for_run(&self, guard: Guard) -> RunTable {
+    pub fn for_run(&self, guard: Guard, first_wait: Duration) -> RunTable {
         RunTable {
             table: self.clone(),
             guard,
             limiter: Limiter::new(self.cap),
             spent: Arc::default(),
+            first_wait,
         }
     }
 }
@@ -83,6 +85,7 @@ pub struct RunTable {
     guard: Guard,
     limiter: Limiter,
     spent: Arc<Mutex<Capacity>>,
+    first_wait: Duration,
 }
 
 impl RunTable {
@@ -107,7 +110,7 @@ impl RunTable {
 
     /// Waits before a request is tried again, as long as the run has time.
     async fn back_off(&self, retry: u32) {
-        tokio::time::sleep(backoff::wait(retry).min(self.guard.time_left())).await;
+        tokio::time::sleep(backoff::wait(self.first_wait, retry).min(self.guard.time_left())).await;
     }
 }
 
