@@ -15,6 +15,7 @@ pub async fn start(data: Data) -> Result<Machine, MachineError> {
         data,
         port: 0,
         invoke: None,
+        faults: None,
     })
     .await
 }

@@ -8,6 +8,7 @@
 
 mod clock;
 pub mod dynamodb;
+pub mod faults;
 pub mod gateway;
 pub mod host;
 pub mod queue;
@@ -32,12 +33,13 @@ use tokio::net::TcpListener;
 
 use clock::Clock;
 use dynamodb::{DynamoDb, DynamoDbError};
+use faults::{Detour, Faults, ProxyError, Spec};
 use gateway::Gateway;
 use host::{Host, HostError};
 use queue::QueueError;
 use queue::poller::Poller;
 use s3::{S3, S3Error};
-use template::{REGION, Template, TemplateError};
+use template::{Function, REGION, Template, TemplateError};
 
 /// The template this program was built with.
 pub const BUILT_IN_TEMPLATE: &str = include_str!("../../template.yaml");
@@ -71,6 +73,9 @@ pub struct Options {
     /// Where functions are invoked (the URL of `cargo lambda watch`), if not in this
     /// process.
     pub invoke: Option<String>,
+    /// What goes wrong on purpose between the functions and the engines, if anything. With
+    /// a spec of which nothing comes, faults can be set later ([`Machine::faults`]).
+    pub faults: Option<Spec>,
 }
 
 /// Where a machine keeps its data.
@@ -122,6 +127,9 @@ pub enum MachineError {
     /// A function can't be started.
     #[error(transparent)]
     Host(#[from] HostError),
+    /// The proxies that misbehave on purpose can't be had.
+    #[error(transparent)]
+    Faults(#[from] ProxyError),
     /// The leases of an earlier start can't be taken away.
     #[error(transparent)]
     Leases(#[from] StoreError),
@@ -136,6 +144,7 @@ pub struct Machine {
     gateway: Gateway,
     pollers: Vec<Poller>,
     host: Arc<Host>,
+    detour: Option<Detour>,
     s3: S3,
     dynamodb: DynamoDb,
     // Last, since fields are dropped in order: the folder is free once all else is gone.
@@ -166,7 +175,7 @@ impl Machine {
             home: &home,
             ports,
         };
-        let (s3, host, gateway, pollers) = match rest.start(api, s3).await {
+        let (detour, s3, host, gateway, pollers) = match rest.start(api, s3).await {
             Ok(started) => started,
             Err(error) => {
                 dynamodb.stop().await;
@@ -179,6 +188,7 @@ impl Machine {
             gateway,
             pollers,
             host,
+            detour,
             s3,
             dynamodb,
             _home: home,
@@ -203,6 +213,20 @@ impl Machine {
         url(self.ports.dynamodb)
     }
 
+    /// The handle of what goes wrong, where it was asked for.
+    #[must_use]
+    pub fn faults(&self) -> Option<&Faults> {
+        self.detour.as_ref().map(|detour| &detour.faults)
+    }
+
+    /// Where DynamoDB and S3 answer with faults, where they were asked for: functions of
+    /// this process are sent there, those elsewhere have to be told.
+    #[must_use]
+    pub fn faulty_urls(&self) -> Option<[&str; 2]> {
+        let detour = self.detour.as_ref()?;
+        Some([detour.dynamodb.url(), detour.s3.url()])
+    }
+
     /// What the machine was made from.
     #[must_use]
     pub fn template(&self) -> &Template {
@@ -224,6 +248,9 @@ impl Machine {
             poller.stop().await;
         }
         self.host.stop().await;
+        if let Some(detour) = self.detour {
+            detour.stop().await;
+        }
         self.s3.stop().await;
         self.dynamodb.stop().await;
     }
@@ -274,6 +301,19 @@ fn surroundings(dynamodb_url: &str, s3_url: &str) -> [(String, String); 5] {
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
 }
 
+impl Detour {
+    /// The [`surroundings`] of a function that is sent here. One that answers requests may
+    /// hand out URLs of S3 to clients, who are to see no faults: it is sent to S3 itself.
+    fn surroundings_of(&self, function: &Function, s3_url: &str) -> [(String, String); 5] {
+        let s3_url = if function.routes.is_empty() {
+            self.s3.url()
+        } else {
+            s3_url
+        };
+        surroundings(self.dynamodb.url(), s3_url)
+    }
+}
+
 fn url(port: u16) -> String {
     format!("http://{}:{port}", Ipv4Addr::LOCALHOST)
 }
@@ -291,9 +331,15 @@ impl Rest<'_> {
         &self,
         api: TcpListener,
         s3: TcpListener,
-    ) -> Result<(S3, Arc<Host>, Gateway, Vec<Poller>), MachineError> {
+    ) -> Result<(Option<Detour>, S3, Arc<Host>, Gateway, Vec<Poller>), MachineError> {
         let template = self.template;
         let (dynamodb_url, s3_url) = (url(self.ports.dynamodb), url(self.ports.s3));
+        let detour = match self.options.faults {
+            Some(spec) => {
+                Some(Detour::start(spec, &template.tables, &dynamodb_url, &s3_url).await?)
+            }
+            None => None,
+        };
         let queues = queue::open_all(
             &template.queues,
             self.home.queues().as_deref(),
@@ -305,7 +351,10 @@ impl Rest<'_> {
             |function| {
                 let mut environment: HashMap<_, _> =
                     function.environment.clone().into_iter().collect();
-                environment.extend(surroundings(&dynamodb_url, &s3_url));
+                environment.extend(match &detour {
+                    Some(detour) => detour.surroundings_of(function, &s3_url),
+                    None => surroundings(&dynamodb_url, &s3_url),
+                });
                 environment.insert("AWS_LAMBDA_FUNCTION_NAME".to_owned(), function.name.clone());
                 environment
             },
@@ -327,7 +376,7 @@ impl Rest<'_> {
                 }
             }
         }
-        Ok((s3, host, gateway, pollers))
+        Ok((detour, s3, host, gateway, pollers))
     }
 }
 

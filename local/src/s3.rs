@@ -125,7 +125,7 @@ async fn answer(service: &S3Service, buckets: &[Bucket], request: HttpRequest) -
 }
 
 /// An error as S3 writes it.
-fn error(status: StatusCode, code: &str, message: &str) -> Response<Body> {
+pub(crate) fn error(status: StatusCode, code: &str, message: &str) -> Response<Body> {
     let xml = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
          <Error><Code>{code}</Code><Message>{message}</Message></Error>"

@@ -1,7 +1,8 @@
-//! An HTTP/1.1 server on a listener of this machine: what the gateway and S3 stand on.
+//! An HTTP/1.1 server on a listener of this machine: what the gateway, S3 and the proxies
+//! that misbehave stand on.
 
-use std::convert::Infallible;
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -35,6 +36,21 @@ impl Server {
         B::Data: Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        Self::start_or_hang_up(listener, move |request, peer| {
+            let answer = answer(request, peer);
+            async move { Some(answer.await) }
+        })
+    }
+
+    /// The same, where `None` closes the connection without an answer.
+    pub(crate) fn start_or_hang_up<A, F, B>(listener: TcpListener, answer: A) -> Self
+    where
+        A: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Option<Response<B>>> + Send + 'static,
+        B: http_body_util::BodyExt + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(accept(listener, answer, stopped));
         Self { stop, task }
@@ -53,7 +69,7 @@ impl Server {
 async fn accept<A, F, B>(listener: TcpListener, answer: A, mut stopped: oneshot::Receiver<()>)
 where
     A: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Response<B>> + Send + 'static,
+    F: Future<Output = Option<Response<B>>> + Send + 'static,
     B: http_body_util::BodyExt + Send + 'static,
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -78,7 +94,12 @@ where
         let answer = answer.clone();
         let service = service_fn(move |request| {
             let answer = answer(request, peer);
-            async move { Ok::<_, Infallible>(answer.await) }
+            // An error makes hyper close the connection as it is.
+            async move {
+                answer
+                    .await
+                    .ok_or_else(|| io::Error::from(io::ErrorKind::ConnectionAborted))
+            }
         });
         connections.spawn(async move {
             let connection = hyper::server::conn::http1::Builder::new()

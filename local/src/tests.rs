@@ -9,6 +9,7 @@ fn options(data: Data) -> Options {
         data,
         port: 0,
         invoke: None,
+        faults: None,
     }
 }
 
