@@ -10,6 +10,7 @@ use std::io::{self, ErrorKind, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use mpulse_local::faults::{self, Spec};
 use mpulse_local::template::{Template, TemplateError};
 use mpulse_local::{
     BUILT_IN_TEMPLATE, Data, LOG_FILTER, Machine, MachineError, Options, setup_for,
@@ -68,6 +69,10 @@ pub struct DevArgs {
     /// Where `cargo lambda watch` serves the functions, instead of in this process
     #[arg(long, value_name = "URL")]
     invoke: Option<String>,
+
+    /// What goes wrong on purpose: shares of requests that fail, a budget of writes
+    #[arg(long, value_name = "SPEC", long_help = faults::HELP)]
+    faults: Option<Spec>,
 
     /// The template, instead of ./template.yaml or the one built in
     #[arg(long, value_name = "PATH")]
@@ -131,6 +136,7 @@ pub async fn run(args: DevArgs) -> Result<(), DevError> {
         },
         port: args.port,
         invoke: args.invoke,
+        faults: args.faults,
     };
     // A signal while it starts ends the process, as it would before: nothing is under way.
     let machine = tokio::select! {
@@ -161,8 +167,16 @@ async fn announce(
         api: machine.api_url(),
         s3: machine.s3_url(),
         dynamodb: machine.dynamodb_url(),
+        faults: faults_of(machine),
     };
     Ok(print(&places.announcement(&credential))?)
+}
+
+/// What goes wrong on purpose, with the seed that repeats it, and where.
+fn faults_of(machine: &Machine) -> Option<String> {
+    let (faults, [dynamodb, s3]) = machine.faults().zip(machine.faulty_urls())?;
+    let spec = faults.spec();
+    Some(format!("With faults {spec}: DynamoDB {dynamodb}, S3 {s3}"))
 }
 
 /// The admin key: the one that was asked for, the one of earlier starts, or a new one. In
@@ -241,19 +255,23 @@ struct Places {
     api: String,
     s3: String,
     dynamodb: String,
+    /// A line on what goes wrong on purpose.
+    faults: Option<String>,
 }
 
 impl Places {
     /// What a start says on standard output. The `curl` lines work as they stand.
     fn announcement(&self, credential: &Credential) -> String {
-        let Self { api, s3, dynamodb } = self;
+        let Self {
+            api, s3, dynamodb, ..
+        } = self;
         let user = quoted(&format!("{}:{}", credential.id, credential.secret));
         let find = quoted(&format!("{api}/api/members/?aid=4"));
         let create = quoted(&format!("{api}/api/members/"));
         let member = r#"{"account_id": "4", "client_member_id": "5622780", "first_name": "Zoë", "last_name": "Brien", "phone_number": "(714) 555-0123"}"#;
         let mut text = String::new();
+        let engines = format!("API and console {api}, S3 {s3}, DynamoDB {dynamodb}");
         let lines = [
-            format!("API and console {api}, S3 {s3}, DynamoDB {dynamodb}"),
             String::new(),
             "Create a member:".to_owned(),
             format!("curl -u {user} -H 'content-type: application/json' -d '{member}' {create}"),
@@ -263,7 +281,8 @@ impl Places {
             String::new(),
             format!("mpulse is ready on {api}"),
         ];
-        for line in lines {
+        let first = [Some(&engines), self.faults.as_ref()];
+        for line in first.into_iter().flatten().chain(&lines) {
             writeln!(text, "{line}").expect("writing to a string can't fail");
         }
         text
@@ -421,8 +440,10 @@ mod tests {
             api: "http://127.0.0.1:9000".into(),
             s3: "http://127.0.0.1:9001".into(),
             dynamodb: "http://127.0.0.1:9002".into(),
+            faults: Some("With faults seed=7: …".into()),
         };
         let text = places.announcement(&credential("admin:sec-ret_1"));
+        assert_eq!(text.lines().nth(1), places.faults.as_deref());
         assert_eq!(
             text.lines().last(),
             Some("mpulse is ready on http://127.0.0.1:9000")
