@@ -55,7 +55,7 @@ pub struct Stack {
 impl Stack {
     /// A machine made from template.yaml that keeps nothing.
     pub async fn start() -> Self {
-        Self::with(BUILT_IN_TEMPLATE, &[], Data::Ephemeral).await
+        Self::on(options()).await
     }
 
     /// A machine made from another template, with values for its parameters.
@@ -64,16 +64,28 @@ impl Stack {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        let machine = Machine::start(Options {
+        Self::on(Options {
             template: template.to_owned(),
             parameters,
             data,
-            port: 0,
-            invoke: None,
-            faults: None,
+            ..options()
         })
         .await
-        .expect("the machine starts");
+    }
+
+    /// The machine of [`Stack::start`], where this goes wrong on purpose between the
+    /// functions and the engines.
+    pub async fn with_faults(spec: &str) -> Self {
+        let faults = spec.parse().expect("the faults can be read");
+        Self::on(Options {
+            faults: Some(faults),
+            ..options()
+        })
+        .await
+    }
+
+    async fn on(options: Options) -> Self {
+        let machine = Machine::start(options).await.expect("the machine starts");
         let keys = Keys::from_setup(&machine.setup()).expect("the template names the keys table");
         let [admin, writer, reader] = [
             ("admin", Role::Admin),
@@ -253,6 +265,18 @@ impl Stack {
                 false
             }
         }
+    }
+}
+
+/// What the machine of a test is made of, unless it says otherwise.
+fn options() -> Options {
+    Options {
+        template: BUILT_IN_TEMPLATE.to_owned(),
+        parameters: HashMap::new(),
+        data: Data::Ephemeral,
+        port: 0,
+        invoke: None,
+        faults: None,
     }
 }
 

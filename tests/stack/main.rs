@@ -3,6 +3,7 @@
 
 mod access;
 mod batches;
+mod faults;
 mod files;
 mod members;
 mod rejects;
