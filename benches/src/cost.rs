@@ -96,7 +96,7 @@ impl Load {
 pub async fn run(args: CostArgs) -> Result<(), Error> {
     let origin = Origin::here();
     let work = tempfile::Builder::new().prefix("mpulse-bench-").tempdir()?;
-    let machine = machine::start(Data::Folder(work.path().join("data"))).await?;
+    let machine = machine::start(Data::Folder(work.path().join("data")), None).await?;
     let watch = Watch::start(std::process::id());
     let path = |name: &str| work.path().join(name);
     let (roster, names, phones, few) = (path("1"), path("2"), path("3"), path("4"));

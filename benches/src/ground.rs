@@ -36,7 +36,7 @@ impl Ground {
     /// # Errors
     /// Where something can't start.
     pub async fn start() -> Result<Self, Error> {
-        let machine = machine::start(Data::Ephemeral).await?;
+        let machine = machine::start(Data::Ephemeral, None).await?;
         let setup = machine.setup();
         let members = setup.required("MEMBERS_TABLE")?;
         let table = NullTable::start(members, machine.dynamodb_url()).await?;

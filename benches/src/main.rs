@@ -16,6 +16,7 @@ mod role;
 mod roster;
 mod runtime_api;
 mod speed;
+mod throttle;
 mod uploads;
 
 use std::process::ExitCode;
@@ -40,6 +41,8 @@ enum Command {
     Rejects(rejects::RejectsArgs),
     /// The units and the price of loading a roster and of sending it again
     Cost(cost::CostArgs),
+    /// How much of a throttled table's write units a load uses
+    Throttle(throttle::ThrottleArgs),
     /// Writes what was measured into the documents
     Report(report::ReportArgs),
     /// The ingest function, as a process to be measured
@@ -60,6 +63,7 @@ async fn main() -> ExitCode {
         Command::Ingest(args) => speed::run(args).await,
         Command::Rejects(args) => rejects::run(args).await,
         Command::Cost(args) => cost::run(args).await,
+        Command::Throttle(args) => throttle::run(args).await,
         Command::Report(args) => report::run(&args),
         Command::RoleFunction => role::function::run().await,
         Command::RoleSdkLoop { rows } => role::sdk_loop::run(rows).await,

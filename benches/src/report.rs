@@ -12,6 +12,7 @@ use crate::cost::Cost;
 use crate::figures::{Figures, Origin, mebibytes};
 use crate::rejects::Rejects;
 use crate::speed::Speed;
+use crate::throttle::Throttle;
 use crate::{Error, plot};
 
 /// What a page is written from.
@@ -40,6 +41,8 @@ pub enum Measured {
     Rejects(Rejects),
     /// `cost`
     Cost(Cost),
+    /// `throttle`
+    Throttle(Throttle),
 }
 
 impl fmt::Display for Measured {
@@ -48,6 +51,7 @@ impl fmt::Display for Measured {
             Self::Speed(speed) => speed.fmt(f),
             Self::Rejects(rejects) => rejects.fmt(f),
             Self::Cost(cost) => cost.fmt(f),
+            Self::Throttle(throttle) => throttle.fmt(f),
         }
     }
 }
@@ -74,6 +78,7 @@ pub fn run(args: &ReportArgs) -> Result<(), Error> {
                 origin(&rejects.origin) + &figures(&rejects.ingest),
             ),
             Measured::Cost(cost) => ("cost", cost_section(&cost)),
+            Measured::Throttle(throttle) => ("throttle", throttle_section(&throttle)),
         };
         page = replaced(&page, section, &text)?;
     }
@@ -165,6 +170,22 @@ fn cost_section(cost: &Cost) -> String {
         "\nPeak of the machine's anonymous memory in the first load, engine included: {peak}."
     );
     text
+}
+
+fn throttle_section(throttle: &Throttle) -> String {
+    format!(
+        "{}| cap, units a second | seconds | units written | of the cap | requests | refused, \
+         wholly or in part |\n| ---: | ---: | ---: | ---: | ---: | ---: |\n\
+         | {} | {:.1} | {} | {:.1} % | {} | {} ({:.2} %) |\n",
+        origin(&throttle.origin),
+        throttle.cap,
+        throttle.seconds,
+        grouped(throttle.units),
+        100.0 * throttle.used(),
+        grouped(throttle.requests),
+        grouped(throttle.refused),
+        100.0 * throttle.refused_share(),
+    )
 }
 
 /// A count with commas.

@@ -9,4 +9,5 @@ mod members;
 mod rejects;
 mod roster;
 mod routes;
+mod sequential;
 mod template;
