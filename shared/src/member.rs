@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 use thiserror::Error;
@@ -189,34 +190,39 @@ impl FromStr for MemberId {
     }
 }
 
-/// Who wrote a member: `key:<id>` or `batch:<id>`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
-#[serde(transparent)]
-pub struct Author(String);
+/// Who wrote a member: `key:<id>` or `batch:<id>`. Cloning it shares its text.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Author(Arc<str>);
 
 impl Author {
     /// The holder of a key, by REST.
     #[must_use]
     pub fn key(key_id: &str) -> Self {
-        Self(format!("key:{key_id}"))
+        Self(format!("key:{key_id}").into())
     }
 
     /// A batch, by its file.
     #[must_use]
     pub fn batch(batch_id: &str) -> Self {
-        Self(format!("batch:{batch_id}"))
+        Self(format!("batch:{batch_id}").into())
     }
 
     /// An author as it was stored.
     #[must_use]
-    pub fn from_stored(text: String) -> Self {
-        Self(text)
+    pub fn from_stored(text: &str) -> Self {
+        Self(text.into())
     }
 
     /// The author as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl Serialize for Author {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 

@@ -1,10 +1,11 @@
 //! What applying rows one by one would do: which members to write, and how each row
 //! counts. No I/O: what exists is handed in.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
+use hashbrown::hash_table::Entry;
+use hashbrown::{DefaultHashBuilder, HashTable};
 use mpulse_shared::batch::{Mode, Rows};
 use mpulse_shared::member::{Author, Member, MemberId, Profile};
 use mpulse_shared::time::Timestamp;
@@ -62,7 +63,9 @@ pub struct Change {
 #[derive(Debug, Default)]
 pub struct Changes {
     all: Vec<Change>,
-    places: HashMap<MemberId, usize>,
+    /// Where in `all` a key is. A table of places needs no second copy of the keys.
+    places: HashTable<usize>,
+    hasher: DefaultHashBuilder,
 }
 
 impl Changes {
@@ -73,7 +76,9 @@ impl Changes {
 
     /// The member as this window leaves it, if it changes it.
     pub fn get(&self, id: &MemberId) -> Option<&Member> {
-        self.places.get(id).map(|&place| &self.all[place].member)
+        let is = |&place: &usize| *self.id(place) == *id;
+        let place = self.places.find(self.hasher.hash_one(id), is);
+        place.map(|&place| &self.all[place].member)
     }
 
     /// Whether a key is changed by both.
@@ -83,15 +88,27 @@ impl Changes {
         } else {
             (other, self)
         };
-        small.places.keys().any(|id| large.places.contains_key(id))
+        let mut keys = small.all.iter().map(|change| &change.member.profile.id);
+        keys.any(|id| large.get(id).is_some())
+    }
+
+    fn id(&self, place: usize) -> &MemberId {
+        &self.all[place].member.profile.id
     }
 
     fn set(&mut self, member: Member, over: impl FnOnce() -> Option<Member>) {
-        match self.places.entry(member.profile.id.clone()) {
-            Entry::Occupied(place) => self.all[*place.get()].member = member,
+        let (all, hasher) = (&mut self.all, &self.hasher);
+        let id = &member.profile.id;
+        let entry = self.places.entry(
+            hasher.hash_one(id),
+            |&place| all[place].member.profile.id == *id,
+            |&place| hasher.hash_one(&all[place].member.profile.id),
+        );
+        match entry {
+            Entry::Occupied(place) => all[*place.get()].member = member,
             Entry::Vacant(place) => {
-                place.insert(self.all.len());
-                self.all.push(Change {
+                place.insert(all.len());
+                all.push(Change {
                     member,
                     over: over(),
                 });

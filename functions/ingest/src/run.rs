@@ -350,7 +350,7 @@ impl<'a> Run<'a> {
         let (table, stamp, sent) = (self.table.clone(), self.stamp.clone(), changes.clone());
         task.spawn(async move {
             match stamp.mode {
-                Mode::Overwrite => table.put(&sent).await.map(|()| Vec::new()),
+                Mode::Overwrite => table.put(&sent, &stamp).await.map(|()| Vec::new()),
                 Mode::Upsert | Mode::Create => table.change(&sent, &stamp).await,
             }
         });

@@ -23,33 +23,31 @@ const CLIENT_MEMBER_INDEX: &str = "client-member-index";
 /// A member as an item.
 #[must_use]
 pub fn to_item(member: &Member) -> Item {
-    let text = |text: &str| AttributeValue::S(text.to_owned());
-    let profile = &member.profile;
+    item(
+        &member.profile,
+        (&member.created_at.to_string(), &member.created_by),
+        (&member.updated_at.to_string(), &member.updated_by),
+    )
+}
+
+/// A member that is new as an item. `at` is the time as it is stored.
+#[must_use]
+pub fn to_new_item(profile: &Profile, at: &str, by: &Author) -> Item {
+    item(profile, (at, by), (at, by))
+}
+
+fn item(profile: &Profile, created: (&str, &Author), updated: (&str, &Author)) -> Item {
+    let text = |name: &str, text: &str| (name.to_owned(), AttributeValue::S(text.to_owned()));
     Item::from([
-        (
-            "account_id".to_owned(),
-            text(profile.id.account_id.as_str()),
-        ),
-        (
-            "client_member_id".to_owned(),
-            text(profile.id.client_member_id.as_str()),
-        ),
-        ("first_name".to_owned(), text(&profile.first_name)),
-        ("last_name".to_owned(), text(&profile.last_name)),
-        (
-            "phone_number".to_owned(),
-            text(profile.phone_number.as_str()),
-        ),
-        (
-            "created_at".to_owned(),
-            AttributeValue::S(member.created_at.to_string()),
-        ),
-        (
-            "updated_at".to_owned(),
-            AttributeValue::S(member.updated_at.to_string()),
-        ),
-        ("created_by".to_owned(), text(member.created_by.as_str())),
-        ("updated_by".to_owned(), text(member.updated_by.as_str())),
+        text("account_id", profile.id.account_id.as_str()),
+        text("client_member_id", profile.id.client_member_id.as_str()),
+        text("first_name", &profile.first_name),
+        text("last_name", &profile.last_name),
+        text("phone_number", profile.phone_number.as_str()),
+        text("created_at", created.0),
+        text("created_by", created.1.as_str()),
+        text("updated_at", updated.0),
+        text("updated_by", updated.1.as_str()),
     ])
 }
 
@@ -73,8 +71,8 @@ pub fn from_item(mut item: Item) -> Result<Member, NotAMember> {
         profile,
         created_at,
         updated_at,
-        created_by: Author::from_stored(take(&mut item, "created_by")?),
-        updated_by: Author::from_stored(take(&mut item, "updated_by")?),
+        created_by: Author::from_stored(&take(&mut item, "created_by")?),
+        updated_by: Author::from_stored(&take(&mut item, "updated_by")?),
     })
 }
 
