@@ -24,8 +24,15 @@ const MEASURE: Duration = Duration::from_millis(500);
 /// What a refusal leaves of the pace that was measured.
 const CUT: f64 = 0.95;
 
-/// What a second without refusal adds to the pace: this part of it.
+/// What the first second without refusal adds to the pace: this part of it. Each further
+/// second adds twice as much as the one before, so that a pace cut too low comes back soon.
 const GROWTH: f64 = 0.03;
+
+/// The most that a second adds to the pace: this many times it.
+const MOST_GROWTH: f64 = 1.0;
+
+/// The least time that says something of what is achieved.
+const LEAST_MEASURE: Duration = Duration::from_millis(100);
 
 /// The slowest pace, in write units a second.
 const SLOWEST: f64 = 25.0;
@@ -185,7 +192,9 @@ impl Pace {
         let Some(rate) = &mut self.rate else {
             return Duration::ZERO;
         };
-        let grown = *rate * (1.0 + GROWTH * (now - self.raised).as_secs_f64());
+        let calm = now - self.last_cut.unwrap_or(self.raised);
+        let growth = (GROWTH * calm.as_secs_f64().exp2()).min(MOST_GROWTH);
+        let grown = *rate * (1.0 + growth * (now - self.raised).as_secs_f64());
         *rate = self.cap.map_or(grown, |cap| grown.min(cap));
         self.raised = now;
         let earliest = now.checked_sub(SLACK).unwrap_or(now);
@@ -227,7 +236,12 @@ impl Pace {
         self.roll(now);
         let next = match self.rate {
             Some(rate) => self.achieved.clamp(rate / 2.0, rate),
-            None => self.achieved,
+            None => {
+                // The first refusal may come before anything was measured to the end.
+                let (since, units) = self.measured;
+                let so_far = units / (now - since).max(LEAST_MEASURE).as_secs_f64();
+                self.achieved.max(so_far)
+            }
         };
         self.rate = Some((next * CUT).max(SLOWEST));
         self.raised = now;
@@ -331,7 +345,30 @@ mod tests {
         assert!((pace.rate.unwrap() - 950.0).abs() < 1.0);
         pace.cut(at(start, 1.1));
         assert!((pace.rate.unwrap() - 950.0).abs() < 1.0, "one event");
-        pace.book(75.0, at(start, 3.0));
+        pace.book(75.0, at(start, 2.0));
         assert!((pace.rate.unwrap() - 950.0 * 1.06).abs() < 1.0);
+    }
+
+    #[test]
+    fn a_refusal_before_anything_was_measured_to_the_end_is_no_standstill() {
+        let start = Instant::now();
+        let mut pace = Pace::new(None, start);
+        pace.wrote(600.0, 600.0, at(start, 0.1));
+        pace.cut(at(start, 0.2));
+        assert!((pace.rate.unwrap() - 3000.0 * CUT).abs() < 1.0);
+    }
+
+    #[test]
+    fn a_pace_cut_too_low_comes_back_within_seconds() {
+        let start = Instant::now();
+        let mut pace = Pace::new(None, start);
+        pace.cut(start);
+        assert!((pace.rate.unwrap() - SLOWEST).abs() < 0.1);
+        let mut now = 0.0;
+        while pace.rate.unwrap() < 4000.0 {
+            now += pace.book(75.0, at(start, now)).as_secs_f64();
+            pace.wrote(75.0, 75.0, at(start, now));
+        }
+        assert!(now < 20.0, "{now} s");
     }
 }
