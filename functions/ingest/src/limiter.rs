@@ -19,14 +19,17 @@ const MOST: f64 = 64.0;
 const ONE_EVENT: Duration = Duration::from_millis(100);
 
 /// Over how long the units written are measured; refusals within it cut the pace once.
-const MEASURE: Duration = Duration::from_millis(500);
+const MEASURE: Duration = Duration::from_secs(1);
 
 /// What a refusal leaves of the pace that was measured.
-const CUT: f64 = 0.95;
+const CUT: f64 = 0.9;
 
-/// What the first second without refusal adds to the pace: this part of it. Each further
-/// second adds twice as much as the one before, so that a pace cut too low comes back soon.
-const GROWTH: f64 = 0.03;
+/// What a second adds to the pace just after a refusal: this part of it.
+const GROWTH: f64 = 0.02;
+
+/// The time without refusal after which a second adds twice as much, so that a pace that was
+/// cut too low comes back soon.
+const DOUBLING: Duration = Duration::from_secs(3);
 
 /// The most that a second adds to the pace: this many times it.
 const MOST_GROWTH: f64 = 1.0;
@@ -193,7 +196,8 @@ impl Pace {
             return Duration::ZERO;
         };
         let calm = now - self.last_cut.unwrap_or(self.raised);
-        let growth = (GROWTH * calm.as_secs_f64().exp2()).min(MOST_GROWTH);
+        let doublings = calm.as_secs_f64() / DOUBLING.as_secs_f64();
+        let growth = (GROWTH * doublings.exp2()).min(MOST_GROWTH);
         let grown = *rate * (1.0 + growth * (now - self.raised).as_secs_f64());
         *rate = self.cap.map_or(grown, |cap| grown.min(cap));
         self.raised = now;
@@ -207,14 +211,11 @@ impl Pace {
     fn wrote(&mut self, expected: f64, units: f64, now: Instant) {
         self.roll(now);
         self.measured.1 += units;
-        let Some(rate) = self.rate else {
-            return;
-        };
-        let more = Duration::from_secs_f64((units - expected).abs() / rate);
-        if units > expected {
-            self.due += more;
-        } else {
-            self.due = self.due.checked_sub(more).unwrap_or(self.due);
+        // What was refused isn't given back: the table has none for now.
+        if let Some(rate) = self.rate
+            && units > expected
+        {
+            self.due += Duration::from_secs_f64((units - expected) / rate);
         }
     }
 
@@ -234,15 +235,12 @@ impl Pace {
         }
         self.last_cut = Some(now);
         self.roll(now);
-        let next = match self.rate {
-            Some(rate) => self.achieved.clamp(rate / 2.0, rate),
-            None => {
-                // The first refusal may come before anything was measured to the end.
-                let (since, units) = self.measured;
-                let so_far = units / (now - since).max(LEAST_MEASURE).as_secs_f64();
-                self.achieved.max(so_far)
-            }
-        };
+        // The first refusal may come before anything was measured to the end.
+        let (since, units) = self.measured;
+        let so_far = units / (now - since).max(LEAST_MEASURE).as_secs_f64();
+        let next = self.rate.map_or(self.achieved.max(so_far), |rate| {
+            self.achieved.clamp(rate / 2.0, rate)
+        });
         self.rate = Some((next * CUT).max(SLOWEST));
         self.raised = now;
     }
@@ -330,9 +328,62 @@ mod tests {
         let mut pace = Pace::new(Some(100.0), start);
         assert_eq!(pace.book(75.0, start), Duration::ZERO);
         assert_eq!(pace.book(75.0, start), Duration::from_millis(750));
-        // Units that weren't taken are given back.
-        pace.wrote(75.0, 25.0, start);
-        assert_eq!(pace.book(75.0, start), Duration::from_secs(1));
+        // Units beyond those that were booked are paid for later.
+        pace.wrote(75.0, 100.0, start);
+        assert_eq!(pace.book(75.0, start), Duration::from_millis(1750));
+    }
+
+    /// A table that takes so many units a second, saves up a second's worth, and answers
+    /// after a while. Gives what share of its units a load uses between the tenth second
+    /// and the sixtieth, and what share of requests is refused, wholly or in part.
+    fn load(budget: f64, latency: f64) -> (f64, f64) {
+        const ITEMS: f64 = 25.0;
+        let start = Instant::now();
+        let mut pace = Pace::new(None, start);
+        let (mut tokens, mut filled) = (budget, 0.0);
+        let (mut used, mut sent, mut refused) = (0.0, 0.0, 0.0);
+        // When answers come, with the units written; so many as may be in flight.
+        let mut answers: std::collections::VecDeque<(f64, f64)> = std::collections::VecDeque::new();
+        let mut now = 0.0;
+        while now < 60.0 {
+            if answers.len() >= 32 {
+                now = answers[0].0.max(now);
+            }
+            let wait = pace.book(ITEMS * 3.0, at(start, now)).as_secs_f64();
+            now += wait.max(0.0001);
+            tokens = f64::min(budget, tokens + (now - filled) * budget);
+            filled = now;
+            let granted = (tokens / 3.0).floor().min(ITEMS) * 3.0;
+            tokens -= granted;
+            answers.push_back((now + latency, granted));
+            if now > 10.0 {
+                used += granted;
+                sent += 1.0;
+                refused += f64::from(u8::from(granted < ITEMS * 3.0));
+            }
+            while answers.front().is_some_and(|answer| answer.0 <= now) {
+                let (when, units) = answers.pop_front().unwrap();
+                pace.wrote(ITEMS * 3.0, units, at(start, when));
+                if units < ITEMS * 3.0 {
+                    pace.cut(at(start, when));
+                }
+            }
+        }
+        (used / (budget * 50.0), refused / sent)
+    }
+
+    #[test]
+    fn a_budget_is_used_and_few_requests_are_refused() {
+        for latency in [0.002, 0.02, 0.1] {
+            for budget in [1200.0, 4000.0] {
+                let (used, refused) = load(budget, latency);
+                let story = format!("{used:.3} used, {refused:.3} refused");
+                assert!(
+                    used >= 0.9 && refused < 0.1,
+                    "{budget}, {latency} s: {story}"
+                );
+            }
+        }
     }
 
     #[test]
@@ -342,11 +393,11 @@ mod tests {
         assert_eq!(pace.book(1e9, start), Duration::ZERO);
         pace.wrote(1000.0, 1000.0, start);
         pace.cut(at(start, 1.0));
-        assert!((pace.rate.unwrap() - 950.0).abs() < 1.0);
+        assert!((pace.rate.unwrap() - 900.0).abs() < 1.0);
         pace.cut(at(start, 1.1));
-        assert!((pace.rate.unwrap() - 950.0).abs() < 1.0, "one event");
-        pace.book(75.0, at(start, 2.0));
-        assert!((pace.rate.unwrap() - 950.0 * 1.06).abs() < 1.0);
+        assert!((pace.rate.unwrap() - 900.0).abs() < 1.0, "one event");
+        pace.book(75.0, at(start, 4.0));
+        assert!((pace.rate.unwrap() - 900.0 * 1.12).abs() < 1.0);
     }
 
     #[test]
