@@ -21,6 +21,16 @@ const ONE_EVENT: Duration = Duration::from_millis(100);
 /// Over how long the units written are measured; refusals within it cut the pace once.
 const MEASURE: Duration = Duration::from_millis(500);
 
+/// Time without a refusal after which refusals are another event.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// Refusals that go on although the pace was cut to this part of what was achieved when they
+/// began are none of its doing (one hot key, say): being slower doesn't help.
+const IN_VAIN: f64 = 0.7;
+
+/// How long the pace is then left alone.
+const LEFT_ALONE: Duration = Duration::from_secs(10);
+
 /// What a refusal leaves of the pace that was measured.
 const CUT: f64 = 0.95;
 
@@ -68,9 +78,14 @@ struct Pace {
     raised: Instant,
     /// When the measure began, and the units written since.
     measured: (Instant, f64),
-    /// Units a second in the measure before.
-    achieved: f64,
+    /// Units a second in the measure before; `None` until the first is whole.
+    achieved: Option<f64>,
     last_cut: Option<Instant>,
+    last_refusal: Option<Instant>,
+    /// What was achieved when the refusals of this event began.
+    at_first: Option<f64>,
+    /// Until when refusals don't count.
+    left_alone: Option<Instant>,
 }
 
 /// Leave to send one request. Dropping it makes room for the next.
@@ -175,8 +190,11 @@ impl Pace {
             due: now,
             raised: now,
             measured: (now, 0.0),
-            achieved: 0.0,
+            achieved: None,
             last_cut: None,
+            last_refusal: None,
+            at_first: None,
+            left_alone: None,
         }
     }
 
@@ -212,25 +230,46 @@ impl Pace {
     fn roll(&mut self, now: Instant) {
         let (since, units) = self.measured;
         let elapsed = now - since;
-        if elapsed >= MEASURE {
-            self.achieved = units / elapsed.as_secs_f64();
+        if self.achieved.is_none() && units <= 0.0 {
+            // The first measure begins with the first write: a run begins by reading.
+            self.measured = (now, 0.0);
+        } else if elapsed >= MEASURE {
+            self.achieved = Some(units / elapsed.as_secs_f64());
             self.measured = (now, 0.0);
         }
     }
 
-    /// A refusal: a little less than what was achieved, and no less than half the pace.
+    /// A refusal: a little less than what was achieved, and no less than half the pace. Before
+    /// anything was measured there is nothing to go by.
     fn cut(&mut self, now: Instant) {
-        if self.last_cut.is_some_and(|cut| now - cut < MEASURE) {
+        let refused_before = self.last_refusal.replace(now);
+        if refused_before.is_some_and(|before| now - before > QUIET) {
+            self.at_first = None;
+        }
+        if self.left_alone.is_some_and(|until| now < until)
+            || self.last_cut.is_some_and(|cut| now - cut < MEASURE)
+        {
             return;
         }
-        self.last_cut = Some(now);
         self.roll(now);
-        let next = match self.rate {
-            Some(rate) => self.achieved.clamp(rate / 2.0, rate),
-            None => self.achieved,
+        let Some(achieved) = self.achieved else {
+            return;
         };
-        self.rate = Some((next * CUT).max(SLOWEST));
+        self.last_cut = Some(now);
         self.raised = now;
+        let Some(rate) = self.rate else {
+            self.rate = Some((achieved * CUT).max(SLOWEST));
+            return;
+        };
+        let at_first = *self.at_first.get_or_insert(achieved);
+        let next = achieved.clamp(rate / 2.0, rate) * CUT;
+        self.rate = Some(if next < at_first * IN_VAIN {
+            self.left_alone = Some(now + LEFT_ALONE);
+            self.at_first = None;
+            at_first
+        } else {
+            next.max(SLOWEST)
+        });
     }
 }
 
@@ -333,5 +372,63 @@ mod tests {
         assert!((pace.rate.unwrap() - 950.0).abs() < 1.0, "one event");
         pace.book(75.0, at(start, 3.0));
         assert!((pace.rate.unwrap() - 950.0 * 1.06).abs() < 1.0);
+    }
+
+    /// Sends requests of 75 units, one at a time, each taking five milliseconds, to a table that
+    /// takes `served` units of each, until a minute and a half have gone by. Gives the units a
+    /// second of the last half minute, and the share of them that was handed back.
+    fn load(mut served: impl FnMut(Instant) -> f64) -> (f64, f64) {
+        let start = Instant::now();
+        let (mut pace, mut now) = (Pace::new(None, start), start);
+        let (mut late, mut asked) = (0.0, 0.0);
+        while now < at(start, 90.0) {
+            now += pace.book(75.0, now) + Duration::from_millis(5);
+            let units = served(now);
+            pace.wrote(75.0, units, now);
+            if units < 75.0 {
+                pace.cut(now);
+            }
+            if now >= at(start, 60.0) {
+                late += units;
+                asked += 75.0;
+            }
+        }
+        (late / 30.0, 1.0 - late / asked)
+    }
+
+    #[test]
+    fn a_refusal_before_anything_was_measured_sets_no_pace() {
+        let start = Instant::now();
+        let mut pace = Pace::new(None, start);
+        pace.cut(at(start, 0.1));
+        pace.cut(at(start, 5.0));
+        assert_eq!(pace.rate, None);
+        pace.wrote(75.0, 60.0, at(start, 5.1));
+        pace.cut(at(start, 5.2));
+        assert_eq!(pace.rate, None);
+    }
+
+    #[test]
+    fn a_table_that_hands_back_a_share_of_everything_does_not_stop_a_run() {
+        let (achieved, _) = load(|_| 60.0);
+        assert!(achieved > 0.8 * 60.0 / 0.005, "{achieved}");
+    }
+
+    #[test]
+    fn a_table_s_budget_is_used_up() {
+        // A second's worth is saved up at the start.
+        let mut bucket = (4000.0, None);
+        let (achieved, refused) = load(|now| {
+            let since = bucket
+                .1
+                .replace(now)
+                .map_or(0.0, |was| (now - was).as_secs_f64());
+            let saved = f64::min(bucket.0 + since * 4000.0, 4000.0);
+            let units = f64::min(75.0, saved);
+            bucket.0 = saved - units;
+            units
+        });
+        assert!((achieved / 4000.0 - 1.0).abs() < 0.05, "{achieved}");
+        assert!(refused < 0.05, "{refused}");
     }
 }
