@@ -24,8 +24,8 @@ const MEASURE: Duration = Duration::from_millis(500);
 /// Time without a refusal after which refusals are another event.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// Refusals that go on although the pace was cut to this part of what was achieved when they
-/// began are none of its doing (one hot key, say): being slower doesn't help.
+/// Refusals that go on although the pace was cut to this part of the best that was achieved when
+/// they began are none of its doing (one hot key, say): being slower doesn't help.
 const IN_VAIN: f64 = 0.7;
 
 /// How long the pace is then left alone.
@@ -36,6 +36,13 @@ const CUT: f64 = 0.95;
 
 /// What a second without refusal adds to the pace: this part of it.
 const GROWTH: f64 = 0.03;
+
+/// The least that a first refusal sets the pace to, in write units a second: what one partition
+/// takes (an AWS limit). A run that has just begun may have had little to write.
+const FIRST_PACE: f64 = 1000.0;
+
+/// What a measure leaves of the best one before it.
+const FADING: f64 = 0.9;
 
 /// The slowest pace, in write units a second.
 const SLOWEST: f64 = 25.0;
@@ -80,9 +87,11 @@ struct Pace {
     measured: (Instant, f64),
     /// Units a second in the measure before; `None` until the first is whole.
     achieved: Option<f64>,
+    /// The best of the measures before; the older, the less it counts.
+    best: f64,
     last_cut: Option<Instant>,
     last_refusal: Option<Instant>,
-    /// What was achieved when the refusals of this event began.
+    /// The best that was achieved when the refusals of this event began.
     at_first: Option<f64>,
     /// Until when refusals don't count.
     left_alone: Option<Instant>,
@@ -191,6 +200,7 @@ impl Pace {
             raised: now,
             measured: (now, 0.0),
             achieved: None,
+            best: 0.0,
             last_cut: None,
             last_refusal: None,
             at_first: None,
@@ -234,7 +244,9 @@ impl Pace {
             // The first measure begins with the first write: a run begins by reading.
             self.measured = (now, 0.0);
         } else if elapsed >= MEASURE {
-            self.achieved = Some(units / elapsed.as_secs_f64());
+            let achieved = units / elapsed.as_secs_f64();
+            self.achieved = Some(achieved);
+            self.best = achieved.max(self.best * FADING);
             self.measured = (now, 0.0);
         }
     }
@@ -258,10 +270,10 @@ impl Pace {
         self.last_cut = Some(now);
         self.raised = now;
         let Some(rate) = self.rate else {
-            self.rate = Some((achieved * CUT).max(SLOWEST));
+            self.rate = Some((achieved * CUT).max(FIRST_PACE));
             return;
         };
-        let at_first = *self.at_first.get_or_insert(achieved);
+        let at_first = *self.at_first.get_or_insert(self.best);
         let next = achieved.clamp(rate / 2.0, rate) * CUT;
         self.rate = Some(if next < at_first * IN_VAIN {
             self.left_alone = Some(now + LEFT_ALONE);
@@ -365,13 +377,13 @@ mod tests {
         let start = Instant::now();
         let mut pace = Pace::new(None, start);
         assert_eq!(pace.book(1e9, start), Duration::ZERO);
-        pace.wrote(1000.0, 1000.0, start);
+        pace.wrote(4000.0, 4000.0, start);
         pace.cut(at(start, 1.0));
-        assert!((pace.rate.unwrap() - 950.0).abs() < 1.0);
+        assert!((pace.rate.unwrap() - 3800.0).abs() < 1.0);
         pace.cut(at(start, 1.1));
-        assert!((pace.rate.unwrap() - 950.0).abs() < 1.0, "one event");
+        assert!((pace.rate.unwrap() - 3800.0).abs() < 1.0, "one event");
         pace.book(75.0, at(start, 3.0));
-        assert!((pace.rate.unwrap() - 950.0 * 1.06).abs() < 1.0);
+        assert!((pace.rate.unwrap() - 3800.0 * 1.06).abs() < 1.0);
     }
 
     /// Sends requests of 75 units, one at a time, each taking five milliseconds, to a table that
@@ -406,6 +418,8 @@ mod tests {
         pace.wrote(75.0, 60.0, at(start, 5.1));
         pace.cut(at(start, 5.2));
         assert_eq!(pace.rate, None);
+        pace.cut(at(start, 5.7));
+        assert_eq!(pace.rate, Some(FIRST_PACE), "there was little to write");
     }
 
     #[test]
