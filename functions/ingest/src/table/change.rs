@@ -159,8 +159,12 @@ impl RunTable {
             .collect();
         let mut retry = 0;
         while !steps.is_empty() {
+            let sent = steps.len();
             let (left, met) = self.send(&changes, steps, &stamp).await?;
             let wait = !left.is_empty();
+            if left.len() < sent {
+                retry = 0;
+            }
             steps = left;
             if !met.is_empty() {
                 let again = self.meet_again(&changes, met, &stamp, &mut standing);
