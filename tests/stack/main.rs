@@ -3,8 +3,10 @@
 
 mod access;
 mod batches;
+mod deliveries;
 mod faults;
 mod files;
+mod hand;
 mod members;
 mod rejects;
 mod roster;
