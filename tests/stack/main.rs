@@ -6,6 +6,7 @@ mod batches;
 mod deliveries;
 mod faults;
 mod files;
+mod freeze;
 mod hand;
 mod members;
 mod rejects;
