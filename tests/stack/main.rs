@@ -3,6 +3,7 @@
 
 mod access;
 mod batches;
+mod defects;
 mod deliveries;
 mod faults;
 mod files;
