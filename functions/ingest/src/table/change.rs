@@ -16,7 +16,7 @@ use mpulse_shared::member::{Member, MemberId, Profile};
 use mpulse_shared::store::StoreError;
 use tokio::task::JoinSet;
 
-use super::{RunTable, WRITES, again_or_fail, joined, write_units};
+use super::{RunTable, WRITES, joined, write_units};
 use crate::compare::{Changes, Meeting, Stamp, meet};
 use crate::error::RunError;
 
@@ -201,12 +201,14 @@ impl RunTable {
             .batch_execute_statement()
             .set_statements(Some(statements))
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .customize()
+            .interceptor(self.guard.clone())
             .send()
             .await;
         let answer = match result {
             Ok(answer) => answer,
             Err(error) => {
-                again_or_fail(StoreError::sdk(OPERATION, error), &permit)?;
+                self.again_or_fail(StoreError::sdk(OPERATION, error), &permit)?;
                 return Ok((steps, Vec::new()));
             }
         };

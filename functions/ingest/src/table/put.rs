@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::{PutRequest, ReturnConsumedCapacity, WriteRequest};
 use mpulse_shared::store::StoreError;
 use mpulse_shared::store::members::to_item;
 
-use super::{RunTable, WRITES, again_or_fail, change, write_units};
+use super::{RunTable, WRITES, change, write_units};
 use crate::compare::Changes;
 use crate::error::RunError;
 
@@ -48,6 +48,8 @@ impl RunTable {
                 .batch_write_item()
                 .set_request_items(Some(HashMap::from([(name.to_owned(), writes.clone())])))
                 .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                .customize()
+                .interceptor(self.guard.clone())
                 .send()
                 .await;
             match result {
@@ -67,7 +69,7 @@ impl RunTable {
                         retry = 0;
                     }
                 }
-                Err(error) => again_or_fail(StoreError::sdk(OPERATION, error), &permit)?,
+                Err(error) => self.again_or_fail(StoreError::sdk(OPERATION, error), &permit)?,
             }
             drop(permit);
             retry += 1;
