@@ -3,6 +3,7 @@
 
 mod access;
 mod batches;
+mod between;
 mod defects;
 mod deliveries;
 mod faults;
