@@ -3,8 +3,13 @@
 
 mod access;
 mod batches;
+mod between;
+mod defects;
+mod deliveries;
 mod faults;
 mod files;
+mod freeze;
+mod hand;
 mod members;
 mod rejects;
 mod roster;

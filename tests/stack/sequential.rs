@@ -10,21 +10,17 @@ use std::collections::BTreeMap;
 use std::env;
 use std::fmt::Write;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use fastrand::Rng;
 use futures_util::{StreamExt, stream};
 use ingest::{Service, Tuning};
-use lambda_runtime::{Context, LambdaEvent};
-use mpulse_local::{BUILT_IN_TEMPLATE, Data, Machine, Options};
-use mpulse_shared::batch::{Batch, BatchRequest, Mode, Rows, Status};
+use mpulse_shared::batch::{Batch, Mode, Rows, Status};
 use mpulse_shared::member::{AccountId, Author, Member, MemberId, Profile};
 use mpulse_shared::phone::Phone;
-use mpulse_shared::store::batches::Batches;
-use mpulse_shared::store::members::{Filter, Members, to_item};
 use mpulse_shared::time::Timestamp;
-use serde_json::{Value, json};
-use tower::ServiceExt;
+
+use crate::hand::{Bench, Upload, codes, deliver};
 
 /// How many rosters, where `SEQUENTIAL_CASES` doesn't say.
 const CASES: u64 = 2000;
@@ -35,59 +31,27 @@ const AT_ONCE: usize = 16;
 /// How many ways of tuning there are.
 const SERVICES: usize = 32;
 
-/// A bucket that no notification watches: this test delivers the events itself.
-const BUCKET: &str = "by-hand";
-
 /// What goes wrong between ingest and the engines.
 const FAULTS: &str = "unprocessed=0.2,throttle=0.03,error=0.03,drop=0.03";
 
 /// The most runs that are disturbed; after them the batch is left to end.
 const DISTURBED: u32 = 12;
 
-/// The parts of the machine that a case needs: directly, without faults.
-struct Bench {
-    machine: Machine,
-    s3: aws_sdk_s3::Client,
-    dynamodb: aws_sdk_dynamodb::Client,
-    batches: Batches,
-    members: Members,
-    /// Ingest with faults, tuned in many ways. Making one costs more than a case.
+/// The machine, and ingest with faults, tuned in many ways: making one costs more than a case.
+struct Ground {
+    bench: Bench,
     services: Vec<Service>,
 }
 
-impl Bench {
+impl Ground {
     async fn start() -> Self {
-        let machine = Machine::start(Options {
-            template: BUILT_IN_TEMPLATE.to_owned(),
-            parameters: std::collections::HashMap::new(),
-            data: Data::Ephemeral,
-            port: 0,
-            invoke: None,
-            faults: Some(FAULTS.parse().expect("the faults can be read")),
-        })
-        .await
-        .expect("the machine starts");
-        let setup = machine.setup();
-        let [dynamodb_url, s3_url] = machine.faulty_urls().expect("faults were asked for");
-        let faulty = mpulse_local::setup_for(machine.template(), dynamodb_url, s3_url);
-        let s3 = setup.s3().expect("the setup is whole");
+        let bench = Bench::start(FAULTS).await;
+        let faulty = bench.faulty_setup();
         let random = &mut Rng::with_seed(0);
         let services = (0..SERVICES)
             .map(|_| ingest::service_tuned(&faulty, tuning(random)).expect("the setup is whole"))
             .collect();
-        s3.create_bucket()
-            .bucket(BUCKET)
-            .send()
-            .await
-            .expect("a bucket");
-        Self {
-            s3,
-            dynamodb: setup.dynamodb().expect("the setup is whole"),
-            batches: Batches::from_setup(&setup).expect("the setup is whole"),
-            members: Members::from_setup(&setup).expect("the setup is whole"),
-            services,
-            machine,
-        }
+        Self { bench, services }
     }
 }
 
@@ -250,172 +214,74 @@ fn row(accounts: &[AccountId], keys: u32, random: &mut Rng) -> Row {
     Row { text, verdict }
 }
 
-/// An event as the queue delivers it.
-fn event(batch: &Batch, case: &Case, etag: &str, size: usize) -> Value {
-    let at = case.uploaded_at.to_string();
-    let body = json!({"Records": [{
-        "eventVersion": "2.1", "eventSource": "aws:s3", "awsRegion": "us-east-1",
-        "eventTime": at, "eventName": "ObjectCreated:Put",
-        "userIdentity": {"principalId": "test"},
-        "requestParameters": {"sourceIPAddress": "127.0.0.1"}, "responseElements": {},
-        "s3": {"s3SchemaVersion": "1.0", "configurationId": "uploads",
-               "bucket": {"name": BUCKET, "arn": "", "ownerIdentity": {"principalId": "test"}},
-               "object": {"key": batch.batch_id.upload_key(), "size": size, "eTag": etag,
-                          "sequencer": "1"}}}]});
-    json!({"Records": [{"messageId": "m1", "receiptHandle": "r1", "body": body.to_string(),
-        "attributes": {}, "messageAttributes": {}, "md5OfBody": "", "eventSource": "aws:sqs",
-        "eventSourceARN": "", "awsRegion": "us-east-1"}]})
-}
-
-/// One delivery. Gives whether the message is done with.
-async fn deliver(service: &Service, event: Value, time: Duration) -> bool {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .expect("after 1970");
-    let mut context = Context::default();
-    context.deadline = u64::try_from((now + time).as_millis()).expect("a time");
-    let answer = service
-        .clone()
-        .oneshot(LambdaEvent::new(event, context))
-        .await;
-    let answer = answer.expect("messages from a queue fail one by one");
-    answer["batchItemFailures"] == json!([])
-}
-
-/// Takes a dead run's lease away, as a minute would, once nothing of it is on its way.
-async fn bury(bench: &Bench, batch: &Batch) {
-    tokio::time::sleep(Duration::from_millis(40)).await;
-    let id = aws_sdk_dynamodb::types::AttributeValue::S(batch.batch_id.to_string());
-    bench
-        .dynamodb
-        .update_item()
-        .table_name(
-            bench
-                .machine
-                .setup()
-                .required("BATCHES_TABLE")
-                .expect("set"),
-        )
-        .key("batch_id", id)
-        .update_expression("REMOVE lease_owner, lease_until")
-        .send()
-        .await
-        .expect("the engine itself doesn't fail");
-}
-
-async fn work_through(bench: &Bench, case: &Case, random: &mut Rng) -> Batch {
-    let request = BatchRequest {
-        mode: case.mode,
-        ..BatchRequest::default()
-    };
-    let batch = Batch::new(request, "key:test".to_owned(), Timestamp::now());
-    bench.batches.create(&batch).await.expect("a batch");
+async fn work_through(ground: &Ground, case: &Case, random: &mut Rng) -> Batch {
+    let bench = &ground.bench;
     for member in &case.before {
-        let put = bench.dynamodb.put_item().set_item(Some(to_item(member)));
-        let table = bench.machine.setup();
-        put.table_name(table.required("MEMBERS_TABLE").expect("set"))
-            .send()
-            .await
-            .expect("a member");
+        bench.put(member).await;
     }
-    let file = case.file();
-    let size = file.len();
-    let key = batch.batch_id.upload_key();
-    let stored = bench
-        .s3
-        .put_object()
-        .bucket(BUCKET)
-        .key(&key)
-        .body(file.into_bytes().into());
-    let stored = stored.send().await.expect("the file is stored");
-    let etag = stored.e_tag.expect("S3 tells the ETag").replace('"', "");
-    let event = event(&batch, case, &etag, size);
-    let service = &bench.services[random.usize(..bench.services.len())];
+    let upload = bench.upload(case.mode, case.file(), case.uploaded_at);
+    let Upload { batch, event } = &upload.await;
+    let service = &ground.services[random.usize(..SERVICES)];
     let minute = Duration::from_mins(1);
     for _ in 0..DISTURBED {
         match random.u32(..5) {
             // Killed.
             0 | 1 => {
                 let life = Duration::from_micros(u64::from(random.u32(..60_000)));
-                let run = deliver(service, event.clone(), minute);
+                let run = deliver(service, event, minute);
                 if matches!(tokio::time::timeout(life, run).await, Ok(true)) {
                     break;
                 }
-                bury(bench, &batch).await;
+                bench.bury(batch).await;
             }
             // Handed back.
             2 => {
                 let time = Duration::from_millis(u64::from(random.u32(..120)));
-                if deliver(service, event.clone(), time).await {
+                if deliver(service, event, time).await {
                     break;
                 }
-                bury(bench, &batch).await;
+                bench.bury(batch).await;
             }
             // Delivered twice at once.
             3 => {
                 let (one, two) = tokio::join!(
-                    deliver(service, event.clone(), minute),
-                    deliver(service, event.clone(), minute)
+                    deliver(service, event, minute),
+                    deliver(service, event, minute)
                 );
                 if one || two {
                     break;
                 }
                 // The answer that told a run of its end was lost, say.
-                bury(bench, &batch).await;
+                bench.bury(batch).await;
             }
             _ => {
-                if deliver(service, event.clone(), minute).await {
+                if deliver(service, event, minute).await {
                     break;
                 }
             }
         }
     }
     for _ in 0..3 {
-        if deliver(service, event.clone(), minute).await {
+        if deliver(service, event, minute).await {
             break;
         }
-        bury(bench, &batch).await;
+        bench.bury(batch).await;
     }
     // Once more, as a queue may.
     deliver(service, event, minute).await;
-    let gone = bench.s3.head_object().bucket(BUCKET).key(&key).send().await;
     assert!(
-        gone.is_err(),
+        !bench.is_stored(batch).await,
         "seed {}: the upload is deleted after the end",
         case.seed
     );
-    bench
-        .batches
-        .get(&batch.batch_id)
-        .await
-        .expect("the engine")
-        .expect("the batch")
+    bench.batch(batch).await
 }
 
-/// The codes of a batch's report, in its order.
-async fn report(bench: &Bench, batch: &Batch) -> Vec<String> {
-    let key = batch.batch_id.rejects_key();
-    let Ok(object) = bench.s3.get_object().bucket(BUCKET).key(key).send().await else {
-        return Vec::new();
-    };
-    let text = object
-        .body
-        .collect()
-        .await
-        .expect("the report is whole")
-        .to_vec();
-    let text = String::from_utf8(text).expect("the report is UTF-8");
-    text.lines()
-        .skip(1)
-        .filter_map(|line| line.split(',').nth(1))
-        .map(str::to_owned)
-        .collect()
-}
-
-async fn check(bench: &Bench, seed: u64) {
+async fn check(ground: &Ground, seed: u64) {
+    let bench = &ground.bench;
     let random = &mut Rng::with_seed(seed);
     let case = Case::new(seed, random);
-    let batch = work_through(bench, &case, random).await;
+    let batch = work_through(ground, &case, random).await;
     let by = Author::batch(batch.batch_id.as_str());
     let (rows, table, rejects) = case.model(&by);
     let mut story = format!("seed {seed}, {:?}, {} runs\n", case.mode, batch.attempts);
@@ -426,19 +292,11 @@ async fn check(bench: &Bench, seed: u64) {
     };
     assert_eq!(batch.status, wanted, "{story}{:?}", batch.problem);
     assert_eq!(batch.checkpoint.rows, rows, "{story}");
-    assert_eq!(report(bench, &batch).await, rejects, "{story}");
+    let report = bench.report(&batch).await.unwrap_or_default();
+    assert_eq!(codes(&report), rejects, "{story}");
     let mut found = BTreeMap::new();
     for account in &case.accounts {
-        let filter = Filter {
-            account_id: Some(account.clone()),
-            ..Filter::default()
-        };
-        let page = bench
-            .members
-            .find(&filter, 1000, None)
-            .await
-            .expect("members");
-        found.extend(page.members.into_iter().map(|m| (m.profile.id.clone(), m)));
+        found.extend(bench.members_of(account).await);
     }
     assert_eq!(found, table, "{story}");
 }
@@ -449,13 +307,13 @@ fn number(name: &str, default: u64) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_is_its_rows_one_by_one_whatever_fails() {
-    let bench = Arc::new(Bench::start().await);
+    let ground = Arc::new(Ground::start().await);
     let first = number("SEQUENTIAL_SEED", 1);
     let cases = number("SEQUENTIAL_CASES", CASES);
     let checked = stream::iter(first..first + cases)
         .map(|seed| {
-            let bench = Arc::clone(&bench);
-            async move { tokio::spawn(async move { check(&bench, seed).await }).await }
+            let ground = Arc::clone(&ground);
+            async move { tokio::spawn(async move { check(&ground, seed).await }).await }
         })
         .buffer_unordered(AT_ONCE);
     let failures: Vec<_> = checked

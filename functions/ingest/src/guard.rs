@@ -7,6 +7,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use aws_sdk_dynamodb::config::interceptors::BeforeTransmitInterceptorContextRef;
+use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_dynamodb::error::BoxError;
 use mpulse_shared::store::batches::LEASE;
 
 use crate::error::RunError;
@@ -57,5 +60,66 @@ impl Guard {
             return Err(RunError::OutOfTime);
         }
         Ok(())
+    }
+}
+
+/// Asked once more when a write is ready to be sent: a run that is frozen while it puts a request
+/// together and signs it doesn't send it when it wakes.
+impl Intercept for Guard {
+    fn name(&self) -> &'static str {
+        "Guard"
+    }
+
+    fn read_before_transmit(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        Ok(self.check()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_sdk_dynamodb::Client;
+    use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
+
+    fn guard(age: Duration) -> Guard {
+        let then = (Instant::now().checked_sub(age), SystemTime::now() - age);
+        let then = (then.0.expect("a machine that is up for a while"), then.1);
+        Guard::new(then, Instant::now() + LEASE)
+    }
+
+    #[test]
+    fn half_a_lease_after_its_renewal_nothing_is_sent() {
+        assert!(guard(LEASE / 3).check().is_ok());
+        let late = guard(LEASE * 2 / 3);
+        assert!(matches!(late.check(), Err(RunError::LeaseLost)));
+        late.renew(Guard::now());
+        assert!(late.check().is_ok());
+        let over = Guard::new(Guard::now(), Instant::now());
+        assert!(matches!(over.check(), Err(RunError::OutOfTime)));
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_ready_when_the_lease_is_lost_is_not_sent() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let config = aws_sdk_dynamodb::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::new("a", "b", None, None, "test"))
+            .endpoint_url(format!("http://{}", listener.local_addr().unwrap()))
+            .build();
+        let request = Client::from_conf(config).list_tables().customize();
+        let sent = request.interceptor(guard(LEASE)).send().await;
+        assert!(sent.is_err());
+        let connected = listener.accept();
+        assert_eq!(
+            connected.unwrap_err().kind(),
+            std::io::ErrorKind::WouldBlock
+        );
     }
 }

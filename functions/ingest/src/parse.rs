@@ -19,6 +19,8 @@ pub struct Record<'a> {
     pub raw: &'a [u8],
     /// Whether it is longer than [`MAX_RECORD`], or a quote that it opens is never closed.
     pub unbounded: bool,
+    /// Whether it is unbounded although it is one line: there is just too much of it.
+    pub long_line: bool,
     fields: &'a [u8],
     ends: &'a [usize],
 }
@@ -151,6 +153,7 @@ impl Parser {
             start,
             raw: &self.buffer[raw_from..raw_from + length],
             unbounded,
+            long_line: false,
             fields: &self.fields[..fields],
             ends: &self.ends[..ends],
         })
@@ -186,6 +189,7 @@ impl Parser {
             start: oversized.start,
             raw: &self.fields[..oversized.head.len()],
             unbounded: true,
+            long_line: true,
             fields: &[],
             ends: &[],
         })

@@ -291,7 +291,9 @@ impl<'a> Run<'a> {
         let mut counted_before = Rows::default();
         let changes = self.apply(window.members, &found, &mut counted_before);
         self.write(window.end, changes).await?;
-        self.land_all().await
+        self.land_all().await?;
+        // Saved at once: where runs are cut again and again, each gets further than the last.
+        self.lease.save().await
     }
 
     /// A new window: compared, counted, saved, and sent on its way.

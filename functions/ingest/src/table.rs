@@ -108,6 +108,23 @@ impl RunTable {
         self.spent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Lets a request that failed in passing be tried again.
+    fn again_or_fail(&self, error: StoreError, permit: &Permit) -> Result<(), RunError> {
+        // Without leave to send, that is why it failed.
+        self.guard.check()?;
+        if !error.is_transient() {
+            return Err(error.into());
+        }
+        if error.is_throttling() {
+            permit.refused();
+        }
+        tracing::debug!(
+            cause = mpulse_shared::store::chain(&error),
+            "trying a request again"
+        );
+        Ok(())
+    }
+
     /// Waits before a request is tried again, as long as the run has time.
     async fn back_off(&self, retry: u32) {
         tokio::time::sleep(backoff::wait(self.first_wait, retry).min(self.guard.time_left())).await;
@@ -124,21 +141,6 @@ fn units(consumed: &[ConsumedCapacity]) -> f64 {
 /// What writing that many members usually takes, in write units.
 fn write_units(members: usize) -> f64 {
     f64::from(u32::try_from(members).unwrap_or(u32::MAX)) * WRITE_UNITS
-}
-
-/// Lets a request that failed in passing be tried again.
-fn again_or_fail(error: StoreError, permit: &Permit) -> Result<(), RunError> {
-    if !error.is_transient() {
-        return Err(error.into());
-    }
-    if error.is_throttling() {
-        permit.refused();
-    }
-    tracing::debug!(
-        cause = mpulse_shared::store::chain(&error),
-        "trying a request again"
-    );
-    Ok(())
 }
 
 /// A request's own result. A task that panicked is a fault of ours; it fails the run.

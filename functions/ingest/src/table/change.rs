@@ -16,7 +16,7 @@ use mpulse_shared::member::{Member, MemberId, Profile};
 use mpulse_shared::store::StoreError;
 use tokio::task::JoinSet;
 
-use super::{RunTable, WRITES, again_or_fail, joined, write_units};
+use super::{RunTable, WRITES, joined, write_units};
 use crate::compare::{Changes, Meeting, Stamp, meet};
 use crate::error::RunError;
 
@@ -159,8 +159,12 @@ impl RunTable {
             .collect();
         let mut retry = 0;
         while !steps.is_empty() {
+            let sent = steps.len();
             let (left, met) = self.send(&changes, steps, &stamp).await?;
             let wait = !left.is_empty();
+            if left.len() < sent {
+                retry = 0;
+            }
             steps = left;
             if !met.is_empty() {
                 let again = self.meet_again(&changes, met, &stamp, &mut standing);
@@ -197,12 +201,14 @@ impl RunTable {
             .batch_execute_statement()
             .set_statements(Some(statements))
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .customize()
+            .interceptor(self.guard.clone())
             .send()
             .await;
         let answer = match result {
             Ok(answer) => answer,
             Err(error) => {
-                again_or_fail(StoreError::sdk(OPERATION, error), &permit)?;
+                self.again_or_fail(StoreError::sdk(OPERATION, error), &permit)?;
                 return Ok((steps, Vec::new()));
             }
         };

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::{PutRequest, ReturnConsumedCapacity, WriteRequest};
 use mpulse_shared::store::StoreError;
 use mpulse_shared::store::members::to_new_item;
 
-use super::{RunTable, WRITES, again_or_fail, change, write_units};
+use super::{RunTable, WRITES, change, write_units};
 use crate::compare::{Change, Changes, Stamp};
 use crate::error::RunError;
 
@@ -52,6 +52,8 @@ impl RunTable {
                 .batch_write_item()
                 .request_items(name, writes)
                 .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                .customize()
+                .interceptor(self.guard.clone())
                 .send()
                 .await;
             match result {
@@ -70,7 +72,7 @@ impl RunTable {
                     }
                     left = Some(back);
                 }
-                Err(error) => again_or_fail(StoreError::sdk(OPERATION, error), &permit)?,
+                Err(error) => self.again_or_fail(StoreError::sdk(OPERATION, error), &permit)?,
             }
             drop(permit);
             retry += 1;

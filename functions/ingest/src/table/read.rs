@@ -9,7 +9,7 @@ use mpulse_shared::store::StoreError;
 use mpulse_shared::store::members::{Item, from_item, key_of, profile_of};
 use tokio::task::JoinSet;
 
-use super::{RunTable, again_or_fail, joined};
+use super::{RunTable, joined};
 use crate::error::RunError;
 
 /// The most keys of one BatchGetItem (an AWS limit).
@@ -90,7 +90,7 @@ impl RunTable {
                         retry = 0;
                     }
                 }
-                Err(error) => again_or_fail(StoreError::sdk(OPERATION, error), &permit)?,
+                Err(error) => self.again_or_fail(StoreError::sdk(OPERATION, error), &permit)?,
             }
             drop(permit);
             retry += 1;
@@ -154,7 +154,7 @@ impl RunTable {
                         last,
                     });
                 }
-                Err(error) => again_or_fail(StoreError::sdk(OPERATION, error), &permit)?,
+                Err(error) => self.again_or_fail(StoreError::sdk(OPERATION, error), &permit)?,
             }
             drop(permit);
             retry += 1;

@@ -1,0 +1,194 @@
+//! Ingest driven by hand: a machine whose notifications nobody heeds, and events that the
+//! test itself delivers, as the queue would.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use ingest::Service;
+use lambda_runtime::{Context, LambdaEvent};
+use mpulse_local::{BUILT_IN_TEMPLATE, Data, Machine, Options};
+use mpulse_shared::batch::{Batch, BatchRequest, Mode};
+use mpulse_shared::member::{AccountId, Member, MemberId};
+use mpulse_shared::setup::Setup;
+use mpulse_shared::store::batches::Batches;
+use mpulse_shared::store::members::{After, Filter, Members, to_item};
+use mpulse_shared::time::Timestamp;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+/// A bucket that no notification watches.
+pub const BUCKET: &str = "by-hand";
+
+/// The parts of a machine that such a test needs: directly, without faults.
+pub struct Bench {
+    pub machine: Machine,
+    pub s3: aws_sdk_s3::Client,
+    pub dynamodb: aws_sdk_dynamodb::Client,
+    pub batches: Batches,
+    pub members: Members,
+}
+
+/// A batch whose file is there, and the event that tells of it.
+pub struct Upload {
+    pub batch: Batch,
+    pub event: Value,
+}
+
+impl Bench {
+    /// A machine that keeps nothing, where this goes wrong for those who are sent through
+    /// [`Bench::faulty_setup`].
+    pub async fn start(faults: &str) -> Self {
+        let machine = Machine::start(Options {
+            template: BUILT_IN_TEMPLATE.to_owned(),
+            parameters: HashMap::new(),
+            data: Data::Ephemeral,
+            port: 0,
+            invoke: None,
+            faults: Some(faults.parse().expect("the faults can be read")),
+        })
+        .await
+        .expect("the machine starts");
+        let setup = machine.setup();
+        let s3 = setup.s3().expect("the setup is whole");
+        s3.create_bucket()
+            .bucket(BUCKET)
+            .send()
+            .await
+            .expect("a bucket");
+        Self {
+            s3,
+            dynamodb: setup.dynamodb().expect("the setup is whole"),
+            batches: Batches::from_setup(&setup).expect("the setup is whole"),
+            members: Members::from_setup(&setup).expect("the setup is whole"),
+            machine,
+        }
+    }
+
+    /// The settings by which a function reaches the engines through the faults.
+    pub fn faulty_setup(&self) -> Setup {
+        let [dynamodb, s3] = self.machine.faulty_urls().expect("faults were asked for");
+        mpulse_local::setup_for(self.machine.template(), dynamodb, s3)
+    }
+
+    /// Opens a batch and stores its file.
+    pub async fn upload(&self, mode: Mode, file: String, at: Timestamp) -> Upload {
+        let request = BatchRequest {
+            mode,
+            ..BatchRequest::default()
+        };
+        let batch = Batch::new(request, "key:test".to_owned(), Timestamp::now());
+        self.batches.create(&batch).await.expect("a batch");
+        let (key, size) = (batch.batch_id.upload_key(), file.len());
+        let put = self.s3.put_object().bucket(BUCKET).key(&key);
+        let stored = put.body(file.into_bytes().into()).send().await;
+        let etag = stored
+            .expect("the file is stored")
+            .e_tag
+            .expect("S3 tells the ETag");
+        let event = event(&key, size, &etag.replace('"', ""), at);
+        Upload { batch, event }
+    }
+
+    /// Puts a member into the table, whatever stands there.
+    pub async fn put(&self, member: &Member) {
+        let setup = self.machine.setup();
+        let table = setup.required("MEMBERS_TABLE").expect("set");
+        let put = self.dynamodb.put_item().table_name(table);
+        let put = put.set_item(Some(to_item(member))).send().await;
+        put.expect("the engine itself doesn't fail");
+    }
+
+    /// The batch as it is stored.
+    pub async fn batch(&self, batch: &Batch) -> Batch {
+        let stored = self.batches.get(&batch.batch_id).await;
+        stored.expect("the engine").expect("the batch")
+    }
+
+    /// Whether the batch's file is still there.
+    pub async fn is_stored(&self, batch: &Batch) -> bool {
+        let head = self.s3.head_object().bucket(BUCKET);
+        head.key(batch.batch_id.upload_key()).send().await.is_ok()
+    }
+
+    /// Takes a dead run's lease away, as a minute would, once nothing of it is on its way.
+    pub async fn bury(&self, batch: &Batch) {
+        tokio::time::sleep(Duration::from_millis(40)).await;
+        let setup = self.machine.setup();
+        let id = aws_sdk_dynamodb::types::AttributeValue::S(batch.batch_id.to_string());
+        self.dynamodb
+            .update_item()
+            .table_name(setup.required("BATCHES_TABLE").expect("set"))
+            .key("batch_id", id)
+            .update_expression("REMOVE lease_owner, lease_until")
+            .send()
+            .await
+            .expect("the engine itself doesn't fail");
+    }
+
+    /// A batch's report as text; `None` where there is none.
+    pub async fn report(&self, batch: &Batch) -> Option<String> {
+        let get = self.s3.get_object().bucket(BUCKET);
+        let object = get.key(batch.batch_id.rejects_key()).send().await.ok()?;
+        let bytes = object.body.collect().await.expect("the report is whole");
+        Some(String::from_utf8(bytes.to_vec()).expect("the report is UTF-8"))
+    }
+
+    /// All members of an account.
+    pub async fn members_of(&self, account: &AccountId) -> BTreeMap<MemberId, Member> {
+        let filter = Filter {
+            account_id: Some(account.clone()),
+            ..Filter::default()
+        };
+        let (mut all, mut next) = (BTreeMap::new(), None::<After>);
+        loop {
+            let page = self.members.find(&filter, 1000, next.as_ref()).await;
+            let page = page.expect("members");
+            next = page.members.last().map(|member| After {
+                id: member.profile.id.clone(),
+                phone_number: member.profile.phone_number.clone(),
+            });
+            all.extend(page.members.into_iter().map(|m| (m.profile.id.clone(), m)));
+            if !page.more {
+                return all;
+            }
+        }
+    }
+}
+
+/// The second field of each line of a report: the codes, in their order.
+pub fn codes(report: &str) -> Vec<String> {
+    report
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split(',').nth(1))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// An event as the queue delivers it.
+fn event(key: &str, size: usize, etag: &str, at: Timestamp) -> Value {
+    let body = json!({"Records": [{
+        "eventVersion": "2.1", "eventSource": "aws:s3", "awsRegion": "us-east-1",
+        "eventTime": at.to_string(), "eventName": "ObjectCreated:Put",
+        "userIdentity": {"principalId": "test"},
+        "requestParameters": {"sourceIPAddress": "127.0.0.1"}, "responseElements": {},
+        "s3": {"s3SchemaVersion": "1.0", "configurationId": "uploads",
+               "bucket": {"name": BUCKET, "arn": "", "ownerIdentity": {"principalId": "test"}},
+               "object": {"key": key, "size": size, "eTag": etag, "sequencer": "1"}}}]});
+    json!({"Records": [{"messageId": "m1", "receiptHandle": "r1", "body": body.to_string(),
+        "attributes": {}, "messageAttributes": {}, "md5OfBody": "", "eventSource": "aws:sqs",
+        "eventSourceARN": "", "awsRegion": "us-east-1"}]})
+}
+
+/// One delivery, whose invocation may take so long. Gives whether the message is done with.
+pub async fn deliver(service: &Service, event: &Value, time: Duration) -> bool {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970");
+    let mut context = Context::default();
+    context.deadline = u64::try_from((now + time).as_millis()).expect("a time");
+    let event = LambdaEvent::new(event.clone(), context);
+    let answer = service.clone().oneshot(event).await;
+    let answer = answer.expect("messages from a queue fail one by one");
+    answer["batchItemFailures"] == json!([])
+}
