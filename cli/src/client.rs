@@ -65,6 +65,9 @@ pub struct Batch {
     /// Runs begun.
     #[serde(default)]
     pub attempts: u32,
+    /// What its reads and writes cost, by the list price.
+    #[serde(default)]
+    pub price: Option<Price>,
     /// Columns of the file that mean nothing to the registry.
     #[serde(default)]
     pub ignored_columns: Vec<String>,
@@ -103,6 +106,16 @@ pub struct Rows {
     pub superseded: u64,
     /// Rows refused.
     pub rejected: u64,
+}
+
+/// An estimated price.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+pub struct Price {
+    /// US dollars.
+    pub usd: f64,
+    /// Whose prices they are.
+    #[serde(default)]
+    pub region: String,
 }
 
 /// Addresses that a batch names.

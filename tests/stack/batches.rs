@@ -94,6 +94,12 @@ async fn a_new_batch_says_where_its_file_goes() {
             "rows_per_second": 0,
             "eta_seconds": null,
             "capacity": {"read_units": 0.0, "write_units": 0.0},
+            "price": {
+                "usd": 0.0,
+                "source": "https://aws.amazon.com/dynamodb/pricing/on-demand/",
+                "as_of": "2024-11-01",
+                "region": "us-east-1",
+            },
             "ignored_columns": [],
             "problem": null,
             "links": {"self": this, "rejects": null},
@@ -243,10 +249,12 @@ async fn a_batch_that_has_ended_tells_the_whole_of_it() {
     );
     assert_eq!(batch["eta_seconds"], Value::Null);
     assert_eq!(batch["links"]["rejects"], Value::Null);
-    assert!(
-        batch["capacity"]["write_units"].as_f64() > Some(0.0),
-        "{batch:#}"
-    );
+    let [reads, writes] = ["read_units", "write_units"]
+        .map(|name| batch["capacity"][name].as_f64().expect("a number"));
+    assert!(writes >= 90.0, "three for each member: {batch:#}");
+    let usd = batch["price"]["usd"].as_f64().expect("a number");
+    let wanted = (reads * 0.125 + writes * 0.625) / 1e6;
+    assert!((usd - wanted).abs() <= 5.1e-7 && usd > 0.0, "{batch:#}");
     let times =
         ["created_at", "started_at", "finished_at"].map(|name| text(&batch[name]).to_owned());
     assert!(times.is_sorted(), "{times:?}");

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::problem::Problem;
 use crate::batch::{Batch, BatchId, BatchProblem, Capacity, Layout, Mode, Rows, Status};
+use crate::price::Price;
 use crate::store::batches::Batches;
 use crate::time::Timestamp;
 
@@ -49,6 +50,7 @@ pub struct BatchView<'a> {
     rows_per_second: u64,
     eta_seconds: Option<u64>,
     capacity: Capacity,
+    price: Price,
     ignored_columns: Vec<String>,
     problem: Option<&'a BatchProblem>,
     links: Links,
@@ -115,6 +117,7 @@ impl<'a> BatchView<'a> {
             rows_per_second: at.rows_per_second,
             eta_seconds: eta(batch, total),
             capacity: at.capacity,
+            price: Price::of(at.capacity),
             ignored_columns: at.layout.as_ref().map(Layout::ignored).unwrap_or_default(),
             problem: batch.problem.as_ref(),
             links: Links {
