@@ -40,6 +40,9 @@ pub struct NewBatch {
     /// What is done with rows whose member exists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<&'static str>,
+    /// The batch whose report was corrected to make this file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent_batch_id: Option<String>,
 }
 
 /// A batch, as far as this command shows it.

@@ -11,6 +11,7 @@
 //! `queued` (uploaded, not begun) and `expired` (the URL was never used) are not stored:
 //! they are told when asked, from the object being there or not.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -29,6 +30,9 @@ pub const KEPT_DAYS: i64 = 90;
 
 /// The largest object that one PUT may send to S3, in bytes (an S3 limit).
 pub const MAX_UPLOAD_BYTES: u64 = 5 * 1024 * 1024 * 1024;
+
+/// The most batches that may name the same parent.
+pub const MAX_CHILDREN: usize = 100;
 
 /// Where uploads are put in the bucket; the notification in template.yaml has the same prefix.
 const UPLOADS: &str = "uploads/";
@@ -317,6 +321,13 @@ pub struct Batch {
     /// The account of the rows of a file that has no such column.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account_id: Option<String>,
+    /// The batch whose report was corrected to make this one's file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent_batch_id: Option<BatchId>,
+    /// The batches that name this one as their parent, at most [`MAX_CHILDREN`]. A set of
+    /// strings in DynamoDB, which knows no empty one.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub child_batch_ids: BTreeSet<BatchId>,
     /// Who asked for it: `key:<id>`.
     pub created_by: String,
     /// When it was asked for.
@@ -375,6 +386,8 @@ pub struct BatchRequest {
     pub account_id: Option<AccountId>,
     /// What is done with rows whose member exists.
     pub mode: Mode,
+    /// The batch whose report was corrected to make this one's file.
+    pub parent_batch_id: Option<BatchId>,
 }
 
 impl Batch {
@@ -389,6 +402,8 @@ impl Batch {
             mode: request.mode,
             file_name: request.file_name,
             account_id: request.account_id.map(|id| id.as_str().to_owned()),
+            parent_batch_id: request.parent_batch_id,
+            child_batch_ids: BTreeSet::new(),
             created_by,
             created_at: now,
             updated_at: now,

@@ -1,7 +1,7 @@
 //! A batch as clients see it: the record without what is only ingest's business, and
 //! with what can be worked out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lambda_http::{Request, RequestExt};
 use serde::Serialize;
@@ -39,6 +39,8 @@ pub struct BatchView<'a> {
     mode: Mode,
     file_name: Option<&'a str>,
     account_id: Option<&'a str>,
+    parent_batch_id: Option<&'a BatchId>,
+    child_batch_ids: &'a BTreeSet<BatchId>,
     created_by: &'a str,
     created_at: Timestamp,
     started_at: Option<Timestamp>,
@@ -102,6 +104,8 @@ impl<'a> BatchView<'a> {
             mode: batch.mode,
             file_name: batch.file_name.as_deref(),
             account_id: batch.account_id.as_deref(),
+            parent_batch_id: batch.parent_batch_id.as_ref(),
+            child_batch_ids: &batch.child_batch_ids,
             created_by: &batch.created_by,
             created_at: batch.created_at,
             started_at: batch.started_at,
