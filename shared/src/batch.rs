@@ -295,7 +295,7 @@ pub struct Checkpoint {
     pub bytes_per_second: u64,
 }
 
-/// Why a batch failed.
+/// Why a batch didn't come to the end of its file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchProblem {
     /// A stable word for the kind of fault.
@@ -432,6 +432,25 @@ impl Batch {
             Status::AwaitingUpload if now > self.upload_expires_at => Status::Expired,
             status => status,
         }
+    }
+
+    /// What stood in the way of the batch, if anything did: why it failed, or how far it was
+    /// when it was cancelled.
+    #[must_use]
+    pub fn told_problem(&self) -> Option<BatchProblem> {
+        if self.status != Status::Cancelled || self.problem.is_some() {
+            return self.problem.clone();
+        }
+        let Rows { read, rejected, .. } = self.checkpoint.rows;
+        let applied = read - rejected;
+        let message = format!(
+            "Cancelled after {read} rows: {applied} were applied and stay, {rejected} were \
+             refused. No row after them was."
+        );
+        Some(BatchProblem {
+            code: "cancelled".to_owned(),
+            message,
+        })
     }
 }
 

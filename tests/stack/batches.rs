@@ -633,6 +633,8 @@ async fn a_batch_cancelled_before_the_upload_deletes_a_late_one() {
     let batch = stack.batch(&id).await;
     assert_eq!(batch["status"], "cancelled");
     assert_eq!(batch["rows"]["read"], 0);
+    let message = text(&batch["problem"]["message"]);
+    assert!(message.contains("after 0 rows"), "{message}");
     assert_eq!(stack.ids("aid=4").await, [""; 0]);
 }
 
@@ -642,10 +644,15 @@ async fn a_running_batch_stops_when_cancelled_and_keeps_what_it_wrote() {
     let opened = stack.open_batch(&json!({})).await;
     let id = text(&opened["batch_id"]).to_owned();
     let people = 40_000;
-    stack
-        .put_file(&opened, roster("4", people))
-        .await
-        .expect(200);
+    // Every hundredth row is followed by one that is refused.
+    let mut file = HEADER.to_owned();
+    for index in 0..people {
+        file.push_str(&row("4", index));
+        if index % 100 == 99 {
+            writeln!(file, "4,bad{index},Ann,Lee,12").unwrap();
+        }
+    }
+    stack.put_file(&opened, file).await.expect(200);
     stack
         .wait_until(&id, |batch| {
             count(&batch["rows"]["read"]) > 0 || has_ended(batch)
@@ -660,14 +667,23 @@ async fn a_running_batch_stops_when_cancelled_and_keeps_what_it_wrote() {
 
     let batch = stack.wait_for_batch(&id).await;
     assert_eq!(batch["status"], "cancelled");
-    let read = count(&batch["rows"]["read"]);
+    let [read, created, rejected] =
+        ["read", "created", "rejected"].map(|name| count(&batch["rows"][name]));
     assert!(0 < read && read < people, "stopped in the middle: {read}");
-    assert_eq!(batch["rows"]["created"], read);
+    assert_eq!(read, created + rejected, "{batch:#}");
     assert_eq!(
         stack.ids("aid=4&limit=1000").await,
-        roster_ids("4", read),
-        "what it counted is there"
+        roster_ids("4", created),
+        "what it counted is there, and nothing else"
     );
+    assert_eq!(batch["problem"]["code"], "cancelled");
+    let message = text(&batch["problem"]["message"]);
+    let story = format!("after {read} rows: {created} were applied");
+    assert!(message.contains(&story), "{message}");
+    let report = stack.get(text(&batch["links"]["rejects"])).await;
+    report.expect(302);
+    let report = send(stack.anonymous(Method::GET, report.header("location"))).await;
+    assert_eq!(report.text().lines().count() as u64, 1 + rejected);
     assert!(!stack.upload_is_stored(&opened).await);
     stack
         .delete(&format!("{BATCHES}/{id}"))

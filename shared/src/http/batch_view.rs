@@ -54,7 +54,7 @@ pub struct BatchView<'a> {
     capacity: Capacity,
     price: Price,
     ignored_columns: Vec<String>,
-    problem: Option<&'a BatchProblem>,
+    problem: Option<BatchProblem>,
     links: Links,
     /// Where to send the file; only in the answer that opens a batch.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -123,7 +123,7 @@ impl<'a> BatchView<'a> {
             capacity: at.capacity,
             price: Price::of(at.capacity),
             ignored_columns: at.layout.as_ref().map(Layout::ignored).unwrap_or_default(),
-            problem: batch.problem.as_ref(),
+            problem: batch.told_problem(),
             links: Links {
                 rejects: batch.has_report.then(|| format!("{this}/rejects")),
                 this,
