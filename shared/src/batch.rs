@@ -28,6 +28,9 @@ pub const UPLOAD_URL_SECONDS: u64 = 3600;
 /// How long an ended batch is remembered, in days.
 pub const KEPT_DAYS: i64 = 90;
 
+/// How long a report is kept, in days; the bucket's lifecycle in template.yaml says the same.
+pub const REPORT_DAYS: i64 = 30;
+
 /// The largest object that one PUT may send to S3, in bytes (an S3 limit).
 pub const MAX_UPLOAD_BYTES: u64 = 5 * 1024 * 1024 * 1024;
 
@@ -432,6 +435,15 @@ impl Batch {
             Status::AwaitingUpload if now > self.upload_expires_at => Status::Expired,
             status => status,
         }
+    }
+
+    /// Whether the report can be fetched. It is there from the batch's end until the bucket's
+    /// lifecycle deletes it.
+    #[must_use]
+    pub fn keeps_report(&self, now: Timestamp) -> bool {
+        let kept = REPORT_DAYS * 24 * 3600 * 1000;
+        let ended = self.finished_at.unwrap_or(self.created_at);
+        self.has_report && now.millis_since(ended) < kept
     }
 
     /// What stood in the way of the batch, if anything did: why it failed, or how far it was

@@ -2,6 +2,9 @@
 
 use std::fmt::Write;
 
+use mpulse_shared::batch::{Batch, BatchRequest, Status};
+use mpulse_shared::store::batches::Batches;
+use mpulse_shared::time::Timestamp;
 use mpulse_tests::{HEADER, Rows, Stack, roster_ids, row, send, text};
 use reqwest::Method;
 use reqwest::header::ACCEPT;
@@ -213,6 +216,44 @@ async fn a_corrected_report_can_be_uploaded_as_it_is() {
         stack.get("/api/members/4~b").await.json()["first_name"],
         "Bob"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_lapsed_is_told_as_gone() {
+    let stack = Stack::start().await;
+    let batches = Batches::from_setup(&stack.machine.setup()).expect("the template names it");
+    let day = 24 * 3600 * 1000;
+    let ended = |days: i64| {
+        let at = Timestamp::now().plus_millis(-days * day);
+        let mut batch = Batch::new(BatchRequest::default(), "key:writer".to_owned(), at);
+        batch.status = Status::CompletedWithRejects;
+        batch.finished_at = Some(at);
+        batch.has_report = true;
+        batch
+    };
+    let (kept, gone) = (ended(29), ended(31));
+    let at = Timestamp::now().plus_millis(-day);
+    let unused = Batch::new(BatchRequest::default(), "key:writer".to_owned(), at);
+    for batch in [&kept, &gone, &unused] {
+        batches.create(batch).await.expect("the record is stored");
+    }
+    let told = async |batch: &Batch| stack.batch(batch.batch_id.as_str()).await;
+    let kept = told(&kept).await;
+    assert_eq!(kept["links"]["rejects"], {
+        let link = path(&kept);
+        format!("{}{link}", stack.machine.api_url())
+    });
+    stack.get(&path(&kept)).await.expect(302);
+    let gone = told(&gone).await;
+    assert_eq!(gone["links"]["rejects"], Value::Null);
+    let problem = stack.get(&path(&gone)).await.problem(404, "not-found");
+    assert!(text(&problem["detail"]).contains("30 days"), "{problem}");
+
+    let unused = told(&unused).await;
+    assert_eq!(unused["status"], "expired");
+    stack.get(&path(&unused)).await.problem(404, "not-found");
+    let this = format!("/api/members/batch/{}", text(&unused["batch_id"]));
+    stack.delete(&this).await.problem(409, "conflict");
 }
 
 #[tokio::test(flavor = "multi_thread")]

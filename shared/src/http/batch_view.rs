@@ -125,7 +125,7 @@ impl<'a> BatchView<'a> {
             ignored_columns: at.layout.as_ref().map(Layout::ignored).unwrap_or_default(),
             problem: batch.told_problem(),
             links: Links {
-                rejects: batch.has_report.then(|| format!("{this}/rejects")),
+                rejects: batch.keeps_report(now).then(|| format!("{this}/rejects")),
                 this,
             },
             upload: None,
