@@ -219,6 +219,50 @@ async fn a_corrected_report_can_be_uploaded_as_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_finished_by_its_corrected_report() {
+    let stack = Stack::start().await;
+    // The batch names the account, so that neither the file nor the report has it.
+    let file = "Member ID,First Name,Last Name,Phone\n\
+                c0,Ann,Lee,7145550123\n\
+                c1,,Lee,7145550124\n\
+                c2,Cid,Lee,12\n\
+                c3;Dan;Lee;7145550126\n";
+    let parent = stack.upload_with(&json!({"account_id": "4"}), file).await;
+    let rows = Rows {
+        created: 1,
+        rejected: 3,
+        ..Rows::default()
+    };
+    rows.check(&parent);
+    let first = report(&stack, &parent).await;
+    let named = json!({"parent_batch_id": parent["batch_id"]});
+    // Sent back as it is, it comes back as it was, but for the numbers of lines and what is
+    // now wrong with the row that fits: its text is kept.
+    let untouched = stack.upload_with(&named, first.clone()).await;
+    rejects(3).check(&untouched);
+    let second = report(&stack, &untouched).await;
+    assert_eq!(second.lines().next(), first.lines().next());
+    assert!(second.contains(",c3;Dan;Lee;7145550126\r\n"), "{second}");
+
+    let corrected = second
+        .replace(",c1,,", ",c1,Bob,")
+        .replace(",12,", ",7145550125,")
+        .replace(",,,,,c3;", ",c3,Dan,Lee,7145550126,c3;");
+    assert_ne!(corrected, second);
+    let child = stack.upload_with(&named, corrected).await;
+    Rows::created(3).check(&child);
+    assert_eq!(child["parent_batch_id"], parent["batch_id"]);
+    assert_eq!(
+        child["ignored_columns"],
+        json!(["line", "code", "message", "raw"])
+    );
+    assert_eq!(stack.ids("aid=4").await, ["4~c0", "4~c1", "4~c2", "4~c3"]);
+    let told = stack.batch(text(&parent["batch_id"])).await;
+    let children = json!([untouched["batch_id"], child["batch_id"]]);
+    assert_eq!(told["child_batch_ids"], children);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_has_lapsed_is_told_as_gone() {
     let stack = Stack::start().await;
     let batches = Batches::from_setup(&stack.machine.setup()).expect("the template names it");

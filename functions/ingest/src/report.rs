@@ -32,6 +32,8 @@ const MEDIA_TYPE: &str = "text/csv; charset=utf-8";
 pub struct Encoder {
     /// Columns of the file to repeat: all but those of an earlier report.
     columns: Vec<usize>,
+    /// Where an earlier report has the text of a row that didn't fit its columns.
+    raw: Option<usize>,
     header: String,
 }
 
@@ -45,23 +47,29 @@ impl Encoder {
             .filter(|(own, name)| own == name)
             .count()
             == OWN.len();
+        let raw = names.len().checked_sub(1);
+        let raw = raw.filter(|&last| is_report && names[last] == RAW);
         let columns: Vec<usize> = (0..names.len())
-            .filter(|&at| {
-                let added = at < OWN.len() || (at + 1 == names.len() && names[at] == RAW);
-                !(is_report && added)
-            })
+            .filter(|&at| !(is_report && (at < OWN.len() || raw == Some(at))))
             .collect();
         let mut header = String::new();
         let own = columns.iter().map(|&at| names[at].as_str());
         line(&mut header, OWN.into_iter().chain(own).chain([RAW]));
-        Self { columns, header }
+        Self {
+            columns,
+            raw,
+            header,
+        }
     }
 
     /// Adds a row's line.
     pub fn write(&self, out: &mut String, reject: &Reject) {
         let number = reject.line.to_string();
         let (fields, raw): (&[String], &str) = match &reject.original {
-            Original::Fields(fields) => (fields, ""),
+            Original::Fields(fields) => {
+                let raw = self.raw.and_then(|at| fields.get(at));
+                (fields, raw.map_or("", String::as_str))
+            }
             Original::Raw(raw) => (&[], raw),
         };
         let own = [number.as_str(), reject.code, reject.message.as_str()];
@@ -374,5 +382,10 @@ mod tests {
         let fields = ["3", "x", "y", "12", ""].map(str::to_owned).to_vec();
         encoder.write(&mut out, &reject(Original::Fields(fields)));
         assert_eq!(out, "7,required,phone_number is required,12,\r\n");
+        // The text of a row that nobody has corrected stays with it.
+        out.clear();
+        let fields = ["3", "x", "y", "", "a;b"].map(str::to_owned).to_vec();
+        encoder.write(&mut out, &reject(Original::Fields(fields)));
+        assert_eq!(out, "7,required,phone_number is required,,a;b\r\n");
     }
 }
