@@ -296,6 +296,18 @@ pub struct Checkpoint {
     pub rows_per_second: u64,
     /// Bytes counted per second, for the time left.
     pub bytes_per_second: u64,
+    /// The report that is being joined; `None` before and after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joining: Option<Joining>,
+}
+
+/// How far the joining of the report is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Joining {
+    /// The multipart upload that the report is sent with.
+    pub upload_id: String,
+    /// Its pieces that are there.
+    pub pieces: u32,
 }
 
 /// Why a batch didn't come to the end of its file.
@@ -444,6 +456,12 @@ impl Batch {
         let kept = REPORT_DAYS * 24 * 3600 * 1000;
         let ended = self.finished_at.unwrap_or(self.created_at);
         self.has_report && now.millis_since(ended) < kept
+    }
+
+    /// Whether rows were refused that no report tells of: it couldn't be made.
+    #[must_use]
+    pub fn owes_report(&self) -> bool {
+        self.checkpoint.rows.rejected > 0 && !self.has_report
     }
 
     /// What stood in the way of the batch, if anything did: why it failed, or how far it was

@@ -3,8 +3,10 @@
 
 mod access;
 mod batches;
+mod by_hand;
 mod faults;
 mod files;
+mod joins;
 mod members;
 mod rejects;
 mod roster;

@@ -10,12 +10,11 @@ use std::collections::BTreeMap;
 use std::env;
 use std::fmt::Write;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use fastrand::Rng;
 use futures_util::{StreamExt, stream};
 use ingest::{Service, Tuning};
-use lambda_runtime::{Context, LambdaEvent};
 use mpulse_local::{BUILT_IN_TEMPLATE, Data, Machine, Options};
 use mpulse_shared::batch::{Batch, BatchRequest, Mode, Rows, Status};
 use mpulse_shared::member::{AccountId, Author, Member, MemberId, Profile};
@@ -23,8 +22,8 @@ use mpulse_shared::phone::Phone;
 use mpulse_shared::store::batches::Batches;
 use mpulse_shared::store::members::{Filter, Members, to_item};
 use mpulse_shared::time::Timestamp;
-use serde_json::{Value, json};
-use tower::ServiceExt;
+
+use crate::by_hand::{BUCKET, bury, deliver, put_file};
 
 /// How many rosters, where `SEQUENTIAL_CASES` doesn't say.
 const CASES: u64 = 2000;
@@ -34,9 +33,6 @@ const AT_ONCE: usize = 16;
 
 /// How many ways of tuning there are.
 const SERVICES: usize = 32;
-
-/// A bucket that no notification watches: this test delivers the events itself.
-const BUCKET: &str = "by-hand";
 
 /// What goes wrong between ingest and the engines.
 const FAULTS: &str = "unprocessed=0.2,throttle=0.03,error=0.03,drop=0.03";
@@ -250,59 +246,6 @@ fn row(accounts: &[AccountId], keys: u32, random: &mut Rng) -> Row {
     Row { text, verdict }
 }
 
-/// An event as the queue delivers it.
-fn event(batch: &Batch, case: &Case, etag: &str, size: usize) -> Value {
-    let at = case.uploaded_at.to_string();
-    let body = json!({"Records": [{
-        "eventVersion": "2.1", "eventSource": "aws:s3", "awsRegion": "us-east-1",
-        "eventTime": at, "eventName": "ObjectCreated:Put",
-        "userIdentity": {"principalId": "test"},
-        "requestParameters": {"sourceIPAddress": "127.0.0.1"}, "responseElements": {},
-        "s3": {"s3SchemaVersion": "1.0", "configurationId": "uploads",
-               "bucket": {"name": BUCKET, "arn": "", "ownerIdentity": {"principalId": "test"}},
-               "object": {"key": batch.batch_id.upload_key(), "size": size, "eTag": etag,
-                          "sequencer": "1"}}}]});
-    json!({"Records": [{"messageId": "m1", "receiptHandle": "r1", "body": body.to_string(),
-        "attributes": {}, "messageAttributes": {}, "md5OfBody": "", "eventSource": "aws:sqs",
-        "eventSourceARN": "", "awsRegion": "us-east-1"}]})
-}
-
-/// One delivery. Gives whether the message is done with.
-async fn deliver(service: &Service, event: Value, time: Duration) -> bool {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .expect("after 1970");
-    let mut context = Context::default();
-    context.deadline = u64::try_from((now + time).as_millis()).expect("a time");
-    let answer = service
-        .clone()
-        .oneshot(LambdaEvent::new(event, context))
-        .await;
-    let answer = answer.expect("messages from a queue fail one by one");
-    answer["batchItemFailures"] == json!([])
-}
-
-/// Takes a dead run's lease away, as a minute would, once nothing of it is on its way.
-async fn bury(bench: &Bench, batch: &Batch) {
-    tokio::time::sleep(Duration::from_millis(40)).await;
-    let id = aws_sdk_dynamodb::types::AttributeValue::S(batch.batch_id.to_string());
-    bench
-        .dynamodb
-        .update_item()
-        .table_name(
-            bench
-                .machine
-                .setup()
-                .required("BATCHES_TABLE")
-                .expect("set"),
-        )
-        .key("batch_id", id)
-        .update_expression("REMOVE lease_owner, lease_until")
-        .send()
-        .await
-        .expect("the engine itself doesn't fail");
-}
-
 async fn work_through(bench: &Bench, case: &Case, random: &mut Rng) -> Batch {
     let request = BatchRequest {
         mode: case.mode,
@@ -318,18 +261,8 @@ async fn work_through(bench: &Bench, case: &Case, random: &mut Rng) -> Batch {
             .await
             .expect("a member");
     }
-    let file = case.file();
-    let size = file.len();
+    let event = put_file(&bench.s3, &batch, case.uploaded_at, case.file()).await;
     let key = batch.batch_id.upload_key();
-    let stored = bench
-        .s3
-        .put_object()
-        .bucket(BUCKET)
-        .key(&key)
-        .body(file.into_bytes().into());
-    let stored = stored.send().await.expect("the file is stored");
-    let etag = stored.e_tag.expect("S3 tells the ETag").replace('"', "");
-    let event = event(&batch, case, &etag, size);
     let service = &bench.services[random.usize(..bench.services.len())];
     let minute = Duration::from_mins(1);
     for _ in 0..DISTURBED {
@@ -341,7 +274,7 @@ async fn work_through(bench: &Bench, case: &Case, random: &mut Rng) -> Batch {
                 if matches!(tokio::time::timeout(life, run).await, Ok(true)) {
                     break;
                 }
-                bury(bench, &batch).await;
+                bury(&bench.machine, &bench.dynamodb, &batch).await;
             }
             // Handed back.
             2 => {
@@ -349,7 +282,7 @@ async fn work_through(bench: &Bench, case: &Case, random: &mut Rng) -> Batch {
                 if deliver(service, event.clone(), time).await {
                     break;
                 }
-                bury(bench, &batch).await;
+                bury(&bench.machine, &bench.dynamodb, &batch).await;
             }
             // Delivered twice at once.
             3 => {
@@ -361,7 +294,7 @@ async fn work_through(bench: &Bench, case: &Case, random: &mut Rng) -> Batch {
                     break;
                 }
                 // The answer that told a run of its end was lost, say.
-                bury(bench, &batch).await;
+                bury(&bench.machine, &bench.dynamodb, &batch).await;
             }
             _ => {
                 if deliver(service, event.clone(), minute).await {
@@ -374,7 +307,7 @@ async fn work_through(bench: &Bench, case: &Case, random: &mut Rng) -> Batch {
         if deliver(service, event.clone(), minute).await {
             break;
         }
-        bury(bench, &batch).await;
+        bury(&bench.machine, &bench.dynamodb, &batch).await;
     }
     // Once more, as a queue may.
     deliver(service, event, minute).await;
