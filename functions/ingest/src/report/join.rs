@@ -74,6 +74,7 @@ impl Join {
         encoder: &Encoder,
         segments: &[Segment],
     ) -> Result<Option<Self>, RunError> {
+        report.guard.check()?;
         let mut parts = Vec::new();
         let mut pages = report.list().send();
         while let Some(page) = pages.next().await {
