@@ -6,7 +6,8 @@ use std::path::Path;
 
 use clap::Args;
 use mpulse_local::{Data, Machine};
-use mpulse_shared::batch::{Mode, Rows, Status};
+use mpulse_shared::batch::{Capacity, Mode, Rows, Status};
+use mpulse_shared::price::{DOLLARS_A_MILLION_WRITES, dollars};
 use serde::{Deserialize, Serialize};
 
 use crate::figures::{Origin, mebibytes, show};
@@ -16,13 +17,6 @@ use crate::report::Measured;
 use crate::roster::{self, Edit};
 use crate::uploads::Uploads;
 use crate::{Error, machine};
-
-/// Dollars for a million read units on demand, in us-east-1, of the standard table class
-/// (<https://aws.amazon.com/dynamodb/pricing/on-demand/>, since November 2024).
-pub const DOLLARS_A_MILLION_READS: f64 = 0.125;
-
-/// The same for a million write units.
-pub const DOLLARS_A_MILLION_WRITES: f64 = 0.625;
 
 /// One row in so many is changed.
 const EVERY: u64 = 100;
@@ -71,8 +65,10 @@ pub struct Load {
 impl Load {
     /// What its units cost on demand.
     pub fn dollars(&self) -> f64 {
-        (self.read_units * DOLLARS_A_MILLION_READS + self.write_units * DOLLARS_A_MILLION_WRITES)
-            / 1e6
+        dollars(Capacity {
+            read_units: self.read_units,
+            write_units: self.write_units,
+        })
     }
 
     /// How many times as much writing every row would cost.

@@ -40,6 +40,9 @@ pub struct NewBatch {
     /// What is done with rows whose member exists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<&'static str>,
+    /// The batch whose report was corrected to make this file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent_batch_id: Option<String>,
 }
 
 /// A batch, as far as this command shows it.
@@ -65,6 +68,9 @@ pub struct Batch {
     /// Runs begun.
     #[serde(default)]
     pub attempts: u32,
+    /// What its reads and writes cost, by the list price.
+    #[serde(default)]
+    pub price: Option<Price>,
     /// Columns of the file that mean nothing to the registry.
     #[serde(default)]
     pub ignored_columns: Vec<String>,
@@ -103,6 +109,16 @@ pub struct Rows {
     pub superseded: u64,
     /// Rows refused.
     pub rejected: u64,
+}
+
+/// An estimated price.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+pub struct Price {
+    /// US dollars.
+    pub usd: f64,
+    /// Whose prices they are.
+    #[serde(default)]
+    pub region: String,
 }
 
 /// Addresses that a batch names.

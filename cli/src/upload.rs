@@ -56,6 +56,10 @@ pub struct UploadArgs {
     #[arg(long)]
     mode: Option<Mode>,
 
+    /// The batch whose report of refused rows was corrected to make this file
+    #[arg(long, value_name = "BATCH_ID")]
+    parent: Option<String>,
+
     /// The data folder of `mpulse dev`, for its key
     #[arg(long, value_name = "PATH", default_value = DEFAULT_DATA)]
     data: PathBuf,
@@ -152,6 +156,7 @@ pub async fn run(args: UploadArgs) -> Result<ExitCode, UploadError> {
             size,
             account_id: args.account,
             mode: args.mode.map(Mode::name),
+            parent_batch_id: args.parent,
         })
         .await?;
     let id = created.batch.id;
@@ -240,6 +245,7 @@ mod tests {
             key: key.map(|key| key.parse().unwrap()),
             account: None,
             mode: None,
+            parent: None,
             data: data.to_owned(),
         }
     }

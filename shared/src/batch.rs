@@ -11,6 +11,7 @@
 //! `queued` (uploaded, not begun) and `expired` (the URL was never used) are not stored:
 //! they are told when asked, from the object being there or not.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -27,8 +28,14 @@ pub const UPLOAD_URL_SECONDS: u64 = 3600;
 /// How long an ended batch is remembered, in days.
 pub const KEPT_DAYS: i64 = 90;
 
+/// How long a report is kept, in days; the bucket's lifecycle in template.yaml says the same.
+pub const REPORT_DAYS: i64 = 30;
+
 /// The largest object that one PUT may send to S3, in bytes (an S3 limit).
 pub const MAX_UPLOAD_BYTES: u64 = 5 * 1024 * 1024 * 1024;
+
+/// The most batches that may name the same parent.
+pub const MAX_CHILDREN: usize = 100;
 
 /// Where uploads are put in the bucket; the notification in template.yaml has the same prefix.
 const UPLOADS: &str = "uploads/";
@@ -289,9 +296,21 @@ pub struct Checkpoint {
     pub rows_per_second: u64,
     /// Bytes counted per second, for the time left.
     pub bytes_per_second: u64,
+    /// The report that is being joined; `None` before and after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joining: Option<Joining>,
 }
 
-/// Why a batch failed.
+/// How far the joining of the report is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Joining {
+    /// The multipart upload that the report is sent with.
+    pub upload_id: String,
+    /// Its pieces that are there.
+    pub pieces: u32,
+}
+
+/// Why a batch didn't come to the end of its file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchProblem {
     /// A stable word for the kind of fault.
@@ -317,6 +336,13 @@ pub struct Batch {
     /// The account of the rows of a file that has no such column.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account_id: Option<String>,
+    /// The batch whose report was corrected to make this one's file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent_batch_id: Option<BatchId>,
+    /// The batches that name this one as their parent, at most [`MAX_CHILDREN`]. A set of
+    /// strings in DynamoDB, which knows no empty one.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub child_batch_ids: BTreeSet<BatchId>,
     /// Who asked for it: `key:<id>`.
     pub created_by: String,
     /// When it was asked for.
@@ -375,6 +401,8 @@ pub struct BatchRequest {
     pub account_id: Option<AccountId>,
     /// What is done with rows whose member exists.
     pub mode: Mode,
+    /// The batch whose report was corrected to make this one's file.
+    pub parent_batch_id: Option<BatchId>,
 }
 
 impl Batch {
@@ -389,6 +417,8 @@ impl Batch {
             mode: request.mode,
             file_name: request.file_name,
             account_id: request.account_id.map(|id| id.as_str().to_owned()),
+            parent_batch_id: request.parent_batch_id,
+            child_batch_ids: BTreeSet::new(),
             created_by,
             created_at: now,
             updated_at: now,
@@ -417,6 +447,40 @@ impl Batch {
             Status::AwaitingUpload if now > self.upload_expires_at => Status::Expired,
             status => status,
         }
+    }
+
+    /// Whether the report can be fetched. It is there from the batch's end until the bucket's
+    /// lifecycle deletes it.
+    #[must_use]
+    pub fn keeps_report(&self, now: Timestamp) -> bool {
+        let kept = REPORT_DAYS * 24 * 3600 * 1000;
+        let ended = self.finished_at.unwrap_or(self.created_at);
+        self.has_report && now.millis_since(ended) < kept
+    }
+
+    /// Whether rows were refused that no report tells of: it couldn't be made.
+    #[must_use]
+    pub fn owes_report(&self) -> bool {
+        self.checkpoint.rows.rejected > 0 && !self.has_report
+    }
+
+    /// What stood in the way of the batch, if anything did: why it failed, or how far it was
+    /// when it was cancelled.
+    #[must_use]
+    pub fn told_problem(&self) -> Option<BatchProblem> {
+        if self.status != Status::Cancelled || self.problem.is_some() {
+            return self.problem.clone();
+        }
+        let Rows { read, rejected, .. } = self.checkpoint.rows;
+        let applied = read - rejected;
+        let message = format!(
+            "Cancelled after {read} rows: {applied} were applied and stay, {rejected} were \
+             refused. No row after them was."
+        );
+        Some(BatchProblem {
+            code: "cancelled".to_owned(),
+            message,
+        })
     }
 }
 

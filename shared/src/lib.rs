@@ -10,6 +10,7 @@ pub mod http;
 pub mod logging;
 pub mod member;
 pub mod phone;
+pub mod price;
 pub mod setup;
 pub mod store;
 pub mod time;

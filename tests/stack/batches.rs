@@ -83,6 +83,8 @@ async fn a_new_batch_says_where_its_file_goes() {
             "mode": "create",
             "file_name": "members.csv",
             "account_id": "4",
+            "parent_batch_id": null,
+            "child_batch_ids": [],
             "created_by": "key:writer",
             "created_at": batch["created_at"],
             "started_at": null,
@@ -94,6 +96,12 @@ async fn a_new_batch_says_where_its_file_goes() {
             "rows_per_second": 0,
             "eta_seconds": null,
             "capacity": {"read_units": 0.0, "write_units": 0.0},
+            "price": {
+                "usd": 0.0,
+                "source": "https://aws.amazon.com/dynamodb/pricing/on-demand/",
+                "as_of": "2024-11-01",
+                "region": "us-east-1",
+            },
             "ignored_columns": [],
             "problem": null,
             "links": {"self": this, "rejects": null},
@@ -145,6 +153,16 @@ async fn a_request_at_fault_opens_no_batch() {
             "invalid_file_name",
         ),
         (json!({"filename": "a.csv"}), "filename", "unknown_field"),
+        (
+            json!({"parent_batch_id": "1"}),
+            "parent_batch_id",
+            "invalid_batch_id",
+        ),
+        (
+            json!({"parent_batch_id": NOBODY}),
+            "parent_batch_id",
+            "unknown_batch",
+        ),
         (json!({"size": 1.5}), "size", "invalid_type"),
     ] {
         let answer = stack.post(BATCHES, &body).await;
@@ -243,10 +261,12 @@ async fn a_batch_that_has_ended_tells_the_whole_of_it() {
     );
     assert_eq!(batch["eta_seconds"], Value::Null);
     assert_eq!(batch["links"]["rejects"], Value::Null);
-    assert!(
-        batch["capacity"]["write_units"].as_f64() > Some(0.0),
-        "{batch:#}"
-    );
+    let [reads, writes] = ["read_units", "write_units"]
+        .map(|name| batch["capacity"][name].as_f64().expect("a number"));
+    assert!(writes >= 90.0, "three for each member: {batch:#}");
+    let usd = batch["price"]["usd"].as_f64().expect("a number");
+    let wanted = (reads * 0.125 + writes * 0.625) / 1e6;
+    assert!((usd - wanted).abs() <= 5.1e-7 && usd > 0.0, "{batch:#}");
     let times =
         ["created_at", "started_at", "finished_at"].map(|name| text(&batch[name]).to_owned());
     assert!(times.is_sorted(), "{times:?}");
@@ -356,6 +376,74 @@ async fn a_small_file_may_come_as_a_field_of_a_form() {
     };
     rows.check(&batch);
     assert_eq!(batch["file_name"], "more.csv");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_may_name_its_parent_which_then_tells_of_it() {
+    let stack = Stack::start().await;
+    let parent = stack.open_batch(&json!({"account_id": "4"})).await;
+    let id = text(&parent["batch_id"]);
+    let options = json!({"parent_batch_id": id});
+    let by_url = stack.open_batch(&options).await;
+    assert_eq!(by_url["parent_batch_id"], id);
+    assert_eq!(
+        by_url["account_id"], "4",
+        "the parent's, unless it names one"
+    );
+    let other = json!({"parent_batch_id": id, "account_id": "5"});
+    let other = stack.open_batch(&other).await;
+    assert_eq!(other["account_id"], "5");
+    let form = Form::new()
+        .text("parent_batch_id", id.to_owned())
+        .part("file", part(roster("4", 3)));
+    let by_form = inline(&stack, post_form(&stack, form).await).await;
+    let query = format!("{BATCHES}?parent_batch_id={id}");
+    let answer = stack.post_text(&query, "text/csv", roster("4", 4)).await;
+    let by_body = inline(&stack, answer).await;
+    assert_eq!(by_body["parent_batch_id"], id);
+
+    let mut children: Vec<&str> = [&by_url, &other, &by_form, &by_body]
+        .map(|child| text(&child["batch_id"]))
+        .into();
+    children.sort_unstable();
+    assert_eq!(stack.batch(id).await["child_batch_ids"], json!(children));
+    // What the parent's own runs write leaves them alone.
+    stack.put_file(&parent, roster("4", 5)).await.expect(200);
+    let ended = stack.wait_for_batch(id).await;
+    assert_eq!(ended["status"], "completed", "{ended:#}");
+    assert_eq!(ended["child_batch_ids"], json!(children));
+    assert_eq!(ended["parent_batch_id"], Value::Null);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parent_has_so_many_children_and_no_more() {
+    let stack = Stack::start().await;
+    let parent = stack.open_batch(&json!({})).await;
+    let options = json!({"parent_batch_id": parent["batch_id"]});
+    // Many at once, so that the last place is asked for by several.
+    let asked = (0..120).map(|_| stack.post(BATCHES, &options));
+    let answers = futures_util::future::join_all(asked).await;
+    let mut children = Vec::new();
+    for answer in &answers {
+        if answer.status == 201 {
+            children.push(text(&answer.json()["batch_id"]).to_owned());
+        } else {
+            let fault = ("parent_batch_id".to_owned(), "too_many_children".to_owned());
+            assert_eq!(answer.faults(), [fault]);
+        }
+    }
+    children.sort_unstable();
+    assert_eq!(children.len(), 100);
+    let told = stack.batch(text(&parent["batch_id"])).await;
+    assert_eq!(told["child_batch_ids"], json!(children));
+    // What lost the race awaits nothing.
+    let listed = stack.get(&format!("{BATCHES}?limit=100")).await.json();
+    for batch in listed["results"].as_array().expect("a list") {
+        let is_child = children.iter().any(|id| *id == batch["batch_id"]);
+        let is_parent = batch["batch_id"] == parent["batch_id"];
+        let stopped = batch["status"] == "cancelled";
+        assert!(is_child || is_parent || stopped, "{batch:#}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -545,6 +633,8 @@ async fn a_batch_cancelled_before_the_upload_deletes_a_late_one() {
     let batch = stack.batch(&id).await;
     assert_eq!(batch["status"], "cancelled");
     assert_eq!(batch["rows"]["read"], 0);
+    let message = text(&batch["problem"]["message"]);
+    assert!(message.contains("after 0 rows"), "{message}");
     assert_eq!(stack.ids("aid=4").await, [""; 0]);
 }
 
@@ -554,10 +644,15 @@ async fn a_running_batch_stops_when_cancelled_and_keeps_what_it_wrote() {
     let opened = stack.open_batch(&json!({})).await;
     let id = text(&opened["batch_id"]).to_owned();
     let people = 40_000;
-    stack
-        .put_file(&opened, roster("4", people))
-        .await
-        .expect(200);
+    // Every hundredth row is followed by one that is refused.
+    let mut file = HEADER.to_owned();
+    for index in 0..people {
+        file.push_str(&row("4", index));
+        if index % 100 == 99 {
+            writeln!(file, "4,bad{index},Ann,Lee,12").unwrap();
+        }
+    }
+    stack.put_file(&opened, file).await.expect(200);
     stack
         .wait_until(&id, |batch| {
             count(&batch["rows"]["read"]) > 0 || has_ended(batch)
@@ -572,14 +667,23 @@ async fn a_running_batch_stops_when_cancelled_and_keeps_what_it_wrote() {
 
     let batch = stack.wait_for_batch(&id).await;
     assert_eq!(batch["status"], "cancelled");
-    let read = count(&batch["rows"]["read"]);
+    let [read, created, rejected] =
+        ["read", "created", "rejected"].map(|name| count(&batch["rows"][name]));
     assert!(0 < read && read < people, "stopped in the middle: {read}");
-    assert_eq!(batch["rows"]["created"], read);
+    assert_eq!(read, created + rejected, "{batch:#}");
     assert_eq!(
         stack.ids("aid=4&limit=1000").await,
-        roster_ids("4", read),
-        "what it counted is there"
+        roster_ids("4", created),
+        "what it counted is there, and nothing else"
     );
+    assert_eq!(batch["problem"]["code"], "cancelled");
+    let message = text(&batch["problem"]["message"]);
+    let story = format!("after {read} rows: {created} were applied");
+    assert!(message.contains(&story), "{message}");
+    let report = stack.get(text(&batch["links"]["rejects"])).await;
+    report.expect(302);
+    let report = send(stack.anonymous(Method::GET, report.header("location"))).await;
+    assert_eq!(report.text().lines().count() as u64, 1 + rejected);
     assert!(!stack.upload_is_stored(&opened).await);
     stack
         .delete(&format!("{BATCHES}/{id}"))

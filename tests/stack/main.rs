@@ -10,6 +10,7 @@ mod faults;
 mod files;
 mod freeze;
 mod hand;
+mod joins;
 mod members;
 mod rejects;
 mod roster;

@@ -2,6 +2,9 @@
 
 use std::fmt::Write;
 
+use mpulse_shared::batch::{Batch, BatchRequest, Status};
+use mpulse_shared::store::batches::Batches;
+use mpulse_shared::time::Timestamp;
 use mpulse_tests::{HEADER, Rows, Stack, roster_ids, row, send, text};
 use reqwest::Method;
 use reqwest::header::ACCEPT;
@@ -213,6 +216,88 @@ async fn a_corrected_report_can_be_uploaded_as_it_is() {
         stack.get("/api/members/4~b").await.json()["first_name"],
         "Bob"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_finished_by_its_corrected_report() {
+    let stack = Stack::start().await;
+    // The batch names the account, so that neither the file nor the report has it.
+    let file = "Member ID,First Name,Last Name,Phone\n\
+                c0,Ann,Lee,7145550123\n\
+                c1,,Lee,7145550124\n\
+                c2,Cid,Lee,12\n\
+                c3;Dan;Lee;7145550126\n";
+    let parent = stack.upload_with(&json!({"account_id": "4"}), file).await;
+    let rows = Rows {
+        created: 1,
+        rejected: 3,
+        ..Rows::default()
+    };
+    rows.check(&parent);
+    let first = report(&stack, &parent).await;
+    let named = json!({"parent_batch_id": parent["batch_id"]});
+    // Sent back as it is, it comes back as it was, but for the numbers of lines and what is
+    // now wrong with the row that fits: its text is kept.
+    let untouched = stack.upload_with(&named, first.clone()).await;
+    rejects(3).check(&untouched);
+    let second = report(&stack, &untouched).await;
+    assert_eq!(second.lines().next(), first.lines().next());
+    assert!(second.contains(",c3;Dan;Lee;7145550126\r\n"), "{second}");
+
+    let corrected = second
+        .replace(",c1,,", ",c1,Bob,")
+        .replace(",12,", ",7145550125,")
+        .replace(",,,,,c3;", ",c3,Dan,Lee,7145550126,c3;");
+    assert_ne!(corrected, second);
+    let child = stack.upload_with(&named, corrected).await;
+    Rows::created(3).check(&child);
+    assert_eq!(child["parent_batch_id"], parent["batch_id"]);
+    assert_eq!(
+        child["ignored_columns"],
+        json!(["line", "code", "message", "raw"])
+    );
+    assert_eq!(stack.ids("aid=4").await, ["4~c0", "4~c1", "4~c2", "4~c3"]);
+    let told = stack.batch(text(&parent["batch_id"])).await;
+    let children = json!([untouched["batch_id"], child["batch_id"]]);
+    assert_eq!(told["child_batch_ids"], children);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_lapsed_is_told_as_gone() {
+    let stack = Stack::start().await;
+    let batches = Batches::from_setup(&stack.machine.setup()).expect("the template names it");
+    let day = 24 * 3600 * 1000;
+    let ended = |days: i64| {
+        let at = Timestamp::now().plus_millis(-days * day);
+        let mut batch = Batch::new(BatchRequest::default(), "key:writer".to_owned(), at);
+        batch.status = Status::CompletedWithRejects;
+        batch.finished_at = Some(at);
+        batch.has_report = true;
+        batch
+    };
+    let (kept, gone) = (ended(29), ended(31));
+    let at = Timestamp::now().plus_millis(-day);
+    let unused = Batch::new(BatchRequest::default(), "key:writer".to_owned(), at);
+    for batch in [&kept, &gone, &unused] {
+        batches.create(batch).await.expect("the record is stored");
+    }
+    let told = async |batch: &Batch| stack.batch(batch.batch_id.as_str()).await;
+    let kept = told(&kept).await;
+    assert_eq!(kept["links"]["rejects"], {
+        let link = path(&kept);
+        format!("{}{link}", stack.machine.api_url())
+    });
+    stack.get(&path(&kept)).await.expect(302);
+    let gone = told(&gone).await;
+    assert_eq!(gone["links"]["rejects"], Value::Null);
+    let problem = stack.get(&path(&gone)).await.problem(404, "not-found");
+    assert!(text(&problem["detail"]).contains("30 days"), "{problem}");
+
+    let unused = told(&unused).await;
+    assert_eq!(unused["status"], "expired");
+    stack.get(&path(&unused)).await.problem(404, "not-found");
+    let this = format!("/api/members/batch/{}", text(&unused["batch_id"]));
+    stack.delete(&this).await.problem(409, "conflict");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,6 +21,15 @@ async fn started(changes: &[(&str, &str)]) -> Stack {
     Stack::with(&template(changes), &[], Data::Ephemeral).await
 }
 
+#[test]
+fn reports_are_kept_as_long_as_the_code_says() {
+    let rule = format!(
+        "Prefix: rejects/\n            ExpirationInDays: {}\n",
+        mpulse_shared::batch::REPORT_DAYS
+    );
+    assert!(BUILT_IN_TEMPLATE.contains(&rule));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_route_that_moves_is_where_the_template_says() {
     let stack = started(&[("Path: \"/api/health\" }", "Path: \"/v2/alive\" }")]).await;

@@ -41,6 +41,10 @@ impl fmt::Display for Report<'_> {
             self.sent.as_secs_f64(),
         )?;
         writeln!(f, "{:12}{:.0} rows/s", "pace", self.pace())?;
+        if let Some(price) = &batch.price {
+            let (usd, region) = (price.usd, &price.region);
+            writeln!(f, "{:12}${usd:.4} (DynamoDB on demand, {region})", "price")?;
+        }
         if !batch.ignored_columns.is_empty() {
             writeln!(f, "{:12}{}", "ignored", batch.ignored_columns.join(", "))?;
         }
@@ -68,7 +72,7 @@ impl Report<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::Rows;
+    use crate::client::{Price, Rows};
 
     fn report(batch: &Batch) -> String {
         Report {
@@ -133,6 +137,20 @@ rejects     http://127.0.0.1:9000/api/members/batch/01K/rejects
         );
         assert!(text.contains("ignored     id, notes\n"), "{text}");
         assert!(!text.contains("rejects.csv"), "{text}");
+    }
+
+    #[test]
+    fn the_price_is_told_where_it_is_known() {
+        let told = Batch {
+            price: Some(Price {
+                usd: 0.012_345,
+                region: "us-east-1".into(),
+            }),
+            ..batch("completed")
+        };
+        let line = "price       $0.0123 (DynamoDB on demand, us-east-1)\n";
+        assert!(report(&told).contains(line));
+        assert!(!report(&batch("completed")).contains("price"));
     }
 
     #[test]

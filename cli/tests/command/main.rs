@@ -342,6 +342,13 @@ async fn an_upload_tells_the_end_and_exits_with_it() {
         ["completed_with_rejects", "500", "450", "0", "50"]
     );
     assert!(output.contains("/rejects"), "{output}");
+    assert!(told(&output)["price"].starts_with("$0.0"), "{output}");
+
+    let parent = told(&output)["batch"].to_owned();
+    succeeded(&dev.upload(folder, "good.csv", &["--parent", &parent]));
+    let unknown = ["--parent", "01ARZ3NDEKTSV4RRFFQ69G5FAV"];
+    let unknown = failed(&dev.upload(folder, "good.csv", &unknown), 1);
+    assert!(unknown.contains("unknown_batch"), "{unknown}");
 
     fs::write(folder.join("none.csv"), "phone\n").expect("a file");
     let output = dev.upload(folder, "none.csv", &[]);

@@ -9,11 +9,11 @@ use lambda_http::http::StatusCode;
 use lambda_http::http::header::LOCATION;
 use lambda_http::{Body, Request, Response};
 use mpulse_shared::access::{Access, Caller, Role};
-use mpulse_shared::batch::{Batch, BatchRequest};
+use mpulse_shared::batch::{Batch, BatchId, BatchRequest, MAX_CHILDREN, Status};
 use mpulse_shared::http::batch_view::{BatchView, UploadTarget, Uploaded};
 use mpulse_shared::http::problem::Problem;
 use mpulse_shared::http::{self, Service, form, link};
-use mpulse_shared::member::Author;
+use mpulse_shared::member::{AccountId, Author};
 use mpulse_shared::setup::{Setup, SetupError};
 use mpulse_shared::store::batches::Batches;
 use mpulse_shared::store::files::{Files, UPLOAD_MEDIA_TYPE};
@@ -24,6 +24,9 @@ mod request;
 /// The largest file that is taken in the body, in bytes: what fits Lambda's 6 MB with the
 /// Base64 that a multipart body needs.
 const MAX_INLINE: usize = 4 * 1024 * 1024;
+
+/// The field that names the batch whose report was corrected.
+const PARENT: &str = "parent_batch_id";
 
 /// What the body may be.
 const BODY_TYPES: &str = "application/json, multipart/form-data, text/csv";
@@ -155,16 +158,65 @@ async fn store(
     answer(StatusCode::ACCEPTED, &batch, &view, base)
 }
 
+/// Stores the new batch, and notes it in its parent's record. The child comes first: a crash
+/// between the two leaves a batch that nobody was told of, and that expires.
 async fn record(
     function: &Function,
     caller: &Caller,
-    asked: BatchRequest,
+    mut asked: BatchRequest,
 ) -> Result<Batch, Problem> {
+    let parent = match &asked.parent_batch_id {
+        Some(id) => Some(parent(function, id).await?),
+        None => None,
+    };
+    // A report has the columns of its file: where the parent named the account of rows that
+    // don't, so do its rows.
+    if let (None, Some(parent)) = (&asked.account_id, &parent)
+        && let Some(account_id) = &parent.account_id
+    {
+        asked.account_id = AccountId::parse(account_id).ok();
+    }
     let author = Author::key(caller.key_id.as_str());
     let batch = Batch::new(asked, author.as_str().to_owned(), Timestamp::now());
     function.batches.create(&batch).await?;
+    if let Some(parent) = &parent {
+        add_child(function, parent, &batch).await?;
+    }
     tracing::info!(batch_id = %batch.batch_id, key_id = %caller.key_id, "opened a batch");
     Ok(batch)
+}
+
+/// The batch that a request names as its parent.
+async fn parent(function: &Function, id: &BatchId) -> Result<Batch, Problem> {
+    let parent = function.batches.get(id).await?.ok_or_else(|| {
+        Problem::invalid_field(PARENT, "unknown_batch", format!("there is no batch {id}"))
+    })?;
+    if parent.child_batch_ids.len() >= MAX_CHILDREN {
+        return Err(too_many_children());
+    }
+    Ok(parent)
+}
+
+async fn add_child(function: &Function, parent: &Batch, child: &Batch) -> Result<(), Problem> {
+    let id = &child.batch_id;
+    if function.batches.add_child(&parent.batch_id, id).await? {
+        return Ok(());
+    }
+    // Others were quicker. The new batch will not be told of, so nothing is to come of it.
+    let (from, to) = (Status::AwaitingUpload, Status::Cancelled);
+    function
+        .batches
+        .cancel(id, from, to, Timestamp::now())
+        .await?;
+    Err(too_many_children())
+}
+
+fn too_many_children() -> Problem {
+    Problem::invalid_field(
+        PARENT,
+        "too_many_children",
+        format!("is the parent of {MAX_CHILDREN} batches already"),
+    )
 }
 
 fn answer(

@@ -63,11 +63,17 @@ fn take(request: &mut BatchRequest, name: &str, value: String) -> Result<(), Fie
                 }
             }
         }
+        "parent_batch_id" => {
+            let parent = value
+                .parse()
+                .map_err(|_| FieldError::new(name, "invalid_batch_id", "must be a batch's id"))?;
+            request.parent_batch_id = Some(parent);
+        }
         _ => {
             return Err(FieldError::new(
                 name,
                 "unknown_field",
-                "is not one of file_name, size, account_id, mode",
+                "is not one of file_name, size, account_id, mode, parent_batch_id",
             ));
         }
     }
@@ -97,6 +103,7 @@ mod tests {
             ("account_id", "a b"),
             ("file_name", "a\nb"),
             ("mode", "replace"),
+            ("parent_batch_id", "1"),
             ("size", "-1"),
             ("sise", "1"),
         ]))
@@ -108,6 +115,7 @@ mod tests {
                 "invalid_account_id",
                 "invalid_file_name",
                 "invalid_mode",
+                "invalid_batch_id",
                 "unknown_field",
                 "invalid_size"
             ]

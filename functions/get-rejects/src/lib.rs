@@ -7,6 +7,7 @@ use lambda_http::http::StatusCode;
 use lambda_http::http::header::{ACCEPT, LOCATION};
 use lambda_http::{Body, Request, Response};
 use mpulse_shared::access::{Access, Role};
+use mpulse_shared::batch::REPORT_DAYS;
 use mpulse_shared::http::problem::Problem;
 use mpulse_shared::http::{self, Service, batch_view};
 use mpulse_shared::setup::{Setup, SetupError};
@@ -49,6 +50,11 @@ async fn get(function: &Function, request: &Request) -> Result<Response<Body>, P
     }
     if !batch.has_report {
         return Err(Problem::not_found("The batch has no refused rows."));
+    }
+    if !batch.keeps_report(now) {
+        return Err(Problem::not_found(format!(
+            "The report was kept for {REPORT_DAYS} days and is gone."
+        )));
     }
     let url = function.files.report_url(&batch).await?;
     // Some clients forward their Authorization header along a redirect, which S3 refuses

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use mpulse_shared::batch::{Batch, Checkpoint, Position};
+use mpulse_shared::batch::{Batch, Checkpoint, Joining, Position};
 use mpulse_shared::store::batches::{Batches, Ending, LEASE};
 use mpulse_shared::time::Timestamp;
 
@@ -38,6 +38,7 @@ pub struct Lease<'a> {
 struct Place {
     counted: Position,
     durable: Position,
+    joining: Option<Joining>,
 }
 
 impl Place {
@@ -45,6 +46,7 @@ impl Place {
         Self {
             counted: checkpoint.counted,
             durable: checkpoint.durable,
+            joining: checkpoint.joining.clone(),
         }
     }
 }

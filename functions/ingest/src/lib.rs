@@ -210,6 +210,11 @@ impl Ingest {
         }
         // The end is written: only now may the upload and what led to the report go.
         self.delete_upload(upload).await?;
+        // The parts of a report that could not be joined are all there is of its rows.
+        let ended = self.batches.get(&batch_id).await?;
+        if ended.is_some_and(|batch| batch.owes_report()) {
+            return Ok(Outcome::Ended);
+        }
         self.report(&upload.object.bucket, &batch_id, guard)
             .delete_parts()
             .await?;
@@ -217,7 +222,13 @@ impl Ingest {
     }
 
     fn report(&self, bucket: &str, batch_id: &BatchId, guard: Guard) -> Report {
-        Report::new(self.s3.clone(), bucket.to_owned(), batch_id.clone(), guard)
+        Report::new(
+            self.s3.clone(),
+            bucket.to_owned(),
+            batch_id.clone(),
+            guard,
+            self.tuning.first_wait,
+        )
     }
 
     async fn delete_upload(&self, upload: &Upload) -> Result<(), StoreError> {

@@ -6,6 +6,7 @@
 //! the checkpoint, and the next run applies just that again, without counting it.
 
 use std::collections::VecDeque;
+use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -25,6 +26,7 @@ use crate::lease::Lease;
 use crate::lookup::{self, Found};
 use crate::parse::Parser;
 use crate::reader::{Reader, Window};
+use crate::report::join::Join;
 use crate::report::{Encoder, Report};
 use crate::row::Judge;
 use crate::source::{self, Object, Source};
@@ -126,10 +128,12 @@ impl<'a> Run<'a> {
                     return Ok(Outcome::HandBack);
                 }
                 let story = format!("{stalled} runs in a row made no progress; the last: {error}.");
-                Ending {
-                    status: Status::Failed,
-                    has_report: self.join_report().await.unwrap_or(false),
-                    problem: Some(self.problem("system_failure", story)),
+                match self.give_up(story).await {
+                    Err(RunError::OutOfTime) => {
+                        self.lease.release(stalled).await?;
+                        return Ok(Outcome::HandBack);
+                    }
+                    ending => ending?,
                 }
             }
         };
@@ -146,6 +150,35 @@ impl<'a> Run<'a> {
             has_report: self.join_report().await?,
             problem: Some(self.problem(&problem.code, problem.message)),
         }))
+    }
+
+    /// The ending of a batch of which run after run fails; without a report, where that can't
+    /// be made either.
+    async fn give_up(&mut self, mut story: String) -> Result<Ending, RunError> {
+        let has_report = match self.join_report().await {
+            Err(RunError::Store(error)) => {
+                let id = &self.lease.batch.batch_id;
+                let cause = mpulse_shared::store::chain(&error);
+                tracing::error!(batch_id = %id, cause, "a report could not be joined");
+                let _ = write!(
+                    story,
+                    " The report of refused rows could not be made; its parts are kept in the \
+                     bucket, under {}.",
+                    id.reject_parts_prefix()
+                );
+                if let Some(joining) = self.lease.batch.checkpoint.joining.take() {
+                    // Where this fails too, the bucket's lifecycle sees to it.
+                    let _ = self.report.abort(&joining).await;
+                }
+                false
+            }
+            result => result?,
+        };
+        Ok(Ending {
+            status: Status::Failed,
+            has_report,
+            problem: Some(self.problem("system_failure", story)),
+        })
     }
 
     /// Why the batch fails, and which counted rows nobody can vouch for.
@@ -221,13 +254,7 @@ impl<'a> Run<'a> {
 
     async fn ending(&mut self, encoder: &Encoder) -> Result<Ending, RunError> {
         self.lease.save().await?;
-        let segments = self.lease.batch.checkpoint.segments.clone();
-        let report = self.report.clone();
-        let has_report = self.lease.batch.checkpoint.rows.rejected > 0
-            && self
-                .lease
-                .while_renewing(report.join(encoder, &segments))
-                .await?;
+        let has_report = self.join(encoder).await?;
         Ok(Ending {
             status: if has_report {
                 Status::CompletedWithRejects
@@ -244,11 +271,33 @@ impl<'a> Run<'a> {
         let Some(layout) = self.lease.batch.checkpoint.layout.clone() else {
             return Ok(false);
         };
+        self.join(&Encoder::new(&layout)).await
+    }
+
+    /// Joins the report's parts into one object, saving after each piece where it is. Gives
+    /// `false` where no row was refused.
+    async fn join(&mut self, encoder: &Encoder) -> Result<bool, RunError> {
+        if self.lease.batch.checkpoint.rows.rejected == 0 {
+            return Ok(false);
+        }
         let segments = self.lease.batch.checkpoint.segments.clone();
-        let report = self.report.clone();
-        self.lease
-            .while_renewing(report.join(&Encoder::new(&layout), &segments))
-            .await
+        let found = Join::new(self.report.clone(), encoder, &segments);
+        let Some(mut join) = self.lease.while_renewing(found).await? else {
+            return Ok(false);
+        };
+        let earlier = self.lease.batch.checkpoint.joining.clone();
+        let opened = join.open(earlier.as_ref());
+        self.lease.while_renewing(opened).await?;
+        while let Some(joining) = join.progress() {
+            self.lease.batch.checkpoint.joining = Some(joining);
+            self.lease.save().await?;
+            if !self.lease.while_renewing(join.send_piece()).await? {
+                break;
+            }
+        }
+        self.lease.while_renewing(join.complete()).await?;
+        self.lease.batch.checkpoint.joining = None;
+        Ok(true)
     }
 
     /// The header: as an earlier run saved it, or from the head of the file.

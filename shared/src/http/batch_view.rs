@@ -1,13 +1,14 @@
 //! A batch as clients see it: the record without what is only ingest's business, and
 //! with what can be worked out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lambda_http::{Request, RequestExt};
 use serde::Serialize;
 
 use super::problem::Problem;
 use crate::batch::{Batch, BatchId, BatchProblem, Capacity, Layout, Mode, Rows, Status};
+use crate::price::Price;
 use crate::store::batches::Batches;
 use crate::time::Timestamp;
 
@@ -38,6 +39,8 @@ pub struct BatchView<'a> {
     mode: Mode,
     file_name: Option<&'a str>,
     account_id: Option<&'a str>,
+    parent_batch_id: Option<&'a BatchId>,
+    child_batch_ids: &'a BTreeSet<BatchId>,
     created_by: &'a str,
     created_at: Timestamp,
     started_at: Option<Timestamp>,
@@ -49,8 +52,9 @@ pub struct BatchView<'a> {
     rows_per_second: u64,
     eta_seconds: Option<u64>,
     capacity: Capacity,
+    price: Price,
     ignored_columns: Vec<String>,
-    problem: Option<&'a BatchProblem>,
+    problem: Option<BatchProblem>,
     links: Links,
     /// Where to send the file; only in the answer that opens a batch.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -100,6 +104,8 @@ impl<'a> BatchView<'a> {
             mode: batch.mode,
             file_name: batch.file_name.as_deref(),
             account_id: batch.account_id.as_deref(),
+            parent_batch_id: batch.parent_batch_id.as_ref(),
+            child_batch_ids: &batch.child_batch_ids,
             created_by: &batch.created_by,
             created_at: batch.created_at,
             started_at: batch.started_at,
@@ -115,10 +121,11 @@ impl<'a> BatchView<'a> {
             rows_per_second: at.rows_per_second,
             eta_seconds: eta(batch, total),
             capacity: at.capacity,
+            price: Price::of(at.capacity),
             ignored_columns: at.layout.as_ref().map(Layout::ignored).unwrap_or_default(),
-            problem: batch.problem.as_ref(),
+            problem: batch.told_problem(),
             links: Links {
-                rejects: batch.has_report.then(|| format!("{this}/rejects")),
+                rejects: batch.keeps_report(now).then(|| format!("{this}/rejects")),
                 this,
             },
             upload: None,

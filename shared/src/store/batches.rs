@@ -14,7 +14,9 @@ use serde_dynamo::{from_item, to_attribute_value, to_item};
 
 use super::StoreError;
 use super::members::Item;
-use crate::batch::{Batch, BatchId, BatchProblem, Checkpoint, LISTING, Status, forget_at};
+use crate::batch::{
+    Batch, BatchId, BatchProblem, Checkpoint, LISTING, MAX_CHILDREN, Status, forget_at,
+};
 use crate::setup::{Setup, SetupError};
 use crate::time::Timestamp;
 
@@ -220,6 +222,33 @@ impl Batches {
             }
         }
         Ok(batches)
+    }
+
+    /// Notes in a batch's record that `child` names it as its parent. Gives `false` where it
+    /// is forgotten, or has as many children as it may.
+    ///
+    /// # Errors
+    /// Where DynamoDB can't be asked.
+    pub async fn add_child(&self, parent: &BatchId, child: &BatchId) -> Result<bool, StoreError> {
+        let result = self
+            .update(parent)
+            // To a set, so that a retry adds nothing; and to one attribute, which no run of
+            // the parent's writes.
+            .update_expression("ADD child_batch_ids :children")
+            .condition_expression(
+                "attribute_exists(batch_id) AND (attribute_not_exists(child_batch_ids) \
+                 OR size(child_batch_ids) < :most OR contains(child_batch_ids, :child))",
+            )
+            .expression_attribute_values(":children", AttributeValue::Ss(vec![child.to_string()]))
+            .expression_attribute_values(":child", text(child.as_str()))
+            .expression_attribute_values(":most", AttributeValue::N(MAX_CHILDREN.to_string()))
+            .send()
+            .await;
+        match result {
+            Ok(_) => Ok(true),
+            Err(error) if lost_condition(&error) => Ok(false),
+            Err(error) => Err(StoreError::sdk("UpdateItem adding a child", error)),
+        }
     }
 
     /// Moves a batch to `to` if it is still in `from`. Gives `false` where it has moved on.
