@@ -17,6 +17,7 @@ mod roster;
 mod runtime_api;
 mod speed;
 mod throttle;
+mod upload;
 mod uploads;
 
 use std::process::ExitCode;
@@ -43,6 +44,8 @@ enum Command {
     Cost(cost::CostArgs),
     /// How much of a throttled table's write units a load uses
     Throttle(throttle::ThrottleArgs),
+    /// A first load by `mpulse upload` into a fresh `mpulse dev`
+    Upload(upload::UploadArgs),
     /// Writes what was measured into the documents
     Report(report::ReportArgs),
     /// The ingest function, as a process to be measured
@@ -64,6 +67,7 @@ async fn main() -> ExitCode {
         Command::Rejects(args) => rejects::run(args).await,
         Command::Cost(args) => cost::run(args).await,
         Command::Throttle(args) => throttle::run(args).await,
+        Command::Upload(args) => upload::run(args).await,
         Command::Report(args) => report::run(&args),
         Command::RoleFunction => role::function::run().await,
         Command::RoleSdkLoop { rows } => role::sdk_loop::run(rows).await,

@@ -1,5 +1,6 @@
 //! What a process has used, as Linux tells it in /proc.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,6 +26,27 @@ pub fn cpu_seconds(process: &str) -> Result<f64, Error> {
     ticks(&stat)
         .map(|ticks| ticks / TICKS_PER_SECOND)
         .ok_or_else(|| format!("/proc/{process}/stat is not as proc(5) says").into())
+}
+
+/// Seconds of CPU that a process's living threads have used, by their names.
+///
+/// # Errors
+/// Where there is no such process.
+pub fn thread_cpu_seconds(process: u32) -> Result<BTreeMap<String, f64>, Error> {
+    let mut all = BTreeMap::new();
+    for thread in fs::read_dir(format!("/proc/{process}/task"))? {
+        let folder = thread?.path();
+        // A thread may end between the listing and this.
+        let (Ok(name), Ok(stat)) = (
+            fs::read_to_string(folder.join("comm")),
+            fs::read_to_string(folder.join("stat")),
+        ) else {
+            continue;
+        };
+        *all.entry(name.trim_end().to_owned()).or_insert(0.0) +=
+            ticks(&stat).unwrap_or_default() / TICKS_PER_SECOND;
+    }
+    Ok(all)
 }
 
 /// utime + stime, the fields 14 and 15. The name (field 2) is in parentheses and may hold
@@ -107,6 +129,8 @@ mod tests {
     #[test]
     fn this_process_can_be_asked() {
         assert!(cpu_seconds("self").expect("a number") >= 0.0);
+        let threads = thread_cpu_seconds(std::process::id()).expect("threads");
+        assert!(!threads.is_empty());
         assert!(memory("self", "VmHWM").expect("a size") > 0);
     }
 }

@@ -13,6 +13,7 @@ use crate::figures::{Figures, Origin, mebibytes};
 use crate::rejects::Rejects;
 use crate::speed::Speed;
 use crate::throttle::Throttle;
+use crate::upload::Upload;
 use crate::{Error, plot};
 
 /// What a page is written from.
@@ -43,6 +44,8 @@ pub enum Measured {
     Cost(Cost),
     /// `throttle`
     Throttle(Throttle),
+    /// `upload`
+    Upload(Upload),
 }
 
 impl fmt::Display for Measured {
@@ -52,6 +55,7 @@ impl fmt::Display for Measured {
             Self::Rejects(rejects) => rejects.fmt(f),
             Self::Cost(cost) => cost.fmt(f),
             Self::Throttle(throttle) => throttle.fmt(f),
+            Self::Upload(upload) => upload.fmt(f),
         }
     }
 }
@@ -79,6 +83,7 @@ pub fn run(args: &ReportArgs) -> Result<(), Error> {
             ),
             Measured::Cost(cost) => ("cost", cost_section(&cost)),
             Measured::Throttle(throttle) => ("throttle", throttle_section(&throttle)),
+            Measured::Upload(upload) => ("upload", upload_section(&upload)),
         };
         page = replaced(&page, section, &text)?;
     }
@@ -139,6 +144,23 @@ fn speed_section(speed: &Speed) -> String {
     text.push_str("\n| rows per CPU-second | ratio |\n| --- | ---: |\n");
     for (name, ratio) in speed.ratios() {
         let _ = writeln!(text, "| {name} | {ratio:.2} |");
+    }
+    text
+}
+
+fn upload_section(upload: &Upload) -> String {
+    let mut text = origin(&upload.origin);
+    let _ = write!(
+        text,
+        "{} rows in {:.1} s: **{} rows a second**. Peak of the machine's anonymous memory: {}.\n\n\
+         | part of the machine | CPU s |\n| --- | ---: |\n",
+        grouped(upload.rows),
+        upload.wall_seconds,
+        rounded(upload.rate()),
+        mebibytes(Some(upload.peak_anon_bytes)),
+    );
+    for (thread, seconds) in &upload.cpu_seconds {
+        let _ = writeln!(text, "| {} | {seconds:.1} |", Upload::part(thread));
     }
     text
 }
