@@ -6,6 +6,7 @@ use std::time::Duration;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use mpulse_shared::batch::{Batch, BatchId, BatchRequest, Mode};
+use mpulse_shared::scope::Scope;
 use mpulse_shared::setup::Setup;
 use mpulse_shared::store::batches::Batches;
 use mpulse_shared::time::Timestamp;
@@ -62,7 +63,7 @@ impl Uploads {
             mode,
             ..BatchRequest::default()
         };
-        let batch = Batch::new(request, MAKER.to_owned(), Timestamp::now());
+        let batch = Batch::new(request, MAKER.to_owned(), Scope::ALL, Timestamp::now());
         self.batches.create(&batch).await?;
         let stored = self
             .s3

@@ -1,6 +1,7 @@
-//! `mpulse keys`: makes, lists and revokes access keys, straight in their table. There is
-//! no call for it in the API, so nobody gains a key by way of one.
+//! `mpulse keys`: makes, lists and revokes access keys, straight in their table. That is how
+//! the first key comes to be; an admin key can do the same through the API.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::io;
 
@@ -9,6 +10,8 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{Credentials, Region};
 use clap::{Args, Subcommand};
 use mpulse_shared::access::{Key, KeyId, Role, Secret};
+use mpulse_shared::member::AccountId;
+use mpulse_shared::scope::{MAX_ACCOUNTS, Scope};
 use mpulse_shared::setup::SetupError;
 use mpulse_shared::store::StoreError;
 use mpulse_shared::store::keys::Keys;
@@ -25,6 +28,7 @@ const ID_BYTES: usize = 4;
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  mpulse keys create --id ops --role writer\n  \
+                  mpulse keys create --role reader --accounts 4,5\n  \
                   mpulse keys --table mpulse-KeysTable-1ABC list"
 )]
 pub struct KeysArgs {
@@ -68,6 +72,9 @@ enum Action {
         /// What it may do: reader, writer or admin
         #[arg(long)]
         role: Role,
+        /// The accounts that it sees and writes, and no others: 4,5. Without this, it is for all
+        #[arg(long, value_name = "IDS", value_delimiter = ',', value_parser = account)]
+        accounts: Vec<AccountId>,
     },
     /// List the keys, oldest first
     #[command(after_help = "Example:\n  mpulse keys list")]
@@ -111,6 +118,9 @@ pub enum KeysError {
     /// The id is in use.
     #[error("there is a key {0} already; revoked ones keep their id too")]
     Taken(KeyId),
+    /// More accounts than a key may be bound to.
+    #[error("a key is bound to {MAX_ACCOUNTS} accounts at most")]
+    TooManyAccounts,
     /// No key has the id.
     #[error("there is no key {0}")]
     Unknown(KeyId),
@@ -130,13 +140,14 @@ pub async fn run(args: KeysArgs) -> Result<(), KeysError> {
     let keys = args.place.keys().await?;
     let failed = |source| args.place.error(source);
     match args.action {
-        Action::Create { id, role } => {
+        Action::Create { id, role, accounts } => {
+            let accounts = scope(accounts)?;
             let id = match id {
                 Some(id) => id,
                 None => some_id(role)?,
             };
             let secret = Secret::generate()?;
-            let key = Key::new(id.clone(), &secret, role, Timestamp::now());
+            let key = Key::new(id.clone(), &secret, role, Timestamp::now()).bound_to(accounts);
             if !keys.create(&key).await.map_err(failed)? {
                 return Err(KeysError::Taken(id));
             }
@@ -145,7 +156,8 @@ pub async fn run(args: KeysArgs) -> Result<(), KeysError> {
         }
         Action::List => print(&table(keys.list().await.map_err(failed)?))?,
         Action::Revoke { id } => {
-            if !keys.revoke(&id, Timestamp::now()).await.map_err(failed)? {
+            let revoked = keys.revoke(&id, Timestamp::now()).await.map_err(failed)?;
+            if revoked.is_none() {
                 return Err(KeysError::Unknown(id));
             }
             eprintln!("revoked {id}");
@@ -210,17 +222,44 @@ fn some_id(role: Role) -> Result<KeyId, getrandom::Error> {
     Ok(id.parse().expect("letters, digits and a hyphen make an id"))
 }
 
+fn account(text: &str) -> Result<AccountId, String> {
+    AccountId::parse(text).map_err(|error| error.message)
+}
+
+fn scope(accounts: Vec<AccountId>) -> Result<Scope, KeysError> {
+    let accounts: BTreeSet<AccountId> = accounts.into_iter().collect();
+    match accounts.len() {
+        0 => Ok(Scope::ALL),
+        1..=MAX_ACCOUNTS => Ok(Scope::only(accounts)),
+        _ => Err(KeysError::TooManyAccounts),
+    }
+}
+
+/// The accounts of a key, for people.
+fn accounts(key: &Key) -> String {
+    match key.accounts.accounts() {
+        None => "all".to_owned(),
+        Some(accounts) => {
+            let ids: Vec<&str> = accounts.iter().map(AccountId::as_str).collect();
+            ids.join(",")
+        }
+    }
+}
+
 /// The keys as aligned columns, oldest first.
 fn table(mut keys: Vec<Key>) -> String {
     keys.sort_by(|a, b| (a.created_at, a.key_id.as_str()).cmp(&(b.created_at, b.key_id.as_str())));
     let longest = keys.iter().map(|key| key.key_id.as_str().len()).max();
     let width = longest.unwrap_or_default().max("ID".len());
     let mut text = String::new();
-    let mut line = |id: &str, role: &str, created: &str, revoked: &str| {
-        writeln!(text, "{id:width$}  {role:6}  {created:24}  {revoked}")
-            .expect("writing to a string can't fail");
+    let mut line = |id: &str, role: &str, created: &str, revoked: &str, accounts: &str| {
+        writeln!(
+            text,
+            "{id:width$}  {role:6}  {created:24}  {revoked:24}  {accounts}"
+        )
+        .expect("writing to a string can't fail");
     };
-    line("ID", "ROLE", "CREATED", "REVOKED");
+    line("ID", "ROLE", "CREATED", "REVOKED", "ACCOUNTS");
     for key in &keys {
         line(
             key.key_id.as_str(),
@@ -228,6 +267,7 @@ fn table(mut keys: Vec<Key>) -> String {
             &key.created_at.to_string(),
             &key.revoked_at
                 .map_or_else(|| "-".to_owned(), |at| at.to_string()),
+            &accounts(key),
         );
     }
     text
@@ -239,7 +279,9 @@ mod tests {
 
     #[test]
     fn keys_are_listed_oldest_first() {
-        let key = |id: &str, role, created, revoked: Option<i64>| Key {
+        let bound = |ids: &[&str]| scope(ids.iter().map(|id| account(id).unwrap()).collect());
+        let key = |id: &str, role, created, revoked: Option<i64>, accounts| Key {
+            accounts: bound(accounts).unwrap(),
             revoked_at: revoked.map(Timestamp::from_millis),
             ..Key::new(
                 id.parse().unwrap(),
@@ -249,15 +291,15 @@ mod tests {
             )
         };
         let text = table(vec![
-            key("nightly", Role::Writer, 2000, Some(3000)),
-            key("admin", Role::Admin, 1000, None),
+            key("nightly", Role::Writer, 2000, Some(3000), &["5", "4"]),
+            key("admin", Role::Admin, 1000, None, &[]),
         ]);
         assert_eq!(
             text,
             "\
-ID       ROLE    CREATED                   REVOKED
-admin    admin   1970-01-01T00:00:01.000Z  -
-nightly  writer  1970-01-01T00:00:02.000Z  1970-01-01T00:00:03.000Z
+ID       ROLE    CREATED                   REVOKED                   ACCOUNTS
+admin    admin   1970-01-01T00:00:01.000Z  -                         all
+nightly  writer  1970-01-01T00:00:02.000Z  1970-01-01T00:00:03.000Z  4,5
 "
         );
     }

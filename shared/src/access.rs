@@ -17,6 +17,9 @@ use subtle::ConstantTimeEq;
 use thiserror::Error;
 
 use crate::http::problem::Problem;
+use crate::member::AccountId;
+use crate::metrics::Metrics;
+use crate::scope::Scope;
 use crate::setup::{Setup, SetupError};
 use crate::store::keys::Keys;
 use crate::time::Timestamp;
@@ -33,7 +36,7 @@ const MAX_KEY_ID: usize = 64;
 pub enum Role {
     /// Look.
     Reader,
-    /// Create members and send files.
+    /// Create, change and remove members, and send files.
     Writer,
     /// Everything, keys included.
     Admin,
@@ -151,6 +154,9 @@ pub struct Key {
     pub secret_hash: String,
     /// What it may do.
     pub role: Role,
+    /// The accounts that it is bound to.
+    #[serde(default = "Scope::all", skip_serializing_if = "Scope::is_all")]
+    pub accounts: Scope,
     /// When it was made.
     pub created_at: Timestamp,
     /// Since when it opens nothing.
@@ -159,16 +165,24 @@ pub struct Key {
 }
 
 impl Key {
-    /// A new key for a secret.
+    /// A new key for a secret, bound to no accounts.
     #[must_use]
     pub fn new(key_id: KeyId, secret: &Secret, role: Role, now: Timestamp) -> Self {
         Self {
             key_id,
             secret_hash: secret.hash(),
             role,
+            accounts: Scope::ALL,
             created_at: now,
             revoked_at: None,
         }
+    }
+
+    /// The same, bound to accounts.
+    #[must_use]
+    pub fn bound_to(mut self, accounts: Scope) -> Self {
+        self.accounts = accounts;
+        self
     }
 }
 
@@ -177,6 +191,21 @@ impl Key {
 pub struct Caller {
     /// The key they hold.
     pub key_id: KeyId,
+    /// The accounts that it opens.
+    pub accounts: Scope,
+}
+
+impl Caller {
+    /// Lets them write to an account that is theirs.
+    ///
+    /// # Errors
+    /// 403 where it is another's.
+    pub fn may_write_to(&self, account: &AccountId) -> Result<(), Problem> {
+        if self.accounts.covers(account) {
+            return Ok(());
+        }
+        Err(Problem::account_not_allowed("account_id"))
+    }
 }
 
 /// The check that every function makes before anything else.
@@ -184,7 +213,11 @@ pub struct Caller {
 pub struct Access {
     keys: Keys,
     anonymous_reads: bool,
+    metrics: Metrics,
 }
+
+/// The metric that counts attempts with a key that opens nothing.
+const REFUSED_KEYS: &str = "RefusedKeys";
 
 impl Access {
     /// The check as the function's settings want it (`KEYS_TABLE`, `ANONYMOUS_READS`).
@@ -195,6 +228,7 @@ impl Access {
         Ok(Self {
             keys: Keys::from_setup(setup)?,
             anonymous_reads: setup.optional("ANONYMOUS_READS") == Some("true"),
+            metrics: Metrics::from_setup(setup),
         })
     }
 
@@ -204,7 +238,7 @@ impl Access {
     /// 401 without a key or with one that is unknown, wrong or revoked; 403 where the role
     /// is too low.
     pub async fn require(&self, role: Role, request: &Request) -> Result<Caller, Problem> {
-        let (id, secret) = credentials(request)?.ok_or_else(Problem::no_key)?;
+        let (id, secret) = self.credentials(request)?.ok_or_else(Problem::no_key)?;
         let key = match id.parse::<KeyId>() {
             Ok(id) => self.keys.get(&id).await?,
             Err(_) => None,
@@ -214,13 +248,15 @@ impl Access {
         let padded = format!("{stored:0>64}");
         let same = bool::from(padded.as_bytes().ct_eq(secret.hash().as_bytes()));
         let Some(key) = key.filter(|key| same && key.revoked_at.is_none()) else {
-            tracing::info!("refused a key");
-            return Err(Problem::wrong_key());
+            return Err(self.refuse());
         };
         if key.role < role {
             return Err(Problem::role_too_low(key.role, role));
         }
-        Ok(Caller { key_id: key.key_id })
+        Ok(Caller {
+            key_id: key.key_id,
+            accounts: key.accounts,
+        })
     }
 
     /// Like [`Access::require`] for looking at members, which `ANONYMOUS_READS` opens to
@@ -229,15 +265,30 @@ impl Access {
     /// # Errors
     /// As [`Access::require`].
     pub async fn require_reader(&self, request: &Request) -> Result<Option<Caller>, Problem> {
-        if self.anonymous_reads && credentials(request)?.is_none() {
+        if self.anonymous_reads && self.credentials(request)?.is_none() {
             return Ok(None);
         }
         self.require(Role::Reader, request).await.map(Some)
     }
+
+    fn credentials(&self, request: &Request) -> Result<Option<(String, Secret)>, Problem> {
+        credentials(request).map_err(|NotBasic| self.refuse())
+    }
+
+    /// Refuses a key, and counts that. What was sent is not told to the log.
+    fn refuse(&self) -> Problem {
+        tracing::info!("refused a key");
+        self.metrics.count(REFUSED_KEYS);
+        Problem::wrong_key()
+    }
 }
 
+/// The Authorization header is none of RFC 7617.
+#[derive(Debug)]
+struct NotBasic;
+
 /// The id and secret of the Authorization header (RFC 7617), if there is one.
-fn credentials(request: &Request) -> Result<Option<(String, Secret)>, Problem> {
+fn credentials(request: &Request) -> Result<Option<(String, Secret)>, NotBasic> {
     let Some(header) = request.headers().get(AUTHORIZATION) else {
         return Ok(None);
     };
@@ -250,7 +301,7 @@ fn credentials(request: &Request) -> Result<Option<(String, Secret)>, Problem> {
         let (id, secret) = decoded.split_once(':')?;
         Some((id.to_owned(), Secret::from_text(secret.to_owned())))
     };
-    parse().map(Some).ok_or_else(Problem::wrong_key)
+    parse().map(Some).ok_or(NotBasic)
 }
 
 #[cfg(test)]

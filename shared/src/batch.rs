@@ -20,6 +20,7 @@ use thiserror::Error;
 use ulid::Ulid;
 
 use crate::member::{AccountId, Field};
+use crate::scope::Scope;
 use crate::time::Timestamp;
 
 /// How long the URL for an upload is good.
@@ -345,6 +346,9 @@ pub struct Batch {
     pub child_batch_ids: BTreeSet<BatchId>,
     /// Who asked for it: `key:<id>`.
     pub created_by: String,
+    /// The accounts of who asked for it: what its rows may write to, and who may see it.
+    #[serde(default = "Scope::all", skip_serializing_if = "Scope::is_all")]
+    pub accounts: Scope,
     /// When it was asked for.
     pub created_at: Timestamp,
     /// When anything about it last changed.
@@ -408,7 +412,7 @@ pub struct BatchRequest {
 impl Batch {
     /// A batch that waits for its file.
     #[must_use]
-    pub fn new(request: BatchRequest, created_by: String, now: Timestamp) -> Self {
+    pub fn new(request: BatchRequest, created_by: String, accounts: Scope, now: Timestamp) -> Self {
         let lifetime = i64::try_from(UPLOAD_URL_SECONDS * 1000).unwrap_or(i64::MAX);
         Self {
             batch_id: BatchId::generate(),
@@ -420,6 +424,7 @@ impl Batch {
             parent_batch_id: request.parent_batch_id,
             child_batch_ids: BTreeSet::new(),
             created_by,
+            accounts,
             created_at: now,
             updated_at: now,
             upload_expires_at: now.plus_millis(lifetime),
@@ -511,7 +516,7 @@ mod tests {
     #[test]
     fn queued_and_expired_are_told_from_the_object() {
         let now = Timestamp::now();
-        let mut batch = Batch::new(BatchRequest::default(), "key:a".into(), now);
+        let mut batch = Batch::new(BatchRequest::default(), "key:a".into(), Scope::ALL, now);
         let late = batch.upload_expires_at.plus_millis(1);
         assert_eq!(batch.told_status(false, now), Status::AwaitingUpload);
         assert_eq!(batch.told_status(true, late), Status::Queued);

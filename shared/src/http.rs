@@ -13,9 +13,15 @@ use crate::setup::{Setup, SetupError};
 use problem::Problem;
 
 pub mod batch_view;
+pub mod cursor;
 pub mod form;
+pub mod key_view;
 pub mod link;
+pub mod member_view;
 pub mod problem;
+
+/// How often a change to a record is tried that another change came before.
+pub const ATTEMPTS: u32 = 10;
 
 /// A function that answers HTTP: what its main.rs hands to the Lambda runtime, and
 /// what the local machine calls.
@@ -92,6 +98,14 @@ pub fn with_body(
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    response
+}
+
+/// An answer without a body.
+#[must_use]
+pub fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = status;
     response
 }
 

@@ -19,6 +19,9 @@ pub const MAX_ID: usize = 64;
 /// The longest first or last name, in characters.
 pub const MAX_NAME: usize = 100;
 
+/// The code of a member, or row, of an account that a key isn't bound to.
+pub const ACCOUNT_NOT_ALLOWED: &str = "account_not_allowed";
+
 /// What separates the two parts of a public id. It needs no escaping in a URL and can't
 /// appear in either part.
 const SEPARATOR: char = '~';
@@ -87,7 +90,7 @@ impl FieldError {
 }
 
 /// An account's id: 1–64 of `A-Za-z0-9_-`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct AccountId(String);
 

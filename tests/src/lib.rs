@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 use mpulse_local::{BUILT_IN_TEMPLATE, Data, Machine, Options};
 use mpulse_shared::access::{Key, Role, Secret};
+use mpulse_shared::member::AccountId;
+use mpulse_shared::scope::Scope;
 use mpulse_shared::store::keys::Keys;
 use mpulse_shared::time::Timestamp;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
@@ -93,9 +95,9 @@ impl Stack {
             ("reader", Role::Reader),
         ];
         Self {
-            admin: make_key(&keys, admin).await,
-            writer: make_key(&keys, writer).await,
-            reader: make_key(&keys, reader).await,
+            admin: make_key(&keys, admin, Scope::ALL).await,
+            writer: make_key(&keys, writer, Scope::ALL).await,
+            reader: make_key(&keys, reader, Scope::ALL).await,
             machine,
             http: client(),
         }
@@ -105,6 +107,13 @@ impl Stack {
     #[must_use]
     pub fn keys(&self) -> Keys {
         Keys::from_setup(&self.machine.setup()).expect("the template names the keys table")
+    }
+
+    /// A key that is bound to accounts.
+    pub async fn bound_key(&self, id: &str, role: Role, accounts: &[&str]) -> Login {
+        let account = |id: &&str| AccountId::parse(id).expect("an account id");
+        let accounts = Scope::only(accounts.iter().map(account).collect());
+        make_key(&self.keys(), (id, role), accounts).await
     }
 
     /// A request without a key. `path` may be a whole URL.
@@ -280,10 +289,10 @@ fn options() -> Options {
     }
 }
 
-async fn make_key(keys: &Keys, (id, role): (&str, Role)) -> Login {
+async fn make_key(keys: &Keys, (id, role): (&str, Role), accounts: Scope) -> Login {
     let secret = Secret::generate().expect("randomness");
     let key_id = id.parse().expect("letters make an id");
-    let key = Key::new(key_id, &secret, role, Timestamp::now());
+    let key = Key::new(key_id, &secret, role, Timestamp::now()).bound_to(accounts);
     keys.replace(&key).await.expect("the key is stored");
     Login {
         id: id.to_owned(),

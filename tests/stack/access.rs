@@ -1,42 +1,251 @@
 //! Who may do what: keys, roles, and reads without a key.
 
+use std::collections::BTreeSet;
+
 use mpulse_local::{BUILT_IN_TEMPLATE, Data};
-use mpulse_shared::access::KeyId;
+use mpulse_shared::access::{KeyId, Role};
 use mpulse_shared::time::Timestamp;
 use mpulse_tests::{Answer, Login, Stack, roster, send, text};
-use reqwest::Method;
-use reqwest::header::AUTHORIZATION;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
+use reqwest::{Method, RequestBuilder};
 use serde_json::json;
 
-const BATCH: &str = "/api/members/batch/01ARZ3NDEKTSV4RRFFQ69G5FAV";
 const CHALLENGE: &str = "Basic realm=\"mpulse\", charset=\"UTF-8\"";
 
-/// Every call that looks at something, with what a key of any role is answered here.
-fn looking() -> Vec<(Method, String, u16)> {
-    vec![
-        (Method::GET, "/api/members/".into(), 200),
-        (Method::GET, "/api/members/?aid=4".into(), 200),
-        (Method::GET, "/api/members/4~1".into(), 404),
-        (Method::GET, "/api/members/batch".into(), 200),
-        (Method::GET, "/api/members/batch/template.csv".into(), 200),
-        (Method::GET, BATCH.into(), 404),
-        (Method::GET, format!("{BATCH}/rejects"), 404),
+/// Who asks, in the order of the columns of [`MATRIX`].
+const CALLERS: [&str; 8] = [
+    "no key",
+    "wrong secret",
+    "revoked",
+    "reader",
+    "writer",
+    "admin",
+    "writer bound to account 5",
+    "admin bound to account 5",
+];
+
+/// A call, what it sends, and the status of each caller. `{n}` stands for the caller's number:
+/// what a call uses up is there once for each. Account 4 is nobody's whose key is bound.
+type Call = (&'static str, &'static str, Option<&'static str>, [u16; 8]);
+
+/// Every call of the API. `{batch}` has ended with a report; `{open-n}` awaits its file.
+const MATRIX: &[Call] = &[
+    ("GET", "/", None, [200; 8]),
+    ("GET", "/admin", None, [200; 8]),
+    ("GET", "/api/health", None, [200; 8]),
+    ("GET", "/api/docs", None, [200; 8]),
+    ("GET", "/api/openapi.yaml", None, [200; 8]),
+    ("GET", "/api/members", None, looks(200)),
+    ("GET", "/api/members/4~seed", None, looks(404)),
+    ("POST", "/api/members", Some(NEW), writes(201, 403)),
+    (
+        "POST",
+        "/api/members/create",
+        Some(CREATED),
+        writes(201, 403),
+    ),
+    (
+        "PATCH",
+        "/api/members/4~seed",
+        Some(PATCH),
+        writes(200, 404),
+    ),
+    ("DELETE", "/api/members/4~gone-{n}", None, writes(204, 404)),
+    ("POST", "/api/members/batch", None, writes(201, 201)),
+    ("PUT", "/api/members/batch", None, writes(201, 201)),
+    ("POST", "/api/members/batch", Some(BATCH), writes(201, 403)),
+    ("GET", "/api/members/batch", None, looks(200)),
+    ("GET", "/api/members/batch/template.csv", None, looks(200)),
+    ("GET", "/api/members/batch/{batch}", None, looks(404)),
+    (
+        "GET",
+        "/api/members/batch/{batch}/rejects",
+        None,
+        [401, 401, 401, 302, 302, 302, 404, 404],
+    ),
+    (
+        "DELETE",
+        "/api/members/batch/{open-n}",
+        None,
+        writes(200, 404),
+    ),
+    ("POST", "/api/keys", Some(KEY), administers(201, 403)),
+    ("POST", "/api/keys", Some(BOUND_KEY), administers(201, 201)),
+    ("GET", "/api/keys", None, administers(200, 200)),
+    (
+        "DELETE",
+        "/api/keys/victim-{n}",
+        None,
+        administers(200, 404),
+    ),
+    ("DELETE", "/api/health", None, [405; 8]),
+    ("GET", "/api/nothing", None, [404; 8]),
+];
+
+const NEW: &str = r#"{"account_id": "4", "client_member_id": "new-{n}", "first_name": "Ann",
+                      "last_name": "Lee", "phone_number": "7145550123"}"#;
+const CREATED: &str = r#"{"account_id": "4", "client_member_id": "created-{n}",
+                          "first_name": "Ann", "last_name": "Lee",
+                          "phone_number": "7145550123"}"#;
+const PATCH: &str = r#"{"last_name": "Low {n}"}"#;
+const BATCH: &str = r#"{"account_id": "4"}"#;
+const KEY: &str = r#"{"key_id": "free-{n}", "role": "reader"}"#;
+const BOUND_KEY: &str = r#"{"key_id": "bound-{n}", "role": "reader", "accounts": ["5"]}"#;
+
+/// A call for readers, and what bound keys are told.
+const fn looks(bound: u16) -> [u16; 8] {
+    [401, 401, 401, 200, 200, 200, bound, bound]
+}
+
+/// A call for writers, and what bound ones are told.
+const fn writes(done: u16, bound: u16) -> [u16; 8] {
+    [401, 401, 401, 403, done, done, bound, bound]
+}
+
+/// A call for admins, and what bound ones are told.
+const fn administers(done: u16, bound: u16) -> [u16; 8] {
+    [401, 401, 401, 403, 403, done, 403, bound]
+}
+
+/// A call with what its path and body stand for.
+fn request(
+    stack: &Stack,
+    (method, path, body, _): &Call,
+    caller: usize,
+    login: Option<&Login>,
+    names: &[(String, String)],
+) -> RequestBuilder {
+    let fill = |text: &str| {
+        names.iter().fold(
+            text.replace("{n}", &caller.to_string())
+                .replace("-n}", &format!("-{caller}}}")),
+            |text, (name, value)| text.replace(&format!("{{{name}}}"), value),
+        )
+    };
+    let method = method.parse().expect("a method");
+    let request = match login {
+        Some(login) => stack.request_as(login, method, &fill(path)),
+        None => stack.anonymous(method, &fill(path)),
+    };
+    match body {
+        Some(body) => request
+            .header(CONTENT_TYPE, "application/json")
+            .body(fill(body)),
+        None => request,
+    }
+}
+
+/// What the paths and bodies of [`MATRIX`] speak of.
+async fn furnish(stack: &Stack) -> Vec<(String, String)> {
+    let member = async |client: &str| {
+        let member = json!({"account_id": "4", "client_member_id": client, "first_name": "Ann",
+                            "last_name": "Lee", "phone_number": "7145550123"});
+        stack.post("/api/members/", &member).await.expect(201);
+    };
+    member("seed").await;
+    let ended =
+        stack.upload("account_id,client_member_id,first_name,last_name,phone_number\n4,1,,,\n");
+    let mut names = vec![(
+        "batch".to_owned(),
+        text(&ended.await["batch_id"]).to_owned(),
+    )];
+    for caller in 0..CALLERS.len() {
+        member(&format!("gone-{caller}")).await;
+        let open = stack.open_batch(&json!({})).await;
+        names.push((format!("open-{caller}"), text(&open["batch_id"]).to_owned()));
+        let key = json!({"key_id": format!("victim-{caller}"), "role": "reader"});
+        let made = stack.request_as(&stack.admin, Method::POST, "/api/keys");
+        send(made.json(&key)).await.expect(201);
+    }
+    names
+}
+
+/// The holders of keys, in the order of [`CALLERS`].
+async fn callers(stack: &Stack) -> [Option<Login>; 8] {
+    let revoked = stack.bound_key("revoked", Role::Admin, &["4"]).await;
+    revoke(stack, "revoked").await;
+    let wrong = Login {
+        id: "admin".to_owned(),
+        secret: stack.writer.secret.clone(),
+    };
+    [
+        None,
+        Some(wrong),
+        Some(revoked),
+        Some(stack.reader.clone()),
+        Some(stack.writer.clone()),
+        Some(stack.admin.clone()),
+        Some(stack.bound_key("five", Role::Writer, &["5"]).await),
+        Some(stack.bound_key("fives-admin", Role::Admin, &["5"]).await),
     ]
 }
 
-/// Every call that changes something, with what a writer's empty request is answered.
-fn changing() -> Vec<(Method, String, u16)> {
-    vec![
-        (Method::POST, "/api/members/".into(), 415),
-        (Method::POST, "/api/members/create/".into(), 415),
-        (Method::POST, "/api/members/batch".into(), 201),
-        (Method::PUT, "/api/members/batch".into(), 201),
-        (Method::DELETE, BATCH.into(), 404),
-    ]
+async fn revoke(stack: &Stack, id: &str) {
+    let id: KeyId = id.parse().expect("a key's id");
+    let revoked = stack.keys().revoke(&id, Timestamp::now()).await;
+    revoked
+        .expect("the table answers")
+        .expect("there is such a key");
 }
 
-fn all() -> Vec<(Method, String, u16)> {
-    [looking(), changing()].concat()
+#[tokio::test(flavor = "multi_thread")]
+async fn every_call_answers_every_caller_as_it_should() {
+    let stack = Stack::start().await;
+    let (names, callers) = (furnish(&stack).await, callers(&stack).await);
+    let mut wrong = Vec::new();
+    for call in MATRIX {
+        for (n, login) in callers.iter().enumerate() {
+            let answer = send(request(&stack, call, n, login.as_ref(), &names)).await;
+            let expected = call.3[n];
+            if answer.status != expected {
+                let (method, path) = (call.0, call.1);
+                let (caller, is) = (CALLERS[n], answer.status);
+                wrong.push(format!("{method} {path} of {caller}: {is}, not {expected}"));
+            }
+            match answer.status {
+                401 if n == 0 => refused(&answer, "no-key"),
+                401 => refused(&answer, "wrong-key"),
+                400.. => assert_eq!(answer.header("content-type"), "application/problem+json"),
+                _ => {}
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_matrix_has_every_route_of_the_template() {
+    let stack = Stack::start().await;
+    let functions = &stack.machine.template().functions;
+    let declared: BTreeSet<(String, String)> = functions
+        .iter()
+        .filter(|function| function.binary != "default-route")
+        .flat_map(|function| &function.routes)
+        .filter_map(|route| {
+            let path = route.path.clone()?;
+            let bare = path.strip_suffix('/').filter(|bare| !bare.is_empty());
+            let path = bare.unwrap_or(&path).to_owned();
+            Some((route.method.clone()?, path))
+        })
+        .collect();
+    let tried: BTreeSet<(String, String)> = MATRIX
+        .iter()
+        .filter(|(_, _, _, statuses)| statuses[0] < 404)
+        .map(|(method, path, ..)| {
+            let parts: Vec<&str> = path
+                .split('/')
+                .map(|part| {
+                    if part.contains(['{', '~']) {
+                        "{id}"
+                    } else {
+                        part
+                    }
+                })
+                .collect();
+            ((*method).to_owned(), parts.join("/"))
+        })
+        .collect();
+    assert_eq!(tried, declared);
 }
 
 #[track_caller]
@@ -46,31 +255,13 @@ fn refused(answer: &Answer, kind: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_call_but_health_and_console_answers_without_a_key() {
-    let stack = Stack::start().await;
-    for (method, path, _) in all() {
-        refused(&send(stack.anonymous(method, &path)).await, "no-key");
-    }
-    for path in ["/api/health", "/", "/admin"] {
-        send(stack.anonymous(Method::GET, path)).await.expect(200);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_secret_an_unknown_id_and_a_revoked_key_are_told_the_same() {
     let stack = Stack::start().await;
     let login = |id: &str, secret: &str| Login {
         id: id.to_owned(),
         secret: secret.to_owned(),
     };
-    let revoked: KeyId = "admin".parse().unwrap();
-    assert!(
-        stack
-            .keys()
-            .revoke(&revoked, Timestamp::now())
-            .await
-            .unwrap()
-    );
+    revoke(&stack, "admin").await;
     let mut bodies = Vec::new();
     for wrong in [
         login("writer", "wrong"),
@@ -82,8 +273,8 @@ async fn a_wrong_secret_an_unknown_id_and_a_revoked_key_are_told_the_same() {
         login("WRITER", &stack.writer.secret),
         stack.admin.clone(),
     ] {
-        for (method, path, _) in all() {
-            let answer = send(stack.request_as(&wrong, method, &path)).await;
+        for call in MATRIX.iter().filter(|call| call.3[1] == 401) {
+            let answer = send(request(&stack, call, 0, Some(&wrong), &[])).await;
             refused(&answer, "wrong-key");
             bodies.push(answer.body);
         }
@@ -109,40 +300,10 @@ async fn an_authorization_that_is_no_key_opens_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_looks_and_changes_nothing() {
-    let stack = Stack::start().await;
-    for (method, path, status) in looking() {
-        send(stack.request_as(&stack.reader, method, &path))
-            .await
-            .expect(status);
-    }
-    for (method, path, _) in changing() {
-        let answer = send(stack.request_as(&stack.reader, method, &path)).await;
-        answer.problem(403, "role-too-low");
-        assert_eq!(answer.header("www-authenticate"), "");
-    }
-    let batches = stack.get("/api/members/batch").await.json();
-    assert_eq!(batches["results"], json!([]));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_writer_and_an_admin_may_make_every_call() {
-    let stack = Stack::start().await;
-    for login in [&stack.writer, &stack.admin] {
-        for (method, path, status) in all() {
-            send(stack.request_as(login, method, &path))
-                .await
-                .expect(status);
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_key_opens_nothing_from_the_moment_it_is_revoked() {
     let stack = Stack::start().await;
     stack.get("/api/members/").await.expect(200);
-    let id: KeyId = "writer".parse().unwrap();
-    assert!(stack.keys().revoke(&id, Timestamp::now()).await.unwrap());
+    revoke(&stack, "writer").await;
     refused(&stack.get("/api/members/").await, "wrong-key");
 }
 
@@ -178,10 +339,9 @@ async fn anonymous_reads_open_the_members_alone() {
         [("aid".to_owned(), "required".to_owned())]
     );
 
-    for (method, path, _) in all() {
-        let about_members = path.starts_with("/api/members/?") || path.contains('~');
-        if method != Method::GET || (!about_members && path != "/api/members/") {
-            refused(&send(stack.anonymous(method, &path)).await, "no-key");
+    for call in MATRIX.iter().filter(|call| call.3[0] == 401) {
+        if call.0 != "GET" || !["/api/members", "/api/members/4~seed"].contains(&call.1) {
+            refused(&send(request(&stack, call, 0, None, &[])).await, "no-key");
         }
     }
     let wrong = Login {

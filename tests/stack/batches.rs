@@ -83,6 +83,7 @@ async fn a_new_batch_says_where_its_file_goes() {
             "mode": "create",
             "file_name": "members.csv",
             "account_id": "4",
+            "accounts": null,
             "parent_batch_id": null,
             "child_batch_ids": [],
             "created_by": "key:writer",

@@ -9,9 +9,10 @@ use lambda_runtime::{Context, LambdaEvent};
 use mpulse_local::{BUILT_IN_TEMPLATE, Data, Machine, Options};
 use mpulse_shared::batch::{Batch, BatchRequest, Mode};
 use mpulse_shared::member::{AccountId, Member, MemberId};
+use mpulse_shared::scope::Scope;
 use mpulse_shared::setup::Setup;
 use mpulse_shared::store::batches::Batches;
-use mpulse_shared::store::members::{After, Filter, Members, to_item};
+use mpulse_shared::store::members::{Filter, Members, to_item};
 use mpulse_shared::time::Timestamp;
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -76,7 +77,7 @@ impl Bench {
             mode,
             ..BatchRequest::default()
         };
-        let batch = Batch::new(request, "key:test".to_owned(), Timestamp::now());
+        let batch = Batch::new(request, "key:test".to_owned(), Scope::ALL, Timestamp::now());
         self.batches.create(&batch).await.expect("a batch");
         let (key, size) = (batch.batch_id.upload_key(), file.len());
         let put = self.s3.put_object().bucket(BUCKET).key(&key);
@@ -139,14 +140,11 @@ impl Bench {
             account_id: Some(account.clone()),
             ..Filter::default()
         };
-        let (mut all, mut next) = (BTreeMap::new(), None::<After>);
+        let (mut all, mut next) = (BTreeMap::new(), None::<MemberId>);
         loop {
-            let page = self.members.find(&filter, 1000, next.as_ref()).await;
-            let page = page.expect("members");
-            next = page.members.last().map(|member| After {
-                id: member.profile.id.clone(),
-                phone_number: member.profile.phone_number.clone(),
-            });
+            let page = self.members.find(&filter, &Scope::ALL, 1000, next.as_ref());
+            let page = page.await.expect("members");
+            next = page.members.last().map(|member| member.profile.id.clone());
             all.extend(page.members.into_iter().map(|m| (m.profile.id.clone(), m)));
             if !page.more {
                 return all;

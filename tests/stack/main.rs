@@ -4,6 +4,8 @@
 mod access;
 mod batches;
 mod between;
+mod bound;
+mod changes;
 mod defects;
 mod deliveries;
 mod faults;
@@ -11,6 +13,7 @@ mod files;
 mod freeze;
 mod hand;
 mod joins;
+mod keys;
 mod members;
 mod rejects;
 mod roster;

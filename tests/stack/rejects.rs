@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use mpulse_shared::batch::{Batch, BatchRequest, Status};
+use mpulse_shared::scope::Scope;
 use mpulse_shared::store::batches::Batches;
 use mpulse_shared::time::Timestamp;
 use mpulse_tests::{HEADER, Rows, Stack, roster_ids, row, send, text};
@@ -269,7 +270,12 @@ async fn what_has_lapsed_is_told_as_gone() {
     let day = 24 * 3600 * 1000;
     let ended = |days: i64| {
         let at = Timestamp::now().plus_millis(-days * day);
-        let mut batch = Batch::new(BatchRequest::default(), "key:writer".to_owned(), at);
+        let mut batch = Batch::new(
+            BatchRequest::default(),
+            "key:writer".to_owned(),
+            Scope::ALL,
+            at,
+        );
         batch.status = Status::CompletedWithRejects;
         batch.finished_at = Some(at);
         batch.has_report = true;
@@ -277,7 +283,12 @@ async fn what_has_lapsed_is_told_as_gone() {
     };
     let (kept, gone) = (ended(29), ended(31));
     let at = Timestamp::now().plus_millis(-day);
-    let unused = Batch::new(BatchRequest::default(), "key:writer".to_owned(), at);
+    let unused = Batch::new(
+        BatchRequest::default(),
+        "key:writer".to_owned(),
+        Scope::ALL,
+        at,
+    );
     for batch in [&kept, &gone, &unused] {
         batches.create(batch).await.expect("the record is stored");
     }

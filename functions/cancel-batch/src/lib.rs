@@ -39,10 +39,11 @@ pub fn service(setup: &Setup) -> Result<Service, SetupError> {
 }
 
 async fn cancel(function: &Function, request: &Request) -> Result<Response<Body>, Problem> {
-    function.access.require(Role::Writer, request).await?;
+    let caller = function.access.require(Role::Writer, request).await?;
+    let mine = &caller.accounts;
     // The status may move on between the look and the change; then the new one decides.
     loop {
-        let batch = batch_view::requested(&function.batches, request).await?;
+        let batch = batch_view::requested(&function.batches, request, mine).await?;
         let now = Timestamp::now();
         let uploaded = function.files.find_awaited(&batch).await?;
         let told = batch.told_status(uploaded.is_some(), now);
@@ -62,7 +63,7 @@ async fn cancel(function: &Function, request: &Request) -> Result<Response<Body>
         if to == Status::Cancelled {
             function.files.delete_upload(&batch).await?;
         }
-        let batch = batch_view::requested(&function.batches, request).await?;
+        let batch = batch_view::requested(&function.batches, request, mine).await?;
         let status = match batch.status {
             Status::Cancelled => StatusCode::OK,
             _ => StatusCode::ACCEPTED,

@@ -93,6 +93,7 @@ async fn create(function: &Function, request: Request) -> Result<Response<Body>,
             store(function, &caller, fields, content, &base).await
         }
         "application/json" => {
+            form::check_size(&request)?;
             let body = form::bytes(request.into_body());
             let fields = if body.trim_ascii().is_empty() {
                 form::Fields::new()
@@ -104,7 +105,7 @@ async fn create(function: &Function, request: Request) -> Result<Response<Body>,
         _ if form::bytes(request.into_body()).is_empty() => {
             open(function, &caller, form::Fields::new(), &base).await
         }
-        _ => Err(Problem::media_type(BODY_TYPES)),
+        _ => Err(Problem::media_type(form::ACCEPT_POST, BODY_TYPES)),
     }
 }
 
@@ -166,7 +167,7 @@ async fn record(
     mut asked: BatchRequest,
 ) -> Result<Batch, Problem> {
     let parent = match &asked.parent_batch_id {
-        Some(id) => Some(parent(function, id).await?),
+        Some(id) => Some(parent(function, caller, id).await?),
         None => None,
     };
     // A report has the columns of its file: where the parent named the account of rows that
@@ -176,8 +177,16 @@ async fn record(
     {
         asked.account_id = AccountId::parse(account_id).ok();
     }
+    if let Some(account) = &asked.account_id {
+        caller.may_write_to(account)?;
+    }
     let author = Author::key(caller.key_id.as_str());
-    let batch = Batch::new(asked, author.as_str().to_owned(), Timestamp::now());
+    let batch = Batch::new(
+        asked,
+        author.as_str().to_owned(),
+        caller.accounts.clone(),
+        Timestamp::now(),
+    );
     function.batches.create(&batch).await?;
     if let Some(parent) = &parent {
         add_child(function, parent, &batch).await?;
@@ -187,10 +196,13 @@ async fn record(
 }
 
 /// The batch that a request names as its parent.
-async fn parent(function: &Function, id: &BatchId) -> Result<Batch, Problem> {
-    let parent = function.batches.get(id).await?.ok_or_else(|| {
-        Problem::invalid_field(PARENT, "unknown_batch", format!("there is no batch {id}"))
-    })?;
+async fn parent(function: &Function, caller: &Caller, id: &BatchId) -> Result<Batch, Problem> {
+    let parent = function.batches.get(id).await?;
+    let parent = parent
+        .filter(|parent| caller.accounts.includes(&parent.accounts))
+        .ok_or_else(|| {
+            Problem::invalid_field(PARENT, "unknown_batch", format!("there is no batch {id}"))
+        })?;
     if parent.child_batch_ids.len() >= MAX_CHILDREN {
         return Err(too_many_children());
     }

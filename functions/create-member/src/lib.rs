@@ -7,7 +7,7 @@ use lambda_http::http::header::LOCATION;
 use lambda_http::{Body, Request, Response};
 use mpulse_shared::access::{Access, Role};
 use mpulse_shared::http::problem::Problem;
-use mpulse_shared::http::{self, Service, form, link};
+use mpulse_shared::http::{self, Service, form, link, member_view};
 use mpulse_shared::member::{Author, Field, Member, RawProfile, Rules};
 use mpulse_shared::setup::{Setup, SetupError};
 use mpulse_shared::store::members::Members;
@@ -51,6 +51,7 @@ async fn create(function: &Function, request: Request) -> Result<Response<Body>,
         .rules
         .check(&raw)
         .map_err(Problem::invalid_fields)?;
+    caller.may_write_to(&profile.id.account_id)?;
     let member = Member::new(
         profile,
         Timestamp::now(),
@@ -62,7 +63,7 @@ async fn create(function: &Function, request: Request) -> Result<Response<Body>,
             "The member {id} exists already."
         )));
     }
-    let mut response = http::json(StatusCode::CREATED, &member)?;
+    let mut response = member_view::answer(StatusCode::CREATED, &member)?;
     http::set_header(&mut response, LOCATION, &format!("{base}/api/members/{id}"))?;
     Ok(response)
 }

@@ -11,14 +11,18 @@ use mpulse_shared::setup::{Setup, SetupError};
 pub const ROUTES: &[(&str, &[&str])] = &[
     ("/", &["GET"]),
     ("/admin", &["GET"]),
+    ("/api/docs", &["GET"]),
     ("/api/health", &["GET"]),
+    ("/api/keys", &["GET", "POST"]),
+    ("/api/keys/*", &["DELETE"]),
     ("/api/members", &["GET", "POST"]),
     ("/api/members/create", &["POST"]),
     ("/api/members/batch", &["GET", "POST", "PUT"]),
     ("/api/members/batch/template.csv", &["GET"]),
     ("/api/members/batch/*", &["GET", "DELETE"]),
     ("/api/members/batch/*/rejects", &["GET"]),
-    ("/api/members/*", &["GET"]),
+    ("/api/members/*", &["DELETE", "GET", "PATCH"]),
+    ("/api/openapi.yaml", &["GET"]),
 ];
 
 /// The function as a service.
@@ -65,7 +69,10 @@ mod tests {
     fn known_paths_tell_their_methods() {
         assert_eq!(methods("/"), Some(["GET"].as_slice()));
         assert_eq!(methods("/api/members"), methods("/api/members/"));
-        assert_eq!(methods("/api/members/4~1"), Some(["GET"].as_slice()));
+        assert_eq!(
+            methods("/api/members/4~1"),
+            Some(["DELETE", "GET", "PATCH"].as_slice())
+        );
         assert_eq!(
             methods("/api/members/batch/01K/"),
             Some(["GET", "DELETE"].as_slice())

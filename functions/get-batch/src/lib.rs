@@ -36,8 +36,8 @@ pub fn service(setup: &Setup) -> Result<Service, SetupError> {
 }
 
 async fn get(function: &Function, request: &Request) -> Result<Response<Body>, Problem> {
-    function.access.require(Role::Reader, request).await?;
-    let batch = batch_view::requested(&function.batches, request).await?;
+    let caller = function.access.require(Role::Reader, request).await?;
+    let batch = batch_view::requested(&function.batches, request, &caller.accounts).await?;
     let uploaded = function.files.find_awaited(&batch).await?;
     let view = BatchView::new(&batch, uploaded, &link::base(request), Timestamp::now());
     http::json(StatusCode::OK, &view)

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use lambda_http::http::StatusCode;
-use lambda_http::{Body, Request, RequestExt, Response};
+use lambda_http::{Body, Request, Response};
 use mpulse_shared::access::Access;
 use mpulse_shared::http::problem::Problem;
-use mpulse_shared::http::{self, Service};
-use mpulse_shared::member::MemberId;
+use mpulse_shared::http::{self, Service, member_view};
+use mpulse_shared::scope::Scope;
 use mpulse_shared::setup::{Setup, SetupError};
 use mpulse_shared::store::members::Members;
 
@@ -32,12 +32,8 @@ pub fn service(setup: &Setup) -> Result<Service, SetupError> {
 }
 
 async fn get(function: &Function, request: Request) -> Result<Response<Body>, Problem> {
-    function.access.require_reader(&request).await?;
-    let parameters = request.path_parameters();
-    let id = parameters.first("id").unwrap_or_default();
-    let missing = || Problem::not_found(format!("There is no member {id}."));
-    // A text that can't be an id is an id that nobody has.
-    let key: MemberId = id.parse().map_err(|_| missing())?;
-    let member = function.members.get(&key).await?.ok_or_else(missing)?;
-    http::json(StatusCode::OK, &member)
+    let caller = function.access.require_reader(&request).await?;
+    let scope = caller.map_or(Scope::ALL, |caller| caller.accounts);
+    let member = member_view::requested(&function.members, &request, &scope).await?;
+    member_view::answer(StatusCode::OK, &member)
 }

@@ -39,8 +39,8 @@ pub fn service(setup: &Setup) -> Result<Service, SetupError> {
 }
 
 async fn get(function: &Function, request: &Request) -> Result<Response<Body>, Problem> {
-    function.access.require(Role::Reader, request).await?;
-    let batch = batch_view::requested(&function.batches, request).await?;
+    let caller = function.access.require(Role::Reader, request).await?;
+    let batch = batch_view::requested(&function.batches, request, &caller.accounts).await?;
     let now = Timestamp::now();
     let told = batch.told_status(false, now);
     if !told.has_ended() {

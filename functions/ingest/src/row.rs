@@ -1,7 +1,8 @@
 //! A record becomes a member or a reject, by the layout and the rules.
 
 use mpulse_shared::batch::Layout;
-use mpulse_shared::member::{Field, FieldError, Profile, RawProfile, Rules};
+use mpulse_shared::member::{ACCOUNT_NOT_ALLOWED, Field, FieldError, Profile, RawProfile, Rules};
+use mpulse_shared::scope::Scope;
 
 use crate::parse::{MAX_RECORD, Record};
 
@@ -51,6 +52,8 @@ pub struct Judge<'a> {
     pub rules: Rules,
     /// The account of rows that have no such column.
     pub account_id: Option<&'a str>,
+    /// The accounts that rows may write to.
+    pub accounts: &'a Scope,
 }
 
 impl Judge<'_> {
@@ -123,11 +126,18 @@ impl Judge<'_> {
                 Err(_) => errors.push(FieldError::new(field.name(), "not_utf8", "is not UTF-8")),
             }
         }
-        if errors.is_empty() {
-            self.rules.check(&raw)
-        } else {
-            Err(errors)
+        if !errors.is_empty() {
+            return Err(errors);
         }
+        let profile = self.rules.check(&raw)?;
+        if self.accounts.covers(&profile.id.account_id) {
+            return Ok(profile);
+        }
+        Err(vec![FieldError::new(
+            Field::AccountId.name(),
+            ACCOUNT_NOT_ALLOWED,
+            "is no account of the key that made the batch",
+        )])
     }
 }
 
@@ -230,6 +240,7 @@ mod tests {
                 region: "US".parse().unwrap(),
             },
             account_id: None,
+            accounts: &Scope::ALL,
         };
         let mut parser = Parser::new(layout.delimiter, at);
         parser.push(&text[HEADER.len()..]);

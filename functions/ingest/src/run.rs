@@ -206,6 +206,7 @@ impl<'a> Run<'a> {
         let durable = self.lease.batch.checkpoint.durable;
         let counted = self.lease.batch.checkpoint.counted.offset;
         let account_id = self.lease.batch.account_id.clone();
+        let accounts = self.lease.batch.accounts.clone();
         let mut reader = Reader {
             source: Source::new(
                 self.ingest.s3.clone(),
@@ -218,6 +219,7 @@ impl<'a> Run<'a> {
                 layout: &layout,
                 rules: self.ingest.rules,
                 account_id: account_id.as_deref(),
+                accounts: &accounts,
             },
             encoder: &encoder,
             tuning: self.ingest.tuning,

@@ -7,7 +7,7 @@ use mpulse_shared::access::{Access, Role};
 use mpulse_shared::batch::BatchId;
 use mpulse_shared::http::batch_view::BatchView;
 use mpulse_shared::http::problem::Problem;
-use mpulse_shared::http::{self, Service, link};
+use mpulse_shared::http::{self, Service, cursor, link};
 use mpulse_shared::member::FieldError;
 use mpulse_shared::setup::{Setup, SetupError};
 use mpulse_shared::store::batches::{Batches, MAX_PAGE};
@@ -16,6 +16,9 @@ use mpulse_shared::time::Timestamp;
 
 /// Batches on a page unless the client says otherwise.
 const DEFAULT_LIMIT: usize = 50;
+
+/// What the cursors of this list are told apart by.
+const LIST: &str = "batches";
 
 struct Function {
     access: Access,
@@ -40,10 +43,13 @@ pub fn service(setup: &Setup) -> Result<Service, SetupError> {
 }
 
 async fn list(function: &Function, request: &Request) -> Result<Response<Body>, Problem> {
-    function.access.require(Role::Reader, request).await?;
+    let caller = function.access.require(Role::Reader, request).await?;
     let (limit, before) = parse(request.uri().query().unwrap_or_default())
         .map_err(|error| Problem::invalid_fields(vec![error]))?;
-    let (batches, next) = function.batches.list(limit, before.as_ref()).await?;
+    let (batches, next) = function
+        .batches
+        .list(&caller.accounts, limit, before.as_ref())
+        .await?;
     let base = link::base(request);
     let now = Timestamp::now();
     let mut results = Vec::with_capacity(batches.len());
@@ -51,9 +57,10 @@ async fn list(function: &Function, request: &Request) -> Result<Response<Body>, 
         let uploaded = function.files.find_awaited(batch).await?;
         results.push(BatchView::new(batch, uploaded, &base, now));
     }
-    // The cursor of a list by creation is the id of the last batch: it says nothing that
-    // the page doesn't.
-    let next = next.map(|last| format!("{base}/api/members/batch?limit={limit}&cursor={last}"));
+    let next = next.map(|last| {
+        let cursor = cursor::encode(last.as_str(), LIST);
+        format!("{base}/api/members/batch?limit={limit}&cursor={cursor}")
+    });
     http::page(next, &results)
 }
 
@@ -76,8 +83,9 @@ fn parse(query: &str) -> Result<(usize, Option<BatchId>), FieldError> {
                     })?;
             }
             "cursor" => {
-                before = Some(value.parse().map_err(|_| {
-                    FieldError::new("cursor", "invalid_cursor", "is not a cursor of this API")
+                let last = cursor::decode(&value, LIST).and_then(|last| last.parse().ok());
+                before = Some(last.ok_or_else(|| {
+                    FieldError::new("cursor", "invalid_cursor", "is not a cursor of this list")
                 })?);
             }
             other => {

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use lambda_http::{Body, Request, Response};
 use mpulse_shared::access::Access;
 use mpulse_shared::http::problem::Problem;
-use mpulse_shared::http::{self, Service, link};
+use mpulse_shared::http::{self, Service, cursor, link};
 use mpulse_shared::phone::DefaultRegion;
+use mpulse_shared::scope::Scope;
 use mpulse_shared::setup::{Setup, SetupError};
-use mpulse_shared::store::members::{After, Filter, Members, Page};
+use mpulse_shared::store::members::{Members, Page};
 
 use query::Query;
 
-mod cursor;
 mod query;
 
 struct Function {
@@ -49,57 +49,25 @@ async fn list(function: &Function, request: &Request) -> Result<Response<Body>, 
             "without a key, a list needs a filter: id, ph, cmid or aid",
         ));
     }
-    let page = find(&function.members, &query).await?;
-    let next = page
-        .more
-        .then(|| page.members.last())
-        .flatten()
-        .map(|last| {
-            let cursor = cursor::encode(&After {
-                id: last.profile.id.clone(),
-                phone_number: last.profile.phone_number.clone(),
-            });
-            let base = link::base(request);
-            format!("{base}/api/members/?{}", query::with_cursor(text, &cursor))
-        });
-    http::page(next, &page.members)
-}
-
-async fn find(members: &Members, query: &Query) -> Result<Page, Problem> {
-    let nothing = Page {
-        members: Vec::new(),
-        more: false,
-    };
-    // The id is a filter like the others: it names the account and the client id.
-    let filter = match &query.id {
-        None => query.filter.clone(),
-        Some(id) => {
-            let same = Filter {
-                account_id: Some(id.account_id.clone()),
-                client_member_id: Some(id.client_member_id.clone()),
-                phone_number: query.filter.phone_number.clone(),
-            };
-            let differs = |asked: Option<&str>, is: &str| asked.is_some_and(|asked| asked != is);
-            let asked = &query.filter;
-            if differs(
-                asked
-                    .account_id
-                    .as_ref()
-                    .map(mpulse_shared::member::AccountId::as_str),
-                id.account_id.as_str(),
-            ) || differs(
-                asked
-                    .client_member_id
-                    .as_ref()
-                    .map(mpulse_shared::member::ClientMemberId::as_str),
-                id.client_member_id.as_str(),
-            ) {
-                return Ok(nothing);
-            }
-            same
+    let scope = caller.map_or(Scope::ALL, |caller| caller.accounts);
+    let identity = query.identity(&scope);
+    let after = query
+        .after(&identity)
+        .map_err(|error| Problem::invalid_fields(vec![error]))?;
+    let page = match query.filter() {
+        Some(filter) => {
+            function
+                .members
+                .find(&filter, &scope, query.limit, after.as_ref())
+                .await?
         }
+        None => Page::default(),
     };
-    Ok(members
-        .find(&filter, query.limit, query.after.as_ref())
-        .await?)
+    let last = page.members.last().filter(|_| page.more);
+    let next = last.map(|last| {
+        let cursor = cursor::encode(&last.profile.id.to_string(), &identity);
+        let base = link::base(request);
+        format!("{base}/api/members/?{}", query::with_cursor(text, &cursor))
+    });
+    http::page(next, &page.members)
 }

@@ -1,10 +1,10 @@
 //! The query string of a list: what is looked for, how many, and from where on.
 
-use mpulse_shared::member::{AccountId, ClientMemberId, FieldError, MemberId};
-use mpulse_shared::phone::DefaultRegion;
-use mpulse_shared::store::members::{After, Filter};
-
-use crate::cursor;
+use mpulse_shared::http::cursor;
+use mpulse_shared::member::{AccountId, ClientMemberId, FieldError, MemberId, NotAMemberId};
+use mpulse_shared::phone::{DefaultRegion, Phone};
+use mpulse_shared::scope::Scope;
+use mpulse_shared::store::members::Filter;
 
 /// Members on a page unless the client says otherwise.
 const DEFAULT_LIMIT: usize = 50;
@@ -16,13 +16,13 @@ pub const MAX_LIMIT: usize = 1000;
 #[derive(Debug, PartialEq, Eq)]
 pub struct Query {
     /// The member of this public id.
-    pub id: Option<MemberId>,
+    id: Option<MemberId>,
     /// The other filters.
-    pub filter: Filter,
+    filter: Filter,
     /// Members on a page.
     pub limit: usize,
-    /// The member that the page before ended with.
-    pub after: Option<After>,
+    /// Where the page before ended.
+    cursor: Option<String>,
 }
 
 impl Query {
@@ -36,7 +36,7 @@ impl Query {
             id: None,
             filter: Filter::default(),
             limit: DEFAULT_LIMIT,
-            after: None,
+            cursor: None,
         };
         let mut errors = Vec::new();
         for (name, value) in form_urlencoded::parse(text.as_bytes()) {
@@ -44,15 +44,6 @@ impl Query {
                 error.field = name.into_owned();
                 errors.push(error);
             }
-        }
-        if let Some(after) = &query.after
-            && !query.could_have_listed(after)
-        {
-            errors.push(FieldError::new(
-                "cursor",
-                "invalid_cursor",
-                "belongs to another list",
-            ));
         }
         if errors.is_empty() {
             Ok(query)
@@ -64,11 +55,9 @@ impl Query {
     fn take(&mut self, name: &str, value: &str, region: DefaultRegion) -> Result<(), FieldError> {
         match name {
             "id" => {
-                self.id = Some(value.parse().map_err(
-                    |e: mpulse_shared::member::NotAMemberId| {
-                        FieldError::new(name, "invalid_id", e.to_string())
-                    },
-                )?);
+                self.id = Some(value.parse().map_err(|error: NotAMemberId| {
+                    FieldError::new(name, "invalid_id", error.to_string())
+                })?);
             }
             "aid" | "account_id" => self.filter.account_id = Some(AccountId::parse(value)?),
             "cmid" | "client_member_id" => {
@@ -93,11 +82,7 @@ impl Query {
                         )
                     })?;
             }
-            "cursor" => {
-                self.after = Some(cursor::decode(value).ok_or_else(|| {
-                    FieldError::new(name, "invalid_cursor", "is not a cursor of this API")
-                })?);
-            }
+            "cursor" => self.cursor = Some(value.to_owned()),
             _ => {
                 return Err(FieldError::new(
                     name,
@@ -114,23 +99,65 @@ impl Query {
         self.id.is_none() && self.filter == Filter::default()
     }
 
-    /// Whether a page of this list can have ended with that member.
-    fn could_have_listed(&self, after: &After) -> bool {
-        let is = |asked: Option<&str>, has: &str| asked.is_none_or(|asked| asked == has);
-        let filter = &self.filter;
-        is(
-            filter.account_id.as_ref().map(AccountId::as_str),
-            after.id.account_id.as_str(),
-        ) && is(
-            filter.client_member_id.as_ref().map(ClientMemberId::as_str),
-            after.id.client_member_id.as_str(),
-        ) && is(
-            filter
-                .phone_number
+    /// What is looked for; `None` where the id and the other filters contradict each other. The
+    /// id is a filter like the others: it names the account and the client id.
+    pub fn filter(&self) -> Option<Filter> {
+        let Some(id) = &self.id else {
+            return Some(self.filter.clone());
+        };
+        let Filter {
+            account_id,
+            client_member_id,
+            phone_number,
+        } = &self.filter;
+        let fits = account_id
+            .as_ref()
+            .is_none_or(|account| *account == id.account_id)
+            && client_member_id
                 .as_ref()
-                .map(mpulse_shared::phone::Phone::as_str),
-            after.phone_number.as_str(),
-        )
+                .is_none_or(|client| *client == id.client_member_id);
+        fits.then(|| Filter {
+            account_id: Some(id.account_id.clone()),
+            client_member_id: Some(id.client_member_id.clone()),
+            phone_number: phone_number.clone(),
+        })
+    }
+
+    /// What tells this list from others: the cursor of one is none of another.
+    pub fn identity(&self, scope: &Scope) -> String {
+        let Filter {
+            account_id,
+            client_member_id,
+            phone_number,
+        } = &self.filter;
+        let mut list = String::from("members");
+        for part in [
+            self.id.as_ref().map(MemberId::to_string).as_deref(),
+            account_id.as_ref().map(AccountId::as_str),
+            client_member_id.as_ref().map(ClientMemberId::as_str),
+            phone_number.as_ref().map(Phone::as_str),
+        ] {
+            list.push(' ');
+            list.push_str(part.unwrap_or_default());
+        }
+        for account in scope.accounts().into_iter().flatten() {
+            list.push(' ');
+            list.push_str(account.as_str());
+        }
+        list
+    }
+
+    /// The member that the page before ended with, if there was one.
+    pub fn after(&self, list: &str) -> Result<Option<MemberId>, FieldError> {
+        let Some(text) = &self.cursor else {
+            return Ok(None);
+        };
+        cursor::decode(text, list)
+            .and_then(|last| last.parse().ok())
+            .map(Some)
+            .ok_or_else(|| {
+                FieldError::new("cursor", "invalid_cursor", "is not a cursor of this list")
+            })
     }
 }
 
@@ -193,7 +220,6 @@ mod tests {
             ("limit=0", "limit", "invalid_limit"),
             ("limit=1001", "limit", "invalid_limit"),
             ("limit=x", "limit", "invalid_limit"),
-            ("cursor=x", "cursor", "invalid_cursor"),
             ("phone=7145550123", "phone", "unknown_parameter"),
         ] {
             assert_eq!(parse(text), Err(vec![(field.to_owned(), code)]), "{text}");
@@ -202,12 +228,22 @@ mod tests {
 
     #[test]
     fn a_cursor_of_another_list_is_refused() {
-        let cursor = cursor::encode(&After {
-            id: "4~1".parse().unwrap(),
-            phone_number: mpulse_shared::phone::Phone::from_stored("+17145550123".into()),
-        });
-        assert!(parse(&format!("aid=4&cursor={cursor}")).is_ok());
-        assert!(parse(&format!("aid=5&cursor={cursor}")).is_err());
+        let four = Scope::only([AccountId::parse("4").unwrap()].into());
+        let mine = parse("aid=4").unwrap().identity(&Scope::ALL);
+        let cursor = cursor::encode("4~1", &mine);
+        let after = |text: &str, scope: &Scope| {
+            let query = parse(&format!("{text}&cursor={cursor}")).unwrap();
+            query
+                .after(&query.identity(scope))
+                .map_err(|error| error.code)
+        };
+        let there = Ok(Some("4~1".parse().unwrap()));
+        assert_eq!(after("aid=4", &Scope::ALL), there);
+        assert_eq!(after("aid=4&limit=7", &Scope::ALL), there);
+        for other in ["aid=5", "cmid=4", "limit=7", "aid=4&ph=7145550123"] {
+            assert_eq!(after(other, &Scope::ALL), Err("invalid_cursor"), "{other}");
+        }
+        assert_eq!(after("aid=4", &four), Err("invalid_cursor"));
     }
 
     #[test]

@@ -9,19 +9,27 @@ use serde::Serialize;
 use super::problem::Problem;
 use crate::batch::{Batch, BatchId, BatchProblem, Capacity, Layout, Mode, Rows, Status};
 use crate::price::Price;
+use crate::scope::Scope;
 use crate::store::batches::Batches;
 use crate::time::Timestamp;
 
 /// The batch that the path names.
 ///
 /// # Errors
-/// 404 where there is none.
-pub async fn requested(batches: &Batches, request: &Request) -> Result<Batch, Problem> {
+/// 404 where there is none whose accounts are all within the scope.
+pub async fn requested(
+    batches: &Batches,
+    request: &Request,
+    scope: &Scope,
+) -> Result<Batch, Problem> {
     let parameters = request.path_parameters();
     let id = parameters.first("id").unwrap_or_default();
     let missing = || Problem::not_found(format!("There is no batch {id}."));
     let key: BatchId = id.parse().map_err(|_| missing())?;
-    batches.get(&key).await?.ok_or_else(missing)
+    let batch = batches.get(&key).await?;
+    batch
+        .filter(|batch| scope.includes(&batch.accounts))
+        .ok_or_else(missing)
 }
 
 /// What S3 says of the uploaded object.
@@ -42,6 +50,7 @@ pub struct BatchView<'a> {
     parent_batch_id: Option<&'a BatchId>,
     child_batch_ids: &'a BTreeSet<BatchId>,
     created_by: &'a str,
+    accounts: &'a Scope,
     created_at: Timestamp,
     started_at: Option<Timestamp>,
     updated_at: Timestamp,
@@ -107,6 +116,7 @@ impl<'a> BatchView<'a> {
             parent_batch_id: batch.parent_batch_id.as_ref(),
             child_batch_ids: &batch.child_batch_ids,
             created_by: &batch.created_by,
+            accounts: &batch.accounts,
             created_at: batch.created_at,
             started_at: batch.started_at,
             updated_at: batch.updated_at,
@@ -173,7 +183,7 @@ mod tests {
     #[test]
     fn percent_and_time_left_follow_from_bytes() {
         let now = Timestamp::now();
-        let mut batch = Batch::new(BatchRequest::default(), "key:a".into(), now);
+        let mut batch = Batch::new(BatchRequest::default(), "key:a".into(), Scope::ALL, now);
         batch.status = Status::Processing;
         batch.bytes_total = Some(104_857_600);
         batch.checkpoint.counted.offset = 40_265_318;

@@ -4,16 +4,30 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use lambda_http::http::header::CONTENT_TYPE;
+use lambda_http::http::Method;
+use lambda_http::http::header::{CONTENT_TYPE, HeaderName};
 use lambda_http::{Body, Request};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::problem::Problem;
 use crate::member::FieldError;
 
+/// The header that tells what a POST may hold.
+pub const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
+
+/// The header that tells what a PATCH may hold.
+pub const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
+
 /// The media types of a form, for `Accept-Post`.
 pub const FORM_TYPES: &str =
     "application/json, application/x-www-form-urlencoded, multipart/form-data";
+
+/// The media types of a change to what exists, for `Accept-Patch`.
+pub const PATCH_TYPES: &str = "application/json, application/merge-patch+json, \
+                               application/x-www-form-urlencoded, multipart/form-data";
+
+/// The largest body of a form, in bytes; the fields of a member take a hundredth of it.
+pub const MAX_BYTES: usize = 64 * 1024;
 
 /// The most fields that a form may have.
 const MAX_FIELDS: usize = 100;
@@ -53,10 +67,14 @@ fn content_type(request: &Request) -> &str {
 /// Reads the fields of a body.
 ///
 /// # Errors
-/// 400 where the body isn't what its media type says, 415 where the type isn't read here.
+/// 400 where the body isn't what its media type says, 413 where it is too large, 415 where the
+/// type isn't read here.
 pub async fn fields(request: Request) -> Result<Fields, Problem> {
+    let is_patch = request.method() == Method::PATCH;
+    check_size(&request)?;
     match media_type(&request).as_str() {
         "application/json" => json_fields(&bytes(request.into_body())),
+        "application/merge-patch+json" if is_patch => json_fields(&bytes(request.into_body())),
         "application/x-www-form-urlencoded" => {
             let body = bytes(request.into_body());
             let fields: Fields = form_urlencoded::parse(&body)
@@ -75,7 +93,46 @@ pub async fn fields(request: Request) -> Result<Fields, Problem> {
             }
             Ok(fields)
         }
-        _ => Err(Problem::media_type(FORM_TYPES)),
+        _ if is_patch => Err(Problem::media_type(ACCEPT_PATCH, PATCH_TYPES)),
+        _ => Err(Problem::media_type(ACCEPT_POST, FORM_TYPES)),
+    }
+}
+
+/// Holds a body against what a form may be.
+///
+/// # Errors
+/// 413 where it is larger.
+pub fn check_size(request: &Request) -> Result<(), Problem> {
+    let bytes: &[u8] = request.body();
+    if bytes.len() > MAX_BYTES {
+        return Err(Problem::too_large(format!(
+            "The body has {} bytes; {MAX_BYTES} are the most.",
+            bytes.len()
+        )));
+    }
+    Ok(())
+}
+
+/// A text, or the digits of a whole number.
+#[must_use]
+pub fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) if number.is_i64() || number.is_u64() => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// Reads a JSON object.
+///
+/// # Errors
+/// 400 where it isn't one.
+pub fn json_object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
+    let value: Value = serde_json::from_slice(body)
+        .map_err(|error| Problem::malformed_body(format!("The body is not JSON: {error}.")))?;
+    match value {
+        Value::Object(object) => Ok(object),
+        _ => Err(Problem::malformed_body("The body must be a JSON object.")),
     }
 }
 
@@ -85,23 +142,16 @@ pub async fn fields(request: Request) -> Result<Fields, Problem> {
 /// # Errors
 /// 400 where it isn't such an object.
 pub fn json_fields(body: &[u8]) -> Result<Fields, Problem> {
-    let value: Value = serde_json::from_slice(body)
-        .map_err(|error| Problem::malformed_body(format!("The body is not JSON: {error}.")))?;
-    let Value::Object(object) = value else {
-        return Err(Problem::malformed_body("The body must be a JSON object."));
-    };
+    let object = json_object(body)?;
     let mut fields = Fields::new();
     let mut errors = Vec::new();
     for (name, value) in object {
-        match value {
-            Value::String(text) => {
+        match scalar(&value) {
+            Some(text) => {
                 fields.insert(name, text);
             }
-            Value::Number(number) if number.is_i64() || number.is_u64() => {
-                fields.insert(name, number.to_string());
-            }
-            Value::Null => {}
-            _ => errors.push(FieldError::new(
+            None if value.is_null() => {}
+            None => errors.push(FieldError::new(
                 name,
                 "invalid_type",
                 "must be a string or an integer",

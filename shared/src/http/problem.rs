@@ -1,14 +1,14 @@
 //! Every refusal and failure that a function answers with, as RFC 9457
 //! `application/problem+json`. The cause of an internal failure is logged, never sent.
 
-use lambda_http::http::header::{ALLOW, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use lambda_http::http::header::{ALLOW, ETAG, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Response};
 use serde::Serialize;
 
 use super::with_body;
 use crate::access::Role;
-use crate::member::FieldError;
+use crate::member::{ACCOUNT_NOT_ALLOWED, FieldError};
 use crate::store::StoreError;
 
 /// What a client is told when its request did not succeed.
@@ -123,6 +123,23 @@ impl Problem {
         )
     }
 
+    /// 403: the key is bound to accounts, and what a field names is beyond them.
+    #[must_use]
+    pub fn account_not_allowed(field: &str) -> Self {
+        let mut problem = Self::new(
+            StatusCode::FORBIDDEN,
+            "account-not-allowed",
+            "Not an account of this key",
+            "The key is bound to accounts, and this goes beyond them.",
+        );
+        problem.errors = vec![FieldError::new(
+            field,
+            ACCOUNT_NOT_ALLOWED,
+            "goes beyond the accounts of the key",
+        )];
+        problem
+    }
+
     /// 404: nothing is there.
     pub fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", "Not found", detail)
@@ -149,6 +166,21 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, "conflict", "Conflict", detail)
     }
 
+    /// 412: what is stored is no longer what the client saw; its tag is `etag` now.
+    #[must_use]
+    pub fn precondition_failed(etag: &str) -> Self {
+        let problem = Self::new(
+            StatusCode::PRECONDITION_FAILED,
+            "precondition-failed",
+            "Changed in the meantime",
+            "The member is not the version that If-Match names. Read it again, then decide.",
+        );
+        match HeaderValue::from_str(etag) {
+            Ok(value) => problem.with(ETAG, value),
+            Err(_) => problem,
+        }
+    }
+
     /// 413: the body is too large for this road.
     pub fn too_large(detail: impl Into<String>) -> Self {
         Self::new(
@@ -159,19 +191,17 @@ impl Problem {
         )
     }
 
-    /// 415: the body is of a type that isn't read here; `accepted` is told in `Accept-Post`.
+    /// 415: the body is of a type that isn't read here; `accepted` is told in `header`, which
+    /// is `Accept-Post` or `Accept-Patch`.
     #[must_use]
-    pub fn media_type(accepted: &'static str) -> Self {
+    pub fn media_type(header: HeaderName, accepted: &'static str) -> Self {
         Self::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "media-type",
             "Unsupported media type",
             format!("The body may be {accepted}."),
         )
-        .with(
-            HeaderName::from_static("accept-post"),
-            HeaderValue::from_static(accepted),
-        )
+        .with(header, HeaderValue::from_static(accepted))
     }
 
     /// 500: our fault. The cause goes to the log only.

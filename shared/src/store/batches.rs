@@ -17,6 +17,7 @@ use super::members::Item;
 use crate::batch::{
     Batch, BatchId, BatchProblem, Checkpoint, LISTING, MAX_CHILDREN, Status, forget_at,
 };
+use crate::scope::Scope;
 use crate::setup::{Setup, SetupError};
 use crate::time::Timestamp;
 
@@ -25,6 +26,9 @@ const NEWEST_INDEX: &str = "newest-index";
 
 /// The most keys of one BatchGetItem (an AWS limit); pages of batches are no longer.
 pub const MAX_PAGE: usize = 100;
+
+/// The most pages of all batches that are looked through for one page of a scope.
+const MOST_PAGES: usize = 10;
 
 /// The wait before keys that DynamoDB left out are asked for again.
 const UNPROCESSED_WAIT: Duration = Duration::from_millis(50);
@@ -138,17 +142,47 @@ impl Batches {
         answer.item.map(|item| read(OPERATION, item)).transpose()
     }
 
-    /// Batches older than `before` (or all), newest first, and where the next page begins if
-    /// there is one. `limit` is at most [`MAX_PAGE`].
+    /// Batches within the scope and older than `before` (or all), newest first, and the batch
+    /// that the next page comes after, if there is one. `limit` is at most [`MAX_PAGE`]. Where
+    /// many batches are beyond the scope, a page may be shorter, even empty, and have a next.
     ///
     /// # Errors
     /// Where DynamoDB can't be asked.
     pub async fn list(
         &self,
+        scope: &Scope,
         limit: usize,
         before: Option<&BatchId>,
     ) -> Result<(Vec<Batch>, Option<BatchId>), StoreError> {
         let limit = limit.min(MAX_PAGE);
+        let mut found = Vec::new();
+        let mut at = before.cloned();
+        for _ in 0..MOST_PAGES {
+            let (batches, next) = self.page(limit, at.as_ref()).await?;
+            found.extend(
+                batches
+                    .into_iter()
+                    .filter(|batch| scope.includes(&batch.accounts)),
+            );
+            if found.len() > limit {
+                found.truncate(limit);
+                at = found.last().map(|batch: &Batch| batch.batch_id.clone());
+                break;
+            }
+            at = next;
+            if found.len() == limit || at.is_none() {
+                break;
+            }
+        }
+        Ok((found, at))
+    }
+
+    /// A page of all batches, as [`Batches::list`] gives it.
+    async fn page(
+        &self,
+        limit: usize,
+        before: Option<&BatchId>,
+    ) -> Result<(Vec<Batch>, Option<BatchId>), StoreError> {
         let start = before.map(|id| {
             Item::from([
                 ("listing".to_owned(), AttributeValue::S(LISTING.to_owned())),

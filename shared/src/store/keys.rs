@@ -1,7 +1,10 @@
 //! The keys table.
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use serde_dynamo::{from_item, to_item};
 
 use super::StoreError;
@@ -69,7 +72,7 @@ impl Keys {
             Err(error)
                 if error
                     .as_service_error()
-                    .is_some_and(aws_sdk_dynamodb::operation::put_item::PutItemError::is_conditional_check_failed_exception) =>
+                    .is_some_and(PutItemError::is_conditional_check_failed_exception) =>
             {
                 Ok(false)
             }
@@ -89,11 +92,7 @@ impl Keys {
         Ok(())
     }
 
-    fn put(
-        &self,
-        key: &Key,
-    ) -> Result<aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder, StoreError>
-    {
+    fn put(&self, key: &Key) -> Result<PutItemFluentBuilder, StoreError> {
         let item =
             to_item(key).map_err(|error| StoreError::unreadable("PutItem of a key", error))?;
         Ok(self
@@ -125,11 +124,13 @@ impl Keys {
             .map_err(|error| StoreError::unreadable("Scan of keys", error))
     }
 
-    /// Revokes a key; one revoked before keeps its time. Gives `false` where there is none.
+    /// Revokes a key; one revoked before keeps its time. Gives the key as it is then, or `None`
+    /// where there is none.
     ///
     /// # Errors
     /// Where DynamoDB can't be asked.
-    pub async fn revoke(&self, id: &KeyId, now: Timestamp) -> Result<bool, StoreError> {
+    pub async fn revoke(&self, id: &KeyId, now: Timestamp) -> Result<Option<Key>, StoreError> {
+        const OPERATION: &str = "UpdateItem of a key";
         let result = self
             .client
             .update_item()
@@ -138,18 +139,23 @@ impl Keys {
             .update_expression("SET revoked_at = if_not_exists(revoked_at, :now)")
             .condition_expression("attribute_exists(key_id)")
             .expression_attribute_values(":now", AttributeValue::S(now.to_string()))
+            .return_values(ReturnValue::AllNew)
             .send()
             .await;
         match result {
-            Ok(_) => Ok(true),
+            Ok(answer) => answer
+                .attributes
+                .map(from_item)
+                .transpose()
+                .map_err(|error| StoreError::unreadable(OPERATION, error)),
             Err(error)
                 if error
                     .as_service_error()
-                    .is_some_and(aws_sdk_dynamodb::operation::update_item::UpdateItemError::is_conditional_check_failed_exception) =>
+                    .is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
             {
-                Ok(false)
+                Ok(None)
             }
-            Err(error) => Err(StoreError::sdk("UpdateItem of a key", error)),
+            Err(error) => Err(StoreError::sdk(OPERATION, error)),
         }
     }
 }

@@ -3,12 +3,15 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::AttributeValue;
 use thiserror::Error;
 
 use super::StoreError;
 use crate::member::{AccountId, Author, ClientMemberId, Member, MemberId, Profile};
 use crate::phone::Phone;
+use crate::scope::Scope;
 use crate::setup::{Setup, SetupError};
 
 /// A DynamoDB item.
@@ -19,6 +22,11 @@ const PHONE_INDEX: &str = "phone-index";
 
 /// The index by the account's own id.
 const CLIENT_MEMBER_INDEX: &str = "client-member-index";
+
+/// The condition that a member is still the one in [`version`]: every attribute that a change
+/// may touch.
+const UNCHANGED: &str = "first_name = :first AND last_name = :last AND phone_number = :phone \
+                         AND updated_at = :at AND updated_by = :by";
 
 /// A member as an item.
 #[must_use]
@@ -126,6 +134,24 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// The same filter for what a scope leaves of it, one account after the other where the
+    /// scope names them. Asking for each keeps other accounts' members out of what is read, not
+    /// only out of what is answered.
+    fn within(&self, scope: &Scope) -> Vec<Self> {
+        match (&self.account_id, scope.accounts()) {
+            (_, None) => vec![self.clone()],
+            (Some(account), Some(_)) if scope.covers(account) => vec![self.clone()],
+            (Some(_), Some(_)) => Vec::new(),
+            (None, Some(accounts)) => accounts
+                .iter()
+                .map(|account| Self {
+                    account_id: Some(account.clone()),
+                    ..self.clone()
+                })
+                .collect(),
+        }
+    }
+
     /// Whether a member is one of those looked for.
     #[must_use]
     pub fn matches(&self, profile: &Profile) -> bool {
@@ -143,18 +169,8 @@ impl Filter {
     }
 }
 
-/// Where a listing goes on: after the member that has these keys, in the order of the
-/// table or index that the filter is answered from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct After {
-    /// The member's primary key.
-    pub id: MemberId,
-    /// Its phone, which the index by phone also needs.
-    pub phone_number: Phone,
-}
-
 /// A page of members.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Page {
     /// The members, at most as many as were asked for.
     pub members: Vec<Member>,
@@ -197,13 +213,69 @@ impl Members {
         match result {
             Ok(_) => Ok(true),
             Err(error)
-                if error.as_service_error().is_some_and(
-                    aws_sdk_dynamodb::operation::put_item::PutItemError::is_conditional_check_failed_exception,
-                ) =>
+                if error
+                    .as_service_error()
+                    .is_some_and(PutItemError::is_conditional_check_failed_exception) =>
             {
                 Ok(false)
             }
             Err(error) => Err(StoreError::sdk("PutItem of a member", error)),
+        }
+    }
+
+    /// Puts `is` in the place of `was`. Gives `false` and changes nothing where something else
+    /// stands there by now.
+    ///
+    /// # Errors
+    /// Where DynamoDB can't be asked.
+    pub async fn replace(&self, was: &Member, is: &Member) -> Result<bool, StoreError> {
+        let result = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(to_item(is)))
+            .condition_expression(UNCHANGED)
+            .set_expression_attribute_values(Some(version(was)))
+            .send()
+            .await;
+        match result {
+            Ok(_) => Ok(true),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(PutItemError::is_conditional_check_failed_exception) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(StoreError::sdk("PutItem changing a member", error)),
+        }
+    }
+
+    /// Removes `was`. Gives `false` and changes nothing where something else stands there by
+    /// now.
+    ///
+    /// # Errors
+    /// Where DynamoDB can't be asked.
+    pub async fn delete(&self, was: &Member) -> Result<bool, StoreError> {
+        let result = self
+            .client
+            .delete_item()
+            .table_name(&self.table)
+            .set_key(Some(key_of(&was.profile.id)))
+            .condition_expression(UNCHANGED)
+            .set_expression_attribute_values(Some(version(was)))
+            .send()
+            .await;
+        match result {
+            Ok(_) => Ok(true),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(DeleteItemError::is_conditional_check_failed_exception) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(StoreError::sdk("DeleteItem of a member", error)),
         }
     }
 
@@ -229,36 +301,62 @@ impl Members {
             .map_err(|error| StoreError::unreadable(OPERATION, error))
     }
 
-    /// Members that match, from the cheapest place that can answer: the primary key, an
-    /// index, one account's part of the table, or else all of it.
+    /// Members within the scope that match, after the one where a page before ended; from the
+    /// cheapest place that can answer: the primary key, an index, one account's part of the
+    /// table, or else all of it.
     ///
     /// # Errors
     /// Where DynamoDB can't be asked.
     pub async fn find(
         &self,
         filter: &Filter,
+        scope: &Scope,
         limit: usize,
-        after: Option<&After>,
+        after: Option<&MemberId>,
     ) -> Result<Page, StoreError> {
+        let mut members = Vec::new();
+        for part in filter.within(scope) {
+            let after = match (&part.account_id, after) {
+                // The pages before have gone through this account.
+                (Some(account), Some(after)) if *account < after.account_id => continue,
+                (Some(account), Some(after)) if *account > after.account_id => None,
+                (_, after) => after,
+            };
+            // One member more than wanted tells whether there is a next page.
+            self.collect(&part, limit + 1, after, &mut members).await?;
+            if members.len() > limit {
+                break;
+            }
+        }
+        let more = members.len() > limit;
+        members.truncate(limit);
+        Ok(Page { members, more })
+    }
+
+    /// Adds members that match, until there are `most` or no more.
+    async fn collect(
+        &self,
+        filter: &Filter,
+        most: usize,
+        after: Option<&MemberId>,
+        members: &mut Vec<Member>,
+    ) -> Result<(), StoreError> {
         if let (Some(account), Some(client)) = (&filter.account_id, &filter.client_member_id) {
             let id = MemberId {
                 account_id: account.clone(),
                 client_member_id: client.clone(),
             };
-            let found = self.get(&id).await?;
-            return Ok(Page {
-                members: found
-                    .filter(|member| after.is_none() && filter.matches(&member.profile))
-                    .into_iter()
-                    .collect(),
-                more: false,
-            });
+            if after.is_none()
+                && let Some(member) = self.get(&id).await?
+                && filter.matches(&member.profile)
+            {
+                members.push(member);
+            }
+            return Ok(());
         }
         let mut start = after.map(|after| start_key(filter, after));
-        let mut members = Vec::new();
-        // One member more than wanted tells whether there is a next page.
-        while members.len() <= limit {
-            let wanted = limit + 1 - members.len();
+        while members.len() < most {
+            let wanted = most - members.len();
             let (items, next) = self.read(filter, wanted, start.take()).await?;
             for item in items {
                 members.push(
@@ -271,9 +369,7 @@ impl Members {
                 break;
             }
         }
-        let more = members.len() > limit;
-        members.truncate(limit);
-        Ok(Page { members, more })
+        Ok(())
     }
 
     /// One request's worth of matching items, and where to go on.
@@ -339,11 +435,25 @@ fn text(text: &str) -> AttributeValue {
     AttributeValue::S(text.to_owned())
 }
 
-/// The key that DynamoDB starts after: the table's, and that of the index in use.
-fn start_key(filter: &Filter, after: &After) -> Item {
-    let mut key = key_of(&after.id);
-    if filter.phone_number.is_some() {
-        key.insert("phone_number".to_owned(), text(after.phone_number.as_str()));
+/// What [`UNCHANGED`] compares with.
+fn version(member: &Member) -> Item {
+    [
+        (":first", member.profile.first_name.as_str()),
+        (":last", &member.profile.last_name),
+        (":phone", member.profile.phone_number.as_str()),
+        (":at", &member.updated_at.to_string()),
+        (":by", member.updated_by.as_str()),
+    ]
+    .map(|(name, value)| (name.to_owned(), text(value)))
+    .into()
+}
+
+/// The key that DynamoDB starts after, in the order of the table or index that the filter is
+/// answered from.
+fn start_key(filter: &Filter, after: &MemberId) -> Item {
+    let mut key = key_of(after);
+    if let Some(phone) = &filter.phone_number {
+        key.insert("phone_number".to_owned(), text(phone.as_str()));
     }
     key
 }

@@ -1,0 +1,126 @@
+//! A member by its own path: which one is meant, the tag of the version that a client saw,
+//! and the answer that shows both.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use lambda_http::http::StatusCode;
+use lambda_http::http::header::{ETAG, IF_MATCH};
+use lambda_http::{Body, Request, RequestExt, Response};
+use sha2::{Digest, Sha256};
+
+use super::problem::Problem;
+use super::{json, set_header};
+use crate::member::{Member, MemberId};
+use crate::scope::Scope;
+use crate::store::members::Members;
+
+/// Bytes of a tag: no two versions of a member have the same by chance.
+const TAG: usize = 16;
+
+/// The member that the path names.
+///
+/// # Errors
+/// 404 where there is none within the scope: of another account's member nobody learns.
+pub async fn requested(
+    members: &Members,
+    request: &Request,
+    scope: &Scope,
+) -> Result<Member, Problem> {
+    let parameters = request.path_parameters();
+    let id = parameters.first("id").unwrap_or_default();
+    let missing = || Problem::not_found(format!("There is no member {id}."));
+    // A text that can't be an id is an id that nobody has.
+    let key: MemberId = id.parse().map_err(|_| missing())?;
+    if !scope.covers(&key.account_id) {
+        return Err(missing());
+    }
+    members.get(&key).await?.ok_or_else(missing)
+}
+
+/// Holds the version of a member against the one that the client saw (`If-Match`, RFC 9110).
+///
+/// # Errors
+/// 412 where it is another.
+pub fn check_version(request: &Request, member: &Member) -> Result<(), Problem> {
+    let mut wanted = request.headers().get_all(IF_MATCH).iter().peekable();
+    if wanted.peek().is_none() {
+        return Ok(());
+    }
+    let tag = etag(member);
+    let same = wanted
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|wanted| wanted.trim() == "*" || wanted.trim() == tag);
+    if same {
+        Ok(())
+    } else {
+        Err(Problem::precondition_failed(&tag))
+    }
+}
+
+/// An answer that shows a member.
+///
+/// # Errors
+/// An internal problem where it can't be written as JSON.
+pub fn answer(status: StatusCode, member: &Member) -> Result<Response<Body>, Problem> {
+    let mut response = json(status, member)?;
+    set_header(&mut response, ETAG, &etag(member))?;
+    Ok(response)
+}
+
+/// The tag of a version: a hash of all that is shown.
+fn etag(member: &Member) -> String {
+    let profile = &member.profile;
+    let id = profile.id.to_string();
+    let (created, updated) = (member.created_at.to_string(), member.updated_at.to_string());
+    let mut hash = Sha256::new();
+    for text in [
+        id.as_str(),
+        &profile.first_name,
+        &profile.last_name,
+        profile.phone_number.as_str(),
+        &created,
+        &updated,
+        member.created_by.as_str(),
+        member.updated_by.as_str(),
+    ] {
+        hash.update(text.as_bytes());
+        hash.update([0]);
+    }
+    format!("\"{}\"", URL_SAFE_NO_PAD.encode(&hash.finalize()[..TAG]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::member::{Author, Profile};
+    use crate::phone::Phone;
+    use crate::time::Timestamp;
+
+    fn member(first_name: &str) -> Member {
+        let profile = Profile {
+            id: "4~1".parse().unwrap(),
+            first_name: first_name.to_owned(),
+            last_name: "Lee".to_owned(),
+            phone_number: Phone::from_stored("+17145550123".to_owned()),
+        };
+        Member::new(profile, Timestamp::from_millis(1), Author::key("ops"))
+    }
+
+    fn passes(if_match: &str) -> bool {
+        let request = lambda_http::http::Request::builder()
+            .header(IF_MATCH, if_match)
+            .body(Body::Empty)
+            .unwrap();
+        check_version(&request, &member("Ann")).is_ok()
+    }
+
+    #[test]
+    fn the_version_seen_passes_and_no_other() {
+        let tag = etag(&member("Ann"));
+        assert!(passes(&tag) && passes("*") && passes(&format!("\"x\", {tag}")));
+        let other = etag(&member("Bob"));
+        assert!(!passes(&other) && !passes(&format!("W/{tag}")) && !passes("") && !passes("\"\""));
+        assert!(check_version(&Request::default(), &member("Ann")).is_ok());
+    }
+}
