@@ -230,8 +230,8 @@ async fn many_batches_of_others_between_two_of_one_s_own_are_passed_over() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_roster_of_a_bound_key_needs_no_account_of_its_own() {
     let stack = Stack::start().await;
-    let five = stack.bound_key("five", Role::Writer, &["5"]).await;
-    let request = stack.request_as(&five, Method::POST, "/api/members/batch?account_id=5");
+    let bound = stack.bound_key("five", Role::Writer, &["5"]).await;
+    let request = stack.request_as(&bound, Method::POST, "/api/members/batch?account_id=5");
     let file = roster("5", 3)
         .replace("\n5,", "\n")
         .replace("account_id,", "");
