@@ -3,9 +3,11 @@
 
 mod boto3;
 mod cost;
+mod dev;
 mod figures;
 mod ground;
 mod http_server;
+mod lookup;
 mod machine;
 mod null_table;
 mod plot;
@@ -46,6 +48,8 @@ enum Command {
     Throttle(throttle::ThrottleArgs),
     /// A first load by `mpulse upload` into a fresh `mpulse dev`
     Upload(upload::UploadArgs),
+    /// Members found a second by phone and by client id, among few and among many
+    Lookup(lookup::LookupArgs),
     /// Writes what was measured into the documents
     Report(report::ReportArgs),
     /// The ingest function, as a process to be measured
@@ -68,6 +72,7 @@ async fn main() -> ExitCode {
         Command::Cost(args) => cost::run(args).await,
         Command::Throttle(args) => throttle::run(args).await,
         Command::Upload(args) => upload::run(args).await,
+        Command::Lookup(args) => lookup::run(args).await,
         Command::Report(args) => report::run(&args),
         Command::RoleFunction => role::function::run().await,
         Command::RoleSdkLoop { rows } => role::sdk_loop::run(rows).await,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cost::Cost;
 use crate::figures::{Figures, Origin, mebibytes};
+use crate::lookup::Lookup;
 use crate::rejects::Rejects;
 use crate::speed::Speed;
 use crate::throttle::Throttle;
@@ -46,6 +47,8 @@ pub enum Measured {
     Throttle(Throttle),
     /// `upload`
     Upload(Upload),
+    /// `lookup`
+    Lookup(Lookup),
 }
 
 impl fmt::Display for Measured {
@@ -56,6 +59,7 @@ impl fmt::Display for Measured {
             Self::Cost(cost) => cost.fmt(f),
             Self::Throttle(throttle) => throttle.fmt(f),
             Self::Upload(upload) => upload.fmt(f),
+            Self::Lookup(lookup) => lookup.fmt(f),
         }
     }
 }
@@ -84,6 +88,7 @@ pub fn run(args: &ReportArgs) -> Result<(), Error> {
             Measured::Cost(cost) => ("cost", cost_section(&cost)),
             Measured::Throttle(throttle) => ("throttle", throttle_section(&throttle)),
             Measured::Upload(upload) => ("upload", upload_section(&upload)),
+            Measured::Lookup(lookup) => ("lookup", lookup_section(&lookup)),
         };
         page = replaced(&page, section, &text)?;
     }
@@ -161,6 +166,30 @@ fn upload_section(upload: &Upload) -> String {
     );
     for (thread, seconds) in &upload.cpu_seconds {
         let _ = writeln!(text, "| {} | {seconds:.1} |", Upload::part(thread));
+    }
+    text
+}
+
+fn lookup_section(lookup: &Lookup) -> String {
+    let mut text = origin(&lookup.origin);
+    text.push_str(
+        "| looked for by | members | requests a second | p50 ms | p99 ms |\n\
+         | --- | ---: | ---: | ---: | ---: |\n",
+    );
+    for round in &lookup.rounds {
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {:.2} | {:.2} |",
+            round.by,
+            grouped(round.members),
+            rounded(round.rate()),
+            round.p50_ms,
+            round.p99_ms,
+        );
+    }
+    text.push_str("\n| requests a second, most members / fewest | ratio |\n| --- | ---: |\n");
+    for (by, ratio) in lookup.ratios() {
+        let _ = writeln!(text, "| by {by} | {ratio:.2} |");
     }
     text
 }

@@ -3,22 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
-use std::fs;
-use std::path::Path;
-use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
-use tokio::process::{Child, Command};
 
+use crate::Error;
+use crate::dev::Dev;
 use crate::figures::{Origin, mebibytes, show};
 use crate::process::{Watch, thread_cpu_seconds};
 use crate::report::Measured;
-use crate::{Error, roster};
-
-/// How long the machine may take to start.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What is measured.
 #[derive(Debug, Args)]
@@ -74,43 +67,18 @@ impl Upload {
 /// Where `mpulse` isn't built, doesn't start, or doesn't create every row.
 pub async fn run(args: UploadArgs) -> Result<(), Error> {
     let origin = Origin::here();
-    let mpulse = std::env::current_exe()?.with_file_name("mpulse");
-    if !mpulse.exists() {
-        return Err(format!("{} is not there: build mpulse-cli too", mpulse.display()).into());
-    }
-    let work = tempfile::Builder::new().prefix("mpulse-bench-").tempdir()?;
-    let (file, data) = (work.path().join("roster.csv"), work.path().join("data"));
-    roster::write(&file, args.rows, 0)?;
-
-    let log = work.path().join("log");
-    let mut dev = Command::new(&mpulse);
-    dev.args(["dev", "--port", &args.port.to_string(), "--data"]);
-    dev.arg(&data).kill_on_drop(true);
-    dev.stdout(fs::File::create(&log)?).stderr(Stdio::null());
-    let mut dev = dev.spawn()?;
-    ready(&mut dev, &log).await?;
-    let process = dev.id().ok_or("mpulse dev has ended")?;
+    let dev = Dev::start(args.port).await?;
+    let roster = dev.roster(args.rows)?;
+    let process = dev.process()?;
     let watch = Watch::start(process);
     let before = thread_cpu_seconds(process)?;
-
-    let began = Instant::now();
-    let mut upload = Command::new(&mpulse);
-    upload.arg("upload").arg(&file).arg("--data").arg(&data);
-    upload.args(["--url", &format!("http://127.0.0.1:{}", args.port)]);
-    let output = upload.stderr(Stdio::null()).output().await?;
-    let wall_seconds = began.elapsed().as_secs_f64();
-
+    let wall_seconds = dev.upload(&roster, args.rows).await?;
     let mut cpu_seconds = thread_cpu_seconds(process)?;
     for (thread, seconds) in &mut cpu_seconds {
         *seconds -= before.get(thread).copied().unwrap_or_default();
     }
     let peak_anon_bytes = watch.peak();
-    dev.kill().await?;
-    let told = String::from_utf8_lossy(&output.stdout);
-    let created = told.lines().find_map(|line| line.strip_prefix("created"));
-    if created.map(str::trim) != Some(&args.rows.to_string()) {
-        return Err(format!("not every row was created:\n{told}").into());
-    }
+    dev.end().await?;
     let upload = Upload {
         origin,
         rows: args.rows,
@@ -119,21 +87,6 @@ pub async fn run(args: UploadArgs) -> Result<(), Error> {
         peak_anon_bytes,
     };
     show(&Measured::Upload(upload), args.json)
-}
-
-/// Waits until the machine says that it is ready.
-async fn ready(dev: &mut Child, log: &Path) -> Result<(), Error> {
-    let deadline = Instant::now() + PATIENCE;
-    while !fs::read_to_string(log)?.contains("is ready") {
-        if let Some(status) = dev.try_wait()? {
-            return Err(format!("mpulse dev ended: {status}; is its port taken?").into());
-        }
-        if Instant::now() > deadline {
-            return Err("mpulse dev doesn't become ready".into());
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    Ok(())
 }
 
 impl fmt::Display for Upload {

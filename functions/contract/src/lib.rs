@@ -1,17 +1,108 @@
-//! `GET /api/health`: answers 200 while the API is up. It needs no key and asks nothing
-//! of the store, so that it tells of the API alone.
+//! `GET /api/openapi.yaml` and `GET /api/docs`: the contract of this API, for programs and as
+//! a page for people. Both come with the build, so that they tell of the very version that
+//! answers. `build.rs` makes the page from the contract.
 
 use lambda_http::http::StatusCode;
+use lambda_http::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY};
 use mpulse_shared::http::{self, Service};
 use mpulse_shared::setup::{Setup, SetupError};
-use serde_json::json;
+
+/// The contract.
+const CONTRACT: &str = include_str!("../../../openapi.yaml");
+
+/// The last segment of the contract's path.
+const CONTRACT_NAME: &str = "openapi.yaml";
+
+/// The page.
+const PAGE: &str = include_str!(concat!(env!("OUT_DIR"), "/docs.html"));
+
+/// What the page may load and reach: nothing but its own style.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; \
+                      form-action 'none'; frame-ancestors 'none'";
 
 /// The function as a service.
 ///
 /// # Errors
 /// Never: it has no settings.
 pub fn service(_setup: &Setup) -> Result<Service, SetupError> {
-    Ok(http::service(|_request| async {
-        http::json(StatusCode::OK, &json!({"status": "ok"}))
+    Ok(http::service(|request| {
+        let wants_contract = is_contract(request.uri().path());
+        async move {
+            let mut response = if wants_contract {
+                http::with_body(StatusCode::OK, "application/yaml", CONTRACT)
+            } else {
+                let mut page = http::with_body(StatusCode::OK, "text/html; charset=utf-8", PAGE);
+                http::set_header(&mut page, CONTENT_SECURITY_POLICY, POLICY)?;
+                page
+            };
+            http::set_header(&mut response, CACHE_CONTROL, "no-cache")?;
+            Ok(response)
+        }
     }))
+}
+
+/// Whether a path is that of the contract, with or without a slash at its end.
+fn is_contract(path: &str) -> bool {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    path.rsplit('/').next() == Some(CONTRACT_NAME)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The paths of the contract: the keys two spaces deep that begin with a slash.
+    fn paths() -> Vec<&'static str> {
+        CONTRACT
+            .lines()
+            .filter_map(|line| line.strip_prefix("  ")?.strip_suffix(':'))
+            .filter(|key| key.starts_with('/'))
+            .collect()
+    }
+
+    #[test]
+    fn the_path_tells_which_is_wanted() {
+        for path in ["/api/openapi.yaml", "/api/openapi.yaml/"] {
+            assert!(is_contract(path), "{path}");
+        }
+        for path in ["/api/docs", "/api/docs/", "/"] {
+            assert!(!is_contract(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_page_shows_every_path_and_operation() {
+        assert!(paths().len() > 10);
+        for path in paths() {
+            let shown = format!("<code class=\"path\">{path}</code>");
+            assert!(PAGE.contains(&shown), "{path}");
+        }
+        for line in CONTRACT.lines() {
+            if let Some(id) = line.strip_prefix("      operationId: ") {
+                assert!(PAGE.contains(&format!("id=\"{id}\"")), "{id}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_page_needs_nothing_from_elsewhere() {
+        for loading in ["<script", "<link", "<img", "src=", "@import", "url("] {
+            assert!(!PAGE.contains(loading), "{loading}");
+        }
+        for target in PAGE.split("href=\"").skip(1) {
+            assert!(
+                target.starts_with(['#', '/']) && !target.starts_with("//"),
+                "{}",
+                &target[..20]
+            );
+        }
+    }
+
+    #[test]
+    fn every_link_within_the_page_leads_somewhere() {
+        for target in PAGE.split("href=\"#").skip(1) {
+            let name = target.split('"').next().unwrap_or_default();
+            assert!(PAGE.contains(&format!("id=\"{name}\"")), "{name}");
+        }
+    }
 }
