@@ -6,6 +6,7 @@ mod batches;
 mod between;
 mod bound;
 mod changes;
+mod contract;
 mod defects;
 mod deliveries;
 mod faults;

@@ -56,26 +56,30 @@ pub fn service(setup: &Setup) -> Result<Service, SetupError> {
 async fn create(function: &Function, request: Request) -> Result<Response<Body>, Problem> {
     let caller = function.access.require(Role::Writer, &request).await?;
     let base = link::base(&request);
-    let query = request.uri().query().unwrap_or_default().to_owned();
+    // What is said of a batch may stand in the URL, for a file has no place for it; a body
+    // that has one wins.
+    let query = request.uri().query().unwrap_or_default();
+    let mut fields: form::Fields = form_urlencoded::parse(query.as_bytes())
+        .into_owned()
+        .collect();
     match form::media_type(&request).as_str() {
         "multipart/form-data" => {
-            let mut fields = form::Fields::new();
             let mut file = None;
             for part in form::parts(request).await? {
                 if part.name == "file" {
-                    if let Some(name) = part.file_name {
-                        fields.entry("file_name".to_owned()).or_insert(name);
-                    }
-                    file = Some(part.content);
+                    file = Some(part);
                 } else {
                     let text = String::from_utf8_lossy(&part.content).into_owned();
                     fields.insert(part.name, text);
                 }
             }
-            let content = file.ok_or_else(|| {
+            let file = file.ok_or_else(|| {
                 Problem::invalid_field("file", "required", "the body has no part of that name")
             })?;
-            store(function, &caller, fields, content, &base).await
+            if let Some(name) = file.file_name {
+                fields.entry("file_name".to_owned()).or_insert(name);
+            }
+            store(function, &caller, fields, file.content, &base).await
         }
         "text/csv" => {
             let content = form::bytes(request.into_body());
@@ -87,23 +91,18 @@ async fn create(function: &Function, request: Request) -> Result<Response<Body>,
                      form, or to a presigned URL, where it arrives as it is.",
                 ));
             }
-            let fields = form_urlencoded::parse(query.as_bytes())
-                .into_owned()
-                .collect();
             store(function, &caller, fields, content, &base).await
         }
         "application/json" => {
             form::check_size(&request)?;
             let body = form::bytes(request.into_body());
-            let fields = if body.trim_ascii().is_empty() {
-                form::Fields::new()
-            } else {
-                form::json_fields(&body)?
-            };
+            if !body.trim_ascii().is_empty() {
+                fields.extend(form::json_fields(&body)?);
+            }
             open(function, &caller, fields, &base).await
         }
         _ if form::bytes(request.into_body()).is_empty() => {
-            open(function, &caller, form::Fields::new(), &base).await
+            open(function, &caller, fields, &base).await
         }
         _ => Err(Problem::media_type(form::ACCEPT_POST, BODY_TYPES)),
     }
@@ -136,7 +135,7 @@ async fn open(
 async fn store(
     function: &Function,
     caller: &Caller,
-    mut fields: form::Fields,
+    fields: form::Fields,
     content: Bytes,
     base: &str,
 ) -> Result<Response<Body>, Problem> {
@@ -148,8 +147,13 @@ async fn store(
             content.len()
         )));
     }
-    fields.insert("size".to_owned(), content.len().to_string());
-    let asked = request::parse(fields).map_err(Problem::invalid_fields)?;
+    let mut asked = request::parse(fields).map_err(Problem::invalid_fields)?;
+    let size = content.len() as u64;
+    if asked.size.is_some_and(|said| said != size) {
+        let message = format!("is not the size of the file, which has {size} bytes");
+        return Err(Problem::invalid_field("size", "invalid_size", message));
+    }
+    asked.size = Some(size);
     let batch = record(function, caller, asked).await?;
     function.files.put_upload(&batch, content).await?;
     let uploaded = Uploaded {

@@ -1,7 +1,7 @@
 //! What a client says when it opens a batch, checked.
 
 use mpulse_shared::batch::{BatchRequest, MAX_UPLOAD_BYTES, Mode};
-use mpulse_shared::http::form::Fields;
+use mpulse_shared::http::form::{Fields, whole_number};
 use mpulse_shared::member::{AccountId, FieldError};
 
 /// The longest file name, in characters.
@@ -39,7 +39,7 @@ fn take(request: &mut BatchRequest, name: &str, value: String) -> Result<(), Fie
             request.file_name = Some(value).filter(|name| !name.is_empty());
         }
         "size" => {
-            let size = value.parse().ok().filter(|&n: &u64| n <= MAX_UPLOAD_BYTES);
+            let size = whole_number(&value).filter(|&n| n <= MAX_UPLOAD_BYTES);
             request.size = Some(size.ok_or_else(|| {
                 FieldError::new(
                     name,

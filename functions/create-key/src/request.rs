@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use mpulse_shared::access::{KeyId, NotAKeyId, Role, UnknownRole};
-use mpulse_shared::http::form::scalar;
+use mpulse_shared::http::form::{INVALID_TYPE, scalar};
 use mpulse_shared::member::{AccountId, FieldError};
 use mpulse_shared::scope::{MAX_ACCOUNTS, Scope};
 use serde_json::{Map, Value};
@@ -61,8 +61,9 @@ pub fn parse(object: &Map<String, Value>) -> Result<Asked, Vec<FieldError>> {
 fn text(object: &Map<String, Value>, name: &str) -> Result<String, FieldError> {
     match object.get(name) {
         None | Some(Value::Null) => Err(FieldError::new(name, "required", "is required")),
-        Some(value) => scalar(value)
-            .ok_or_else(|| FieldError::new(name, "invalid_type", "must be a string or an integer")),
+        Some(value) => {
+            scalar(value).ok_or_else(|| FieldError::new(name, "invalid_type", INVALID_TYPE))
+        }
     }
 }
 
@@ -84,7 +85,7 @@ fn accounts(value: Option<&Value>) -> Result<Scope, FieldError> {
         .map(|value| AccountId::parse(&scalar(value)?).ok())
         .collect();
     accounts
-        .filter(|accounts| (1..=MAX_ACCOUNTS).contains(&accounts.len()))
+        .filter(|_| (1..=MAX_ACCOUNTS).contains(&list.len()))
         .map(Scope::only)
         .ok_or_else(fault)
 }

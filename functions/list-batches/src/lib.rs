@@ -6,6 +6,7 @@ use lambda_http::{Body, Request, Response};
 use mpulse_shared::access::{Access, Role};
 use mpulse_shared::batch::BatchId;
 use mpulse_shared::http::batch_view::BatchView;
+use mpulse_shared::http::form::whole_number;
 use mpulse_shared::http::problem::Problem;
 use mpulse_shared::http::{self, Service, cursor, link};
 use mpulse_shared::member::FieldError;
@@ -70,9 +71,8 @@ fn parse(query: &str) -> Result<(usize, Option<BatchId>), FieldError> {
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         match name.as_ref() {
             "limit" => {
-                limit = value
-                    .parse()
-                    .ok()
+                limit = whole_number(&value)
+                    .and_then(|limit| usize::try_from(limit).ok())
                     .filter(|limit| (1..=MAX_PAGE).contains(limit))
                     .ok_or_else(|| {
                         FieldError::new(

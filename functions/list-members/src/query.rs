@@ -1,6 +1,7 @@
 //! The query string of a list: what is looked for, how many, and from where on.
 
 use mpulse_shared::http::cursor;
+use mpulse_shared::http::form::whole_number;
 use mpulse_shared::member::{AccountId, ClientMemberId, FieldError, MemberId, NotAMemberId};
 use mpulse_shared::phone::{DefaultRegion, Phone};
 use mpulse_shared::scope::Scope;
@@ -70,9 +71,8 @@ impl Query {
                 self.filter.phone_number = Some(phone);
             }
             "limit" => {
-                self.limit = value
-                    .parse()
-                    .ok()
+                self.limit = whole_number(value)
+                    .and_then(|limit| usize::try_from(limit).ok())
                     .filter(|limit| (1..=MAX_LIMIT).contains(limit))
                     .ok_or_else(|| {
                         FieldError::new(
@@ -220,6 +220,7 @@ mod tests {
             ("limit=0", "limit", "invalid_limit"),
             ("limit=1001", "limit", "invalid_limit"),
             ("limit=x", "limit", "invalid_limit"),
+            ("limit=%2B5", "limit", "invalid_limit"),
             ("phone=7145550123", "phone", "unknown_parameter"),
         ] {
             assert_eq!(parse(text), Err(vec![(field.to_owned(), code)]), "{text}");

@@ -41,11 +41,9 @@ pub(super) fn request_id() -> String {
     base64::engine::general_purpose::URL_SAFE.encode(&bytes[5..])
 }
 
-/// The path as an HTTP API sees it: decoded, and cut at a decoded question mark.
+/// The path as an HTTP API sees it: decoded.
 pub(super) fn decoded_path(raw: &str) -> String {
-    let decoded = percent_decode_str(raw).decode_utf8_lossy();
-    let path = decoded.split('?').next().unwrap_or_default();
-    path.to_owned()
+    percent_decode_str(raw).decode_utf8_lossy().into_owned()
 }
 
 /// Builds the event.

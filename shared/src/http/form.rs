@@ -29,6 +29,9 @@ pub const PATCH_TYPES: &str = "application/json, application/merge-patch+json, \
 /// The largest body of a form, in bytes; the fields of a member take a hundredth of it.
 pub const MAX_BYTES: usize = 64 * 1024;
 
+/// What is said of a value that is no [`scalar`].
+pub const INVALID_TYPE: &str = "must be a string, or an integer of at most 15 digits";
+
 /// The most fields that a form may have.
 const MAX_FIELDS: usize = 100;
 
@@ -77,11 +80,12 @@ pub async fn fields(request: Request) -> Result<Fields, Problem> {
         "application/merge-patch+json" if is_patch => json_fields(&bytes(request.into_body())),
         "application/x-www-form-urlencoded" => {
             let body = bytes(request.into_body());
-            let fields: Fields = form_urlencoded::parse(&body)
-                .take(MAX_FIELDS)
-                .map(|(name, value)| (name.into_owned(), value.into_owned()))
-                .collect();
-            Ok(fields)
+            if form_urlencoded::parse(&body).nth(MAX_FIELDS).is_some() {
+                return Err(Problem::malformed_body(format!(
+                    "The form has more than {MAX_FIELDS} fields."
+                )));
+            }
+            Ok(form_urlencoded::parse(&body).into_owned().collect())
         }
         "multipart/form-data" => {
             let mut fields = Fields::new();
@@ -118,9 +122,25 @@ pub fn check_size(request: &Request) -> Result<(), Problem> {
 pub fn scalar(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
-        Value::Number(number) if number.is_i64() || number.is_u64() => Some(number.to_string()),
+        Value::Number(number) => number.as_f64().and_then(whole),
         _ => None,
     }
+}
+
+/// The digits of a whole number, which may be written with a point or an exponent: JSON knows
+/// no difference. Beyond what a double holds exactly, many clients lose digits without a word
+/// (RFC 7493, 2.2), so such a number is refused; as a text it is good.
+fn whole(number: f64) -> Option<String> {
+    const MOST: f64 = 9_007_199_254_740_991.0; // 2^53 - 1
+    let is_whole = number.fract() == 0.0 && number.abs() <= MOST;
+    is_whole.then(|| format!("{number:.0}"))
+}
+
+/// A number that is written in digits alone.
+#[must_use]
+pub fn whole_number(text: &str) -> Option<u64> {
+    let in_digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| in_digits)
 }
 
 /// Reads a JSON object.
@@ -151,11 +171,7 @@ pub fn json_fields(body: &[u8]) -> Result<Fields, Problem> {
                 fields.insert(name, text);
             }
             None if value.is_null() => {}
-            None => errors.push(FieldError::new(
-                name,
-                "invalid_type",
-                "must be a string or an integer",
-            )),
+            None => errors.push(FieldError::new(name, "invalid_type", INVALID_TYPE)),
         }
     }
     if errors.is_empty() {
@@ -245,6 +261,8 @@ mod tests {
             ("application/json", "[1]"),
             ("application/json", r#"{"a": {"b": 1}}"#),
             ("application/json", r#"{"a": 1.5}"#),
+            ("application/json", r#"{"a": 1e300}"#),
+            ("application/json", r#"{"a": 9007199254740993}"#),
             ("multipart/form-data", "x"),
             ("multipart/form-data; boundary=x", "nothing"),
             ("text/plain", "a=1"),

@@ -1,0 +1,347 @@
+//! openapi.yaml against the running stack: its routes, its examples, and its schemas.
+
+use std::collections::BTreeSet;
+
+use jsonschema::Validator;
+use mpulse_tests::{Answer, HEADER, Stack, row, send, text};
+use reqwest::Method;
+use reqwest::header::CONTENT_TYPE;
+use saphyr::{LoadableYamlNode, Scalar, Yaml};
+use serde_json::{Map, Value, json};
+
+/// The contract, as it is in the repository and as it is served.
+const CONTRACT: &str = include_str!("../../openapi.yaml");
+
+/// The statuses that a request which succeeds is answered with.
+const SUCCESS: [&str; 5] = ["200", "201", "202", "204", "302"];
+
+/// The contract as JSON.
+fn contract() -> Value {
+    let documents = Yaml::load_from_str(CONTRACT).expect("the contract is YAML");
+    to_json(&documents[0])
+}
+
+fn to_json(yaml: &Yaml<'_>) -> Value {
+    match yaml {
+        Yaml::Value(Scalar::Null) => Value::Null,
+        Yaml::Value(Scalar::Boolean(value)) => json!(value),
+        Yaml::Value(Scalar::Integer(value)) => json!(value),
+        Yaml::Value(Scalar::FloatingPoint(value)) => json!(value.into_inner()),
+        Yaml::Value(Scalar::String(value)) => json!(value),
+        Yaml::Sequence(items) => items.iter().map(to_json).collect(),
+        Yaml::Mapping(entries) => entries
+            .iter()
+            .map(|(key, value)| {
+                let key = key.as_str().expect("a name");
+                (key.to_owned(), to_json(value))
+            })
+            .collect::<Map<_, _>>()
+            .into(),
+        other => panic!("no JSON: {other:?}"),
+    }
+}
+
+/// A node, or the one that it refers to.
+fn resolve<'a>(contract: &'a Value, node: &'a Value) -> &'a Value {
+    match node["$ref"].as_str() {
+        Some(reference) => contract
+            .pointer(reference.trim_start_matches('#'))
+            .unwrap_or_else(|| panic!("{reference} refers to nothing")),
+        None => node,
+    }
+}
+
+fn entries(node: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    node.as_object().into_iter().flatten()
+}
+
+/// An operation of the contract.
+struct Operation<'a> {
+    path: &'a str,
+    method: Method,
+    node: &'a Value,
+}
+
+fn operations(contract: &Value) -> Vec<Operation<'_>> {
+    let mut all = Vec::new();
+    for (path, item) in entries(&contract["paths"]) {
+        for (method, node) in entries(item).filter(|(name, _)| *name != "parameters") {
+            let method = method.to_uppercase().parse().expect("a method");
+            all.push(Operation { path, method, node });
+        }
+    }
+    assert!(all.len() > 20, "the contract has operations");
+    all
+}
+
+/// The examples beside a schema, and the schema.
+fn examples(media: &Value) -> Vec<Value> {
+    let named = entries(&media["examples"]).map(|(_, example)| example["value"].clone());
+    let one = media.get("example").cloned();
+    one.into_iter().chain(named).collect()
+}
+
+/// Holds a value against a schema of the contract.
+#[track_caller]
+fn check(contract: &Value, schema: &Value, value: &Value, what: &str) {
+    let mut schema = schema.clone();
+    schema["components"] = contract["components"].clone();
+    let validator: Validator = jsonschema::validator_for(&schema).expect("a schema");
+    let faults: Vec<String> = validator
+        .iter_errors(value)
+        .map(|fault| format!("{} at {}", fault, fault.instance_path()))
+        .collect();
+    assert!(faults.is_empty(), "{what}: {faults:#?} in {value:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_served_as_it_is_with_a_page() {
+    let stack = Stack::start().await;
+    let served = send(stack.anonymous(Method::GET, "/api/openapi.yaml")).await;
+    served.expect(200);
+    assert_eq!(served.header("content-type"), "application/yaml");
+    assert_eq!(served.text(), CONTRACT);
+    let page = send(stack.anonymous(Method::GET, "/api/docs")).await;
+    page.expect(200);
+    for operation in operations(&contract()) {
+        assert!(page.text().contains(text(&operation.node["summary"])));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_routes_are_those_of_the_template() {
+    let stack = Stack::start().await;
+    let declared: BTreeSet<String> = stack
+        .machine
+        .template()
+        .functions
+        .iter()
+        .filter(|function| function.binary != "default-route")
+        .flat_map(|function| &function.routes)
+        .filter_map(|route| {
+            let path = route.path.as_deref()?;
+            let bare = path.strip_suffix('/').filter(|bare| !bare.is_empty());
+            Some(format!(
+                "{} {}",
+                route.method.as_ref()?,
+                bare.unwrap_or(path)
+            ))
+        })
+        .collect();
+    let contract = contract();
+    let told: BTreeSet<String> = operations(&contract)
+        .iter()
+        .map(|operation| format!("{} {}", operation.method, operation.path))
+        .collect();
+    assert_eq!(told, declared);
+}
+
+#[test]
+fn every_example_fits_its_schema() {
+    let contract = contract();
+    let mut seen = 0;
+    for operation in operations(&contract) {
+        let name = text(&operation.node["operationId"]);
+        let body = resolve(&contract, &operation.node["requestBody"]);
+        let mut contents = vec![&body["content"]];
+        for (_, response) in entries(&operation.node["responses"]) {
+            contents.push(&resolve(&contract, response)["content"]);
+        }
+        for (media_type, media) in contents.into_iter().flat_map(entries) {
+            for example in examples(media) {
+                check(
+                    &contract,
+                    &media["schema"],
+                    &example,
+                    &format!("{name} {media_type}"),
+                );
+                seen += 1;
+            }
+        }
+        for parameter in operation.node["parameters"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
+            let parameter = resolve(&contract, parameter);
+            if let Some(example) = parameter.get("example") {
+                check(&contract, &parameter["schema"], example, name);
+                seen += 1;
+            }
+        }
+    }
+    for (name, schema) in entries(&contract["components"]["schemas"]) {
+        for example in schema["examples"].as_array().into_iter().flatten() {
+            check(&contract, schema, example, name);
+            seen += 1;
+        }
+    }
+    assert!(seen > 50, "{seen} examples");
+}
+
+/// What the examples speak of, made anew for each: a member, a key, and batches.
+async fn furnish(stack: &Stack, operation: &Operation<'_>) -> String {
+    let member = "/api/members/4~5622780";
+    stack.delete(member).await;
+    let creates = operation.method == Method::POST && operation.path.starts_with("/api/members");
+    if !creates {
+        let zoe = json!({"account_id": "4", "client_member_id": "5622780", "first_name": "Zoë",
+                         "last_name": "O'Brien", "phone_number": "(714) 555-0123"});
+        stack.post("/api/members/", &zoe).await.expect(201);
+    }
+    if operation.path.starts_with("/api/keys/") {
+        let key = json!({"key_id": "night-job", "role": "writer"});
+        send(
+            stack
+                .request_as(&stack.admin, Method::POST, "/api/keys")
+                .json(&key),
+        )
+        .await;
+    }
+    if operation.method == Method::DELETE && operation.path.contains("/batch/") {
+        return text(&stack.open_batch(&json!({})).await["batch_id"]).to_owned();
+    }
+    if operation.path.contains("/batch/{id}") {
+        let ended = stack
+            .upload(format!("{HEADER}{}4,,,,\n", row("4", 1)))
+            .await;
+        return text(&ended["batch_id"]).to_owned();
+    }
+    String::new()
+}
+
+/// The request of an operation's example.
+fn request(
+    stack: &Stack,
+    operation: &Operation<'_>,
+    path: &str,
+    body: Option<&(String, Value)>,
+) -> reqwest::RequestBuilder {
+    let request = stack.request_as(&stack.admin, operation.method.clone(), path);
+    let Some((media_type, example)) = body else {
+        return request;
+    };
+    let field = |value: &Value| {
+        value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned)
+    };
+    match media_type.as_str() {
+        "multipart/form-data" => {
+            let mut form = reqwest::multipart::Form::new();
+            for (name, value) in entries(example) {
+                form = if name == "file" {
+                    let part = reqwest::multipart::Part::text(field(value));
+                    form.part(name.clone(), part.file_name("roster.csv"))
+                } else {
+                    form.text(name.clone(), field(value))
+                };
+            }
+            request.multipart(form)
+        }
+        "application/x-www-form-urlencoded" => {
+            let mut form = reqwest::Url::parse("form:").expect("a URL");
+            form.query_pairs_mut()
+                .extend_pairs(entries(example).map(|(name, value)| (name, field(value))));
+            let body = form.query().expect("fields").to_owned();
+            request.header(CONTENT_TYPE, media_type).body(body)
+        }
+        _ if media_type.ends_with("json") => request
+            .header(CONTENT_TYPE, media_type)
+            .body(example.to_string()),
+        _ => request
+            .header(CONTENT_TYPE, media_type)
+            .body(field(example)),
+    }
+}
+
+/// Holds an answer against what the contract says of its status.
+fn check_answer(contract: &Value, operation: &Operation<'_>, answer: &Answer, what: &str) {
+    let status = answer.status.to_string();
+    assert!(
+        SUCCESS.contains(&status.as_str()),
+        "{what}: {status} {}",
+        answer.text()
+    );
+    let told = &operation.node["responses"][&status];
+    assert!(told.is_object(), "{what}: {status} is not in the contract");
+    let told = resolve(contract, told);
+    for (name, header) in entries(&told["headers"]) {
+        let value = answer.header(name);
+        let header = resolve(contract, header);
+        assert!(
+            header["required"] != true || !value.is_empty(),
+            "{what}: no header {name}"
+        );
+        if !value.is_empty() {
+            check(
+                contract,
+                &header["schema"],
+                &json!(value),
+                &format!("{what}: {name}"),
+            );
+        }
+    }
+    let media_type = answer.header("content-type").replace("; charset=utf-8", "");
+    let media = entries(&told["content"]).find(|(name, _)| name.starts_with(&media_type));
+    match media {
+        Some((_, media)) if media_type.ends_with("json") => {
+            check(contract, &media["schema"], &answer.json(), what);
+        }
+        Some(_) => {}
+        None => assert!(
+            answer.body.is_empty(),
+            "{what}: {media_type} is not in the contract"
+        ),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_example_of_a_request_succeeds_as_it_says() {
+    let stack = Stack::start().await;
+    let contract = contract();
+    for operation in operations(&contract) {
+        let name = text(&operation.node["operationId"]);
+        let body = resolve(&contract, &operation.node["requestBody"]);
+        let mut bodies: Vec<Option<(String, Value)>> = Vec::new();
+        for (media_type, media) in entries(&body["content"]) {
+            let examples = examples(media);
+            assert!(!examples.is_empty(), "{name} {media_type} has an example");
+            bodies.extend(examples.into_iter().map(|e| Some((media_type.clone(), e))));
+        }
+        if body["required"] != true {
+            bodies.push(None);
+        }
+        let mut queries = vec![String::new()];
+        for parameter in operation.node["parameters"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
+            let parameter = resolve(&contract, parameter);
+            if let (Some("query"), Some(example)) =
+                (parameter["in"].as_str(), parameter.get("example"))
+            {
+                let value = example
+                    .as_str()
+                    .map_or_else(|| example.to_string(), str::to_owned);
+                queries.push(format!("?{}={value}", text(&parameter["name"])));
+            }
+        }
+        for query in &queries {
+            for body in &bodies {
+                let batch = furnish(&stack, &operation).await;
+                let id = match operation.path {
+                    path if path.contains("/batch/") => &batch,
+                    path if path.starts_with("/api/keys") => "night-job",
+                    _ => "4~5622780",
+                };
+                let path = operation.path.replace("{id}", id) + query;
+                let answer = send(request(&stack, &operation, &path, body.as_ref())).await;
+                let kind = body.as_ref().map_or("no body", |(kind, _)| kind);
+                let what = format!("{} {path} with {kind}", operation.method);
+                check_answer(&contract, &operation, &answer, &what);
+            }
+        }
+    }
+}
