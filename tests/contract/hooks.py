@@ -1,5 +1,5 @@
-"""What the contract's texts can't tell a generator: which phone numbers there are, which batch
-exists, and where a list goes on. And the redirect to a report is an answer, not a road."""
+"""What a contract can't tell a generator: which phone numbers there are, which batch exists, and
+where a list goes on. And the redirect to a report is an answer, not a road."""
 
 import base64
 import json
@@ -21,16 +21,30 @@ def existing_batch():
 
 # Which numbers are possible is a matter of each country's plan.
 schemathesis.openapi.format("phone-number", st.from_regex(r"\A\+1212[2-9][0-9]{6}\Z"))
-# As many batches as may be made in a run name one parent, and a parent takes a hundred.
-schemathesis.openapi.format(
-    "existing-batch-id", st.builds(lambda _: existing_batch(), st.integers())
-)
+
+
+def is_positive(case):
+    return case.meta is not None and case.meta.generation.mode.is_positive
+
+
+@schemathesis.hook
+def filter_case(context, case):
+    # Any bytes are a file, good or bad: none is beyond its type.
+    is_file = case.media_type in ("text/csv", "multipart/form-data")
+    if is_positive(case) or not is_file or case.operation.path != "/api/members/batch":
+        return True
+    negative = [where for where, part in case.meta.components.items() if part.mode.is_negative]
+    return any(where.value == "query" for where in negative)
 
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
     kwargs["allow_redirects"] = False
+    if not is_positive(case):
+        return
     # A cursor belongs to the list that gave it: none that is made up is good.
-    meta = case.meta
-    if meta is not None and meta.generation.mode.is_positive and case.query:
-        case.query.pop("cursor", None)
+    case.query.pop("cursor", None)
+    # A batch that is named has to be there, and takes a hundred children.
+    for named in (case.query, case.body):
+        if isinstance(named, dict) and named.get("parent_batch_id"):
+            named["parent_batch_id"] = existing_batch()

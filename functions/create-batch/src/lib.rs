@@ -57,11 +57,12 @@ async fn create(function: &Function, request: Request) -> Result<Response<Body>,
     let caller = function.access.require(Role::Writer, &request).await?;
     let base = link::base(&request);
     // What is said of a batch may stand in the URL, for a file has no place for it; a body
-    // that has one wins.
+    // that has one wins. A fault is told all the same.
     let query = request.uri().query().unwrap_or_default();
     let mut fields: form::Fields = form_urlencoded::parse(query.as_bytes())
         .into_owned()
         .collect();
+    request::parse(fields.clone()).map_err(Problem::invalid_fields)?;
     match form::media_type(&request).as_str() {
         "multipart/form-data" => {
             let mut file = None;
