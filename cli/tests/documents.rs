@@ -131,7 +131,7 @@ fn run(folder: &Path, machine: &Machine, blocks: &[Block]) -> Vec<String> {
         let lines = block
             .lines
             .replace("127.0.0.1:9000", &format!("127.0.0.1:{}", machine.port));
-        script += &format!("settle\nexec > out-{n}\n{lines}\n");
+        script.extend(["settle\nexec > out-", &n.to_string(), "\n", &lines, "\n"]);
     }
     let ran = Command::new("bash")
         .args(["-c", &script])
