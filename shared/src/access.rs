@@ -18,7 +18,7 @@ use thiserror::Error;
 
 use crate::http::problem::Problem;
 use crate::member::AccountId;
-use crate::metrics::Metrics;
+use crate::metrics::{Figure, Metrics};
 use crate::scope::Scope;
 use crate::setup::{Setup, SetupError};
 use crate::store::keys::Keys;
@@ -250,6 +250,7 @@ impl Access {
         let Some(key) = key.filter(|key| same && key.revoked_at.is_none()) else {
             return Err(self.refuse());
         };
+        tracing::Span::current().record("key_id", key.key_id.as_str());
         if key.role < role {
             return Err(Problem::role_too_low(key.role, role));
         }
@@ -278,7 +279,7 @@ impl Access {
     /// Refuses a key, and counts that. What was sent is not told to the log.
     fn refuse(&self) -> Problem {
         tracing::info!("refused a key");
-        self.metrics.count(REFUSED_KEYS);
+        self.metrics.tell(&[Figure::count(REFUSED_KEYS, 1.0)], &[]);
         Problem::wrong_key()
     }
 }

@@ -346,6 +346,9 @@ pub struct Batch {
     pub child_batch_ids: BTreeSet<BatchId>,
     /// Who asked for it: `key:<id>`.
     pub created_by: String,
+    /// The request that asked for it, by which its story is found in the logs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
     /// The accounts of who asked for it: what its rows may write to, and who may see it.
     #[serde(default = "Scope::all", skip_serializing_if = "Scope::is_all")]
     pub accounts: Scope,
@@ -424,6 +427,7 @@ impl Batch {
             parent_batch_id: request.parent_batch_id,
             child_batch_ids: BTreeSet::new(),
             created_by,
+            request_id: None,
             accounts,
             created_at: now,
             updated_at: now,

@@ -2,12 +2,15 @@
 //! the local machine) can run, and what handlers answer with.
 
 use std::future::Future;
+use std::time::Instant;
 
 use lambda_http::http::header::{CACHE_CONTROL, CONTENT_TYPE, LINK};
 use lambda_http::http::{HeaderValue, StatusCode};
-use lambda_http::{Body, Error, Request, Response};
+use lambda_http::request::RequestContext;
+use lambda_http::{Body, Error, Request, RequestExt, Response};
 use serde::Serialize;
 use tower::util::BoxCloneSyncService;
+use tracing::{Instrument, Span};
 
 use crate::setup::{Setup, SetupError};
 use problem::Problem;
@@ -34,10 +37,17 @@ where
     H: Fn(Request) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<Response<Body>, Problem>> + Send + 'static,
 {
-    Service::new(tower::service_fn(move |request| {
+    Service::new(tower::service_fn(move |request: Request| {
+        let span = span(&request);
+        let began = Instant::now();
         let answer = handler(request);
+        let logged = span.clone();
         async move {
             let mut response = answer.await.unwrap_or_else(Problem::into_response);
+            let millis = began.elapsed().as_millis();
+            logged.in_scope(|| {
+                tracing::info!(status = response.status().as_u16(), millis, "answered");
+            });
             // Answers are personal data or change at any time.
             response
                 .headers_mut()
@@ -45,7 +55,36 @@ where
                 .or_insert(HeaderValue::from_static("no-store"));
             Ok::<_, Error>(response)
         }
+        .instrument(span)
     }))
+}
+
+/// What every line in a request's log says: the id that API Gateway gave it, which the client
+/// sees too, its route, and the key, once that is known. The path holds personal data.
+fn span(request: &Request) -> Span {
+    let route = request
+        .request_context_ref()
+        .and_then(|context| match context {
+            RequestContext::ApiGatewayV2(context) => context.route_key.clone(),
+            _ => None,
+        });
+    let id = request_id(request).unwrap_or_default();
+    let route = route.unwrap_or_default();
+    tracing::info_span!(
+        "request",
+        request_id = id,
+        route,
+        key_id = tracing::field::Empty
+    )
+}
+
+/// The id that API Gateway gave a request; the client is told it in `apigw-requestid`.
+#[must_use]
+pub fn request_id(request: &Request) -> Option<String> {
+    match request.request_context_ref()? {
+        RequestContext::ApiGatewayV2(context) => context.request_id.clone(),
+        _ => None,
+    }
 }
 
 /// The whole of an HTTP function's main.rs: logs, settings, and the Lambda runtime.

@@ -1,7 +1,7 @@
-//! Counts that `CloudWatch` keeps: lines in its embedded metric format, which it reads from
+//! Figures that `CloudWatch` keeps: lines in its embedded metric format, which it reads from
 //! a function's log. Nothing is sent, so nothing can fail or take time.
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::setup::Setup;
 use crate::time::Timestamp;
@@ -9,7 +9,31 @@ use crate::time::Timestamp;
 /// The namespace of every metric.
 const NAMESPACE: &str = "mPulse";
 
-/// Where a function's counts go.
+/// One value of one metric.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Figure {
+    name: &'static str,
+    unit: &'static str,
+    value: f64,
+}
+
+impl Figure {
+    /// How many of something.
+    #[must_use]
+    pub fn count(name: &'static str, value: f64) -> Self {
+        let unit = "Count";
+        Self { name, unit, value }
+    }
+
+    /// How long something took.
+    #[must_use]
+    pub fn seconds(name: &'static str, value: f64) -> Self {
+        let unit = "Seconds";
+        Self { name, unit, value }
+    }
+}
+
+/// Where a function's figures go.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     /// The function, where it runs under a Lambda runtime; elsewhere nobody reads the lines.
@@ -27,28 +51,40 @@ impl Metrics {
         }
     }
 
-    /// Counts one of something.
-    pub fn count(&self, name: &'static str) {
+    /// Tells figures. `about` is kept beside them in the log and is no dimension: an id, say,
+    /// by which the line is found.
+    pub fn tell(&self, figures: &[Figure], about: &[(&str, &str)]) {
         if let Some(function) = &self.function {
-            println!("{}", line(function, name, Timestamp::now()));
+            println!("{}", line(function, figures, about, Timestamp::now()));
         }
     }
 }
 
-fn line(function: &str, name: &str, now: Timestamp) -> String {
-    json!({
-        "_aws": {
+fn line(function: &str, figures: &[Figure], about: &[(&str, &str)], now: Timestamp) -> Value {
+    let metrics: Vec<Value> = figures
+        .iter()
+        .map(|figure| json!({"Name": figure.name, "Unit": figure.unit}))
+        .collect();
+    let mut line = Map::new();
+    line.insert(
+        "_aws".to_owned(),
+        json!({
             "Timestamp": now.millis(),
             "CloudWatchMetrics": [{
                 "Namespace": NAMESPACE,
                 "Dimensions": [["FunctionName"]],
-                "Metrics": [{"Name": name, "Unit": "Count"}],
+                "Metrics": metrics,
             }],
-        },
-        "FunctionName": function,
-        name: 1,
-    })
-    .to_string()
+        }),
+    );
+    line.insert("FunctionName".to_owned(), json!(function));
+    for (name, text) in about {
+        line.insert((*name).to_owned(), json!(text));
+    }
+    for figure in figures {
+        line.insert(figure.name.to_owned(), json!(figure.value));
+    }
+    line.into()
 }
 
 #[cfg(test)]
@@ -56,15 +92,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_holds_the_value_that_its_directive_names() {
-        let line = line("get-member", "RefusedKeys", Timestamp::from_millis(7));
-        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    fn a_line_holds_the_values_that_its_directive_names() {
+        let figures = [Figure::count("Rows", 3.0), Figure::seconds("Age", 1.5)];
+        let line = line(
+            "ingest",
+            &figures,
+            &[("batch_id", "01K")],
+            Timestamp::from_millis(7),
+        );
         let directive = &line["_aws"]["CloudWatchMetrics"][0];
         assert_eq!(line["_aws"]["Timestamp"], 7);
-        assert_eq!(line[directive["Metrics"][0]["Name"].as_str().unwrap()], 1);
+        for (metric, value) in directive["Metrics"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .zip([3.0, 1.5])
+        {
+            assert_eq!(line[metric["Name"].as_str().unwrap()], value, "{metric}");
+        }
         assert_eq!(
             line[directive["Dimensions"][0][0].as_str().unwrap()],
-            "get-member"
+            "ingest"
         );
+        assert_eq!(line["batch_id"], "01K");
     }
 }

@@ -134,6 +134,21 @@ impl Setup {
         Ok((units > 0).then(|| f64::from(units)))
     }
 
+    /// The largest file that an upload may announce, in bytes (`MAX_UPLOAD_BYTES`).
+    ///
+    /// # Errors
+    /// Where it is missing or no whole number.
+    pub fn max_upload_bytes(&self) -> Result<u64, SetupError> {
+        const NAME: &str = "MAX_UPLOAD_BYTES";
+        let text = self.required(NAME)?;
+        text.parse()
+            .map_err(|error: std::num::ParseIntError| SetupError::Invalid {
+                name: NAME,
+                value: text.to_owned(),
+                reason: error.to_string(),
+            })
+    }
+
     /// A client for DynamoDB. `AWS_ENDPOINT_URL_DYNAMODB` points it elsewhere than at AWS.
     ///
     /// # Errors

@@ -35,6 +35,14 @@ struct Function {
     access: Access,
     batches: Batches,
     files: Files,
+    /// The largest file that may be announced, in bytes.
+    most: u64,
+}
+
+/// Who asks for a batch, and in which request.
+struct Asker {
+    caller: Caller,
+    request_id: Option<String>,
 }
 
 /// The function as a service.
@@ -46,6 +54,7 @@ pub fn service(setup: &Setup) -> Result<Service, SetupError> {
         access: Access::from_setup(setup)?,
         batches: Batches::from_setup(setup)?,
         files: Files::from_setup(setup)?,
+        most: setup.max_upload_bytes()?,
     });
     Ok(http::service(move |request| {
         let function = Arc::clone(&function);
@@ -55,6 +64,10 @@ pub fn service(setup: &Setup) -> Result<Service, SetupError> {
 
 async fn create(function: &Function, request: Request) -> Result<Response<Body>, Problem> {
     let caller = function.access.require(Role::Writer, &request).await?;
+    let by = Asker {
+        caller,
+        request_id: http::request_id(&request),
+    };
     let base = link::base(&request);
     // What is said of a batch may stand in the URL, for a file has no place for it; a body
     // that has one wins. A fault is told all the same.
@@ -62,7 +75,7 @@ async fn create(function: &Function, request: Request) -> Result<Response<Body>,
     let mut fields: form::Fields = form_urlencoded::parse(query.as_bytes())
         .into_owned()
         .collect();
-    request::parse(fields.clone()).map_err(Problem::invalid_fields)?;
+    request::parse(fields.clone(), function.most).map_err(Problem::invalid_fields)?;
     match form::media_type(&request).as_str() {
         "multipart/form-data" => {
             let mut file = None;
@@ -80,7 +93,7 @@ async fn create(function: &Function, request: Request) -> Result<Response<Body>,
             if let Some(name) = file.file_name {
                 fields.entry("file_name".to_owned()).or_insert(name);
             }
-            store(function, &caller, fields, file.content, &base).await
+            store(function, &by, fields, file.content, &base).await
         }
         "text/csv" => {
             let content = form::bytes(request.into_body());
@@ -92,7 +105,7 @@ async fn create(function: &Function, request: Request) -> Result<Response<Body>,
                      form, or to a presigned URL, where it arrives as it is.",
                 ));
             }
-            store(function, &caller, fields, content, &base).await
+            store(function, &by, fields, content, &base).await
         }
         "application/json" => {
             form::check_size(&request)?;
@@ -100,10 +113,10 @@ async fn create(function: &Function, request: Request) -> Result<Response<Body>,
             if !body.trim_ascii().is_empty() {
                 fields.extend(form::json_fields(&body)?);
             }
-            open(function, &caller, fields, &base).await
+            open(function, &by, fields, &base).await
         }
         _ if form::bytes(request.into_body()).is_empty() => {
-            open(function, &caller, fields, &base).await
+            open(function, &by, fields, &base).await
         }
         _ => Err(Problem::media_type(form::ACCEPT_POST, BODY_TYPES)),
     }
@@ -112,12 +125,12 @@ async fn create(function: &Function, request: Request) -> Result<Response<Body>,
 /// Opens a batch and answers where to send its file.
 async fn open(
     function: &Function,
-    caller: &Caller,
+    by: &Asker,
     fields: form::Fields,
     base: &str,
 ) -> Result<Response<Body>, Problem> {
-    let asked = request::parse(fields).map_err(Problem::invalid_fields)?;
-    let batch = record(function, caller, asked).await?;
+    let asked = request::parse(fields, function.most).map_err(Problem::invalid_fields)?;
+    let batch = record(function, by, asked).await?;
     let url = function.files.upload_url(&batch).await?;
     let mut headers = BTreeMap::from([("content-type", UPLOAD_MEDIA_TYPE.to_owned())]);
     if let Some(size) = batch.bytes_total {
@@ -135,7 +148,7 @@ async fn open(
 /// Opens a batch for a file that is there already, and stores the file.
 async fn store(
     function: &Function,
-    caller: &Caller,
+    by: &Asker,
     fields: form::Fields,
     content: Bytes,
     base: &str,
@@ -148,14 +161,14 @@ async fn store(
             content.len()
         )));
     }
-    let mut asked = request::parse(fields).map_err(Problem::invalid_fields)?;
+    let mut asked = request::parse(fields, function.most).map_err(Problem::invalid_fields)?;
     let size = content.len() as u64;
     if asked.size.is_some_and(|said| said != size) {
         let message = format!("is not the size of the file, which has {size} bytes");
         return Err(Problem::invalid_field("size", "invalid_size", message));
     }
     asked.size = Some(size);
-    let batch = record(function, caller, asked).await?;
+    let batch = record(function, by, asked).await?;
     function.files.put_upload(&batch, content).await?;
     let uploaded = Uploaded {
         bytes: batch.bytes_total.unwrap_or_default(),
@@ -168,11 +181,11 @@ async fn store(
 /// between the two leaves a batch that nobody was told of, and that expires.
 async fn record(
     function: &Function,
-    caller: &Caller,
+    by: &Asker,
     mut asked: BatchRequest,
 ) -> Result<Batch, Problem> {
     let parent = match &asked.parent_batch_id {
-        Some(id) => Some(parent(function, caller, id).await?),
+        Some(id) => Some(parent(function, &by.caller, id).await?),
         None => None,
     };
     // A report has the columns of its file: where the parent named the account of rows that
@@ -183,20 +196,21 @@ async fn record(
         asked.account_id = AccountId::parse(account_id).ok();
     }
     if let Some(account) = &asked.account_id {
-        caller.may_write_to(account)?;
+        by.caller.may_write_to(account)?;
     }
-    let author = Author::key(caller.key_id.as_str());
-    let batch = Batch::new(
+    let author = Author::key(by.caller.key_id.as_str());
+    let mut batch = Batch::new(
         asked,
         author.as_str().to_owned(),
-        caller.accounts.clone(),
+        by.caller.accounts.clone(),
         Timestamp::now(),
     );
+    batch.request_id.clone_from(&by.request_id);
     function.batches.create(&batch).await?;
     if let Some(parent) = &parent {
         add_child(function, parent, &batch).await?;
     }
-    tracing::info!(batch_id = %batch.batch_id, key_id = %caller.key_id, "opened a batch");
+    tracing::info!(batch_id = %batch.batch_id, "opened a batch");
     Ok(batch)
 }
 

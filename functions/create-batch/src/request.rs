@@ -1,21 +1,21 @@
 //! What a client says when it opens a batch, checked.
 
-use mpulse_shared::batch::{BatchRequest, MAX_UPLOAD_BYTES, Mode};
+use mpulse_shared::batch::{BatchRequest, Mode};
 use mpulse_shared::http::form::{Fields, whole_number};
 use mpulse_shared::member::{AccountId, FieldError};
 
 /// The longest file name, in characters.
 const MAX_FILE_NAME: usize = 255;
 
-/// Reads the fields of the request.
+/// Reads the fields of the request. A file may be announced with `most` bytes.
 ///
 /// # Errors
 /// Every fault found.
-pub fn parse(fields: Fields) -> Result<BatchRequest, Vec<FieldError>> {
+pub fn parse(fields: Fields, most: u64) -> Result<BatchRequest, Vec<FieldError>> {
     let mut request = BatchRequest::default();
     let mut errors = Vec::new();
     for (name, value) in fields {
-        if let Err(error) = take(&mut request, &name, value) {
+        if let Err(error) = take(&mut request, &name, value, most) {
             errors.push(error);
         }
     }
@@ -26,7 +26,12 @@ pub fn parse(fields: Fields) -> Result<BatchRequest, Vec<FieldError>> {
     }
 }
 
-fn take(request: &mut BatchRequest, name: &str, value: String) -> Result<(), FieldError> {
+fn take(
+    request: &mut BatchRequest,
+    name: &str,
+    value: String,
+    most: u64,
+) -> Result<(), FieldError> {
     match name {
         "file_name" => {
             if value.chars().count() > MAX_FILE_NAME || value.chars().any(char::is_control) {
@@ -39,12 +44,12 @@ fn take(request: &mut BatchRequest, name: &str, value: String) -> Result<(), Fie
             request.file_name = Some(value).filter(|name| !name.is_empty());
         }
         "size" => {
-            let size = whole_number(&value).filter(|&n| n <= MAX_UPLOAD_BYTES);
+            let size = whole_number(&value).filter(|&n| n <= most);
             request.size = Some(size.ok_or_else(|| {
                 FieldError::new(
                     name,
                     "invalid_size",
-                    format!("must be a whole number of bytes, at most {MAX_UPLOAD_BYTES}"),
+                    format!("must be a whole number of bytes, at most {most}"),
                 )
             })?);
         }
@@ -83,6 +88,11 @@ fn take(request: &mut BatchRequest, name: &str, value: String) -> Result<(), Fie
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mpulse_shared::batch::MAX_UPLOAD_BYTES;
+
+    fn parse(fields: Fields) -> Result<BatchRequest, Vec<FieldError>> {
+        super::parse(fields, MAX_UPLOAD_BYTES)
+    }
 
     fn fields(pairs: &[(&str, &str)]) -> Fields {
         pairs

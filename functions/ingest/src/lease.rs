@@ -3,13 +3,15 @@
 
 use std::time::{Duration, Instant};
 
-use mpulse_shared::batch::{Batch, Checkpoint, Joining, Position};
+use mpulse_shared::batch::{Batch, Checkpoint, Joining, Position, Status};
+use mpulse_shared::metrics::Figure;
 use mpulse_shared::store::batches::{Batches, Ending, LEASE};
 use mpulse_shared::time::Timestamp;
 
 use crate::error::RunError;
 use crate::guard::Guard;
 use crate::table::RunTable;
+use crate::telling::Telling;
 
 /// How often the lease is renewed while nothing else saves it.
 const RENEWAL: Duration = Duration::from_secs(LEASE.as_secs() / 6);
@@ -23,6 +25,7 @@ pub struct Lease<'a> {
     guard: Guard,
     /// Whose units are told in the checkpoint.
     table: RunTable,
+    telling: Telling,
     /// When this run began, and with how many rows and bytes counted.
     began: (Instant, u64, u64),
     /// The checkpoint as it was last saved.
@@ -59,6 +62,7 @@ impl<'a> Lease<'a> {
         owner: String,
         guard: Guard,
         table: RunTable,
+        telling: Telling,
     ) -> Self {
         let at = &batch.checkpoint;
         let began = (Instant::now(), at.rows.read, at.counted.offset);
@@ -71,6 +75,7 @@ impl<'a> Lease<'a> {
             owner,
             guard,
             table,
+            telling,
             began,
         }
     }
@@ -107,6 +112,7 @@ impl<'a> Lease<'a> {
         self.saved = checkpoint.clone();
         self.batch.status = status;
         self.batch.stalled = stalled;
+        self.telling.saved(&self.batch, self.table.take_refused());
         Ok(())
     }
 
@@ -126,7 +132,9 @@ impl<'a> Lease<'a> {
         self.batches
             .release(id, &self.owner, stalled, Timestamp::now())
             .await?;
-        tracing::info!(batch_id = %id, stalled, "handed a batch back");
+        tracing::info!(stalled, "handed a batch back");
+        self.forget_unsaved();
+        self.telling.tell(&self.batch, &[]);
         Ok(())
     }
 
@@ -141,7 +149,6 @@ impl<'a> Lease<'a> {
         let id = &self.batch.batch_id;
         self.batches.end(id, &self.owner, at, ending, now).await?;
         tracing::info!(
-            batch_id = %id,
             status = ending.status.name(),
             read = at.rows.read,
             rejected = at.rows.rejected,
@@ -149,6 +156,13 @@ impl<'a> Lease<'a> {
             attempts = self.batch.attempts,
             "a batch ended"
         );
+        let failed = ending.status == Status::Failed;
+        let figures = [
+            Figure::count("BatchesEnded", 1.0),
+            Figure::count("BatchesFailed", f64::from(u8::from(failed))),
+            Figure::seconds("BatchSeconds", Duration::from_millis(millis).as_secs_f64()),
+        ];
+        self.telling.tell(&self.batch, &figures);
         Ok(())
     }
 

@@ -11,12 +11,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use lambda_runtime::{Context, Error, LambdaEvent};
 use mpulse_shared::batch::BatchId;
 use mpulse_shared::member::Rules;
+use mpulse_shared::metrics::Metrics;
 use mpulse_shared::setup::{Setup, SetupError};
 use mpulse_shared::store::StoreError;
 use mpulse_shared::store::batches::{Batches, Claim, Claimant};
 use mpulse_shared::time::Timestamp;
 use serde_json::{Value, json};
 use tower::util::BoxCloneSyncService;
+use tracing::Instrument;
 
 use error::RunError;
 use event::{Message, Upload};
@@ -42,6 +44,7 @@ mod row;
 mod run;
 mod source;
 mod table;
+mod telling;
 
 /// Runs in a row that end in an error without progress before the batch fails.
 const MAX_STALLED: u32 = 3;
@@ -94,6 +97,7 @@ struct Ingest {
     batches: Batches,
     s3: aws_sdk_s3::Client,
     rules: Rules,
+    metrics: Metrics,
     tuning: Tuning,
 }
 
@@ -118,6 +122,7 @@ pub fn service_tuned(setup: &Setup, tuning: Tuning) -> Result<Service, SetupErro
         rules: Rules {
             region: setup.default_region()?,
         },
+        metrics: Metrics::from_setup(setup),
         tuning,
     });
     Ok(Service::new(tower::service_fn(
@@ -193,8 +198,10 @@ impl Ingest {
             Claim::Taken(batch) => {
                 let stop_at = now + left.saturating_sub(margin);
                 let object = upload.object.clone();
+                let request_id = batch.request_id.as_deref().unwrap_or_default();
+                let span = tracing::info_span!("run", %batch_id, request_id);
                 let run = Run::new(self, *batch, object, owner, guard.clone(), stop_at);
-                if run.work().await? == Outcome::HandBack {
+                if run.work().instrument(span).await? == Outcome::HandBack {
                     return Ok(Outcome::HandBack);
                 }
             }

@@ -31,6 +31,7 @@ use crate::report::{Encoder, Report};
 use crate::row::Judge;
 use crate::source::{self, Object, Source};
 use crate::table::RunTable;
+use crate::telling::Telling;
 
 /// A run at work.
 pub struct Run<'a> {
@@ -83,7 +84,8 @@ impl<'a> Run<'a> {
             Author::batch(batch.batch_id.as_str()),
             batch.mode,
         );
-        let lease = Lease::new(&ingest.batches, batch, owner, guard, table.clone());
+        let telling = Telling::new(ingest.metrics.clone(), &batch);
+        let lease = Lease::new(&ingest.batches, batch, owner, guard, table.clone(), telling);
         Self {
             ingest,
             lease,
@@ -114,7 +116,7 @@ impl<'a> Run<'a> {
             }
             Err(error) => {
                 let cause = mpulse_shared::store::chain(&error);
-                tracing::error!(batch_id = %self.lease.batch.batch_id, cause, "a run failed");
+                tracing::error!(cause, "a run failed");
                 self.settle().await;
                 self.lease.forget_unsaved();
                 let stalled = match error {
@@ -159,7 +161,7 @@ impl<'a> Run<'a> {
             Err(RunError::Store(error)) => {
                 let id = &self.lease.batch.batch_id;
                 let cause = mpulse_shared::store::chain(&error);
-                tracing::error!(batch_id = %id, cause, "a report could not be joined");
+                tracing::error!(cause, "a report could not be joined");
                 let _ = write!(
                     story,
                     " The report of refused rows could not be made; its parts are kept in the \

@@ -4,6 +4,7 @@
 //! [`read`] reads members by key and accounts by page; [`change`] writes what has a
 //! condition, [`put`] what has none.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -73,6 +74,7 @@ impl Table {
             guard,
             limiter: Limiter::new(self.cap),
             spent: Arc::default(),
+            refused: Arc::default(),
             first_wait,
         }
     }
@@ -85,6 +87,7 @@ pub struct RunTable {
     guard: Guard,
     limiter: Limiter,
     spent: Arc<Mutex<Capacity>>,
+    refused: Arc<AtomicU64>,
     first_wait: Duration,
 }
 
@@ -92,6 +95,18 @@ impl RunTable {
     /// Takes the units consumed since the last time this was asked.
     pub fn take_spent(&self) -> Capacity {
         std::mem::take(&mut *self.spent.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes how many requests were refused, wholly or in part, since the last time this was
+    /// asked.
+    pub fn take_refused(&self) -> u64 {
+        self.refused.swap(0, Ordering::Relaxed)
+    }
+
+    /// Notes that the table asked for less.
+    fn slow_down(&self, permit: &Permit) {
+        permit.refused();
+        self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
     fn spend_reads(&self, consumed: &[ConsumedCapacity]) {
@@ -116,7 +131,7 @@ impl RunTable {
             return Err(error.into());
         }
         if error.is_throttling() {
-            permit.refused();
+            self.slow_down(permit);
         }
         tracing::debug!(
             cause = mpulse_shared::store::chain(&error),

@@ -172,6 +172,8 @@ struct IndexProperties {
     index_name: String,
     key_schema: Vec<KeyElement>,
     projection: ProjectionProperties,
+    #[serde(rename = "WarmThroughput")]
+    _warm_throughput: Option<Value>,
 }
 
 #[derive(Deserialize)]

@@ -231,7 +231,7 @@ impl RunTable {
             }
         }
         if refused {
-            permit.refused();
+            self.slow_down(&permit);
         } else {
             permit.taken();
         }

@@ -66,7 +66,7 @@ impl RunTable {
                         permit.taken();
                         return Ok(());
                     };
-                    permit.refused();
+                    self.slow_down(&permit);
                     if back.len() < count {
                         retry = 0;
                     }

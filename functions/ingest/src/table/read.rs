@@ -84,7 +84,7 @@ impl RunTable {
                         permit.taken();
                         return Ok(found);
                     };
-                    permit.refused();
+                    self.slow_down(&permit);
                     keys = left.keys;
                     if keys.len() < before {
                         retry = 0;
