@@ -13,7 +13,7 @@ use clap::Args;
 use mpulse_local::faults::{self, Spec};
 use mpulse_local::template::{Template, TemplateError};
 use mpulse_local::{
-    BUILT_IN_TEMPLATE, Data, LOG_FILTER, Machine, MachineError, Options, setup_for,
+    BUILT_IN_TEMPLATE, Data, LOG_FILTER, Machine, MachineError, Options, environment_for,
 };
 use mpulse_shared::access::{Key, Role, Secret};
 use mpulse_shared::setup::{Setup, SetupError};
@@ -305,9 +305,17 @@ fn quoted(text: &str) -> String {
 /// # Errors
 /// Where the template can't be read.
 pub fn setup(port: u16) -> Result<Setup, DevError> {
+    Ok(Setup::new(environment(port)?))
+}
+
+/// The same as plain variables.
+///
+/// # Errors
+/// Where the template can't be read.
+pub fn environment(port: u16) -> Result<HashMap<String, String>, DevError> {
     let template = Template::parse(&template(None)?, &HashMap::new())?;
     let url = |offset: u16| format!("http://127.0.0.1:{}", u32::from(port) + u32::from(offset));
-    Ok(setup_for(&template, &url(2), &url(1)))
+    Ok(environment_for(&template, &url(2), &url(1)))
 }
 
 /// The template to use: the one asked for, the one at hand, or the one built in.

@@ -4,6 +4,7 @@
 mod client;
 mod credential;
 mod dev;
+mod env;
 mod keys;
 mod upload;
 
@@ -38,6 +39,8 @@ enum Command {
     Upload(upload::UploadArgs),
     /// Make, list and revoke access keys
     Keys(keys::KeysArgs),
+    /// Print the settings of the functions, for running them beside `mpulse dev`
+    Env(env::EnvArgs),
     /// Write a CSV file of invented people
     Sample(sample::SampleArgs),
 }
@@ -47,6 +50,7 @@ async fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command.unwrap_or(Command::Dev(cli.dev)) {
         Command::Dev(args) => ended(dev::run(args).await),
+        Command::Env(args) => ended(env::run(&args)),
         Command::Keys(args) => ended(keys::run(args).await),
         Command::Sample(args) => ended(sample::run(args)),
         Command::Upload(args) => match upload::run(args).await {

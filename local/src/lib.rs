@@ -27,6 +27,7 @@ use std::sync::Arc;
 use mpulse_shared::setup::Setup;
 use mpulse_shared::store::StoreError;
 use mpulse_shared::store::batches::Batches;
+use serde_json::Value;
 use tempfile::TempDir;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -35,7 +36,7 @@ use clock::Clock;
 use dynamodb::{DynamoDb, DynamoDbError};
 use faults::{Detour, Faults, ProxyError, Spec};
 use gateway::Gateway;
-use host::{Host, HostError};
+use host::{Host, HostError, InvokeError};
 use queue::QueueError;
 use queue::poller::Poller;
 use s3::{S3, S3Error};
@@ -238,6 +239,17 @@ impl Machine {
     #[must_use]
     pub fn setup(&self) -> Setup {
         setup_for(&self.template, &self.dynamodb_url(), &self.s3_url())
+    }
+
+    /// Runs the function of a program on an event, as AWS would.
+    ///
+    /// # Errors
+    /// [`InvokeError`], as its variants say.
+    pub async fn invoke(&self, binary: &str, event: Value) -> Result<Value, InvokeError> {
+        let mut functions = self.template.functions.iter();
+        let function = functions.find(|function| function.binary == binary);
+        let function = function.ok_or_else(|| InvokeError::Unknown(binary.to_owned()))?;
+        self.host.invoke(&function.name, event).await
     }
 
     /// Stops accepting, ends the pollers, aborts what runs, and closes the files, which

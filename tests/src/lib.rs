@@ -109,6 +109,14 @@ impl Stack {
         Keys::from_setup(&self.machine.setup()).expect("the template names the keys table")
     }
 
+    /// A key whose secret is fixed.
+    pub async fn fixed_key(&self, id: &str, secret: &str, role: Role) {
+        let secret = Secret::from_text(secret.to_owned());
+        let key_id = id.parse().expect("a key's id");
+        let key = Key::new(key_id, &secret, role, Timestamp::now());
+        self.keys().replace(&key).await.expect("the key is stored");
+    }
+
     /// A key that is bound to accounts.
     pub async fn bound_key(&self, id: &str, role: Role, accounts: &[&str]) -> Login {
         let account = |id: &&str| AccountId::parse(id).expect("an account id");

@@ -187,7 +187,9 @@ async fn furnish(stack: &Stack, operation: &Operation<'_>) -> String {
     if !creates {
         let zoe = json!({"account_id": "4", "client_member_id": "5622780", "first_name": "Zoë",
                          "last_name": "O'Brien", "phone_number": "(714) 555-0123"});
-        stack.post("/api/members/", &zoe).await.expect(201);
+        // The file of an example before holds her too, and may be quicker.
+        let made = stack.post("/api/members/", &zoe).await;
+        assert!([201, 409].contains(&made.status), "{}", made.text());
     }
     if operation.path.starts_with("/api/keys/") {
         let key = json!({"key_id": "night-job", "role": "writer"});

@@ -9,6 +9,7 @@ mod changes;
 mod contract;
 mod defects;
 mod deliveries;
+mod events;
 mod faults;
 mod files;
 mod freeze;
