@@ -13,7 +13,7 @@ use crate::ground::{BUCKET, Ground};
 use crate::uploads::Object;
 
 /// Where the peers are.
-const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers");
+pub const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers");
 
 /// Where the virtual environment is made.
 const ENVIRONMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench-venv");
@@ -66,7 +66,10 @@ pub async fn measure(ground: &Ground, object: &Object, rows: u64) -> Result<Figu
 }
 
 /// The Python that has boto3.
-async fn python() -> Result<PathBuf, Error> {
+///
+/// # Errors
+/// Where it can't be made.
+pub async fn python() -> Result<PathBuf, Error> {
     let environment = Path::new(ENVIRONMENT);
     let python = environment.join("bin/python");
     let done = environment.join("is-complete");
@@ -83,7 +86,11 @@ async fn python() -> Result<PathBuf, Error> {
     Ok(python)
 }
 
-async fn run(command: &mut Command) -> Result<(), Error> {
+/// Runs a command to its end.
+///
+/// # Errors
+/// Where it fails.
+pub async fn run(command: &mut Command) -> Result<(), Error> {
     let status = command.stdin(Stdio::null()).status().await?;
     if status.success() {
         Ok(())

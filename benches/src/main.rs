@@ -2,6 +2,7 @@
 //! measures one thing and prints it, as text or (`--json`) for `report` to read.
 
 mod boto3;
+mod cold_start;
 mod cost;
 mod dev;
 mod figures;
@@ -48,6 +49,8 @@ enum Command {
     Throttle(throttle::ThrottleArgs),
     /// A first load by `mpulse upload` into a fresh `mpulse dev`
     Upload(upload::UploadArgs),
+    /// From each function's start to its readiness and first answer, and its size
+    ColdStart(cold_start::ColdStartArgs),
     /// Members found a second by phone and by client id, among few and among many
     Lookup(lookup::LookupArgs),
     /// Writes what was measured into the documents
@@ -72,6 +75,7 @@ async fn main() -> ExitCode {
         Command::Cost(args) => cost::run(args).await,
         Command::Throttle(args) => throttle::run(args).await,
         Command::Upload(args) => upload::run(args).await,
+        Command::ColdStart(args) => cold_start::run(args).await,
         Command::Lookup(args) => lookup::run(args).await,
         Command::Report(args) => report::run(&args),
         Command::RoleFunction => role::function::run().await,

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
+use crate::cold_start::ColdStart;
 use crate::cost::Cost;
 use crate::figures::{Figures, Origin, mebibytes};
 use crate::lookup::Lookup;
@@ -49,6 +50,8 @@ pub enum Measured {
     Upload(Upload),
     /// `lookup`
     Lookup(Lookup),
+    /// `cold-start`
+    ColdStart(ColdStart),
 }
 
 impl fmt::Display for Measured {
@@ -60,6 +63,7 @@ impl fmt::Display for Measured {
             Self::Throttle(throttle) => throttle.fmt(f),
             Self::Upload(upload) => upload.fmt(f),
             Self::Lookup(lookup) => lookup.fmt(f),
+            Self::ColdStart(cold_start) => cold_start.fmt(f),
         }
     }
 }
@@ -89,6 +93,7 @@ pub fn run(args: &ReportArgs) -> Result<(), Error> {
             Measured::Throttle(throttle) => ("throttle", throttle_section(&throttle)),
             Measured::Upload(upload) => ("upload", upload_section(&upload)),
             Measured::Lookup(lookup) => ("lookup", lookup_section(&lookup)),
+            Measured::ColdStart(started) => ("cold-start", cold_start_section(&started)),
         };
         page = replaced(&page, section, &text)?;
     }
@@ -190,6 +195,30 @@ fn lookup_section(lookup: &Lookup) -> String {
     text.push_str("\n| requests a second, most members / fewest | ratio |\n| --- | ---: |\n");
     for (by, ratio) in lookup.ratios() {
         let _ = writeln!(text, "| by {by} | {ratio:.2} |");
+    }
+    text
+}
+
+fn cold_start_section(cold_start: &ColdStart) -> String {
+    let mut text = origin(&cold_start.origin);
+    let _ = write!(
+        text,
+        "Medians of {} starts.\n\n\
+         | function | ready ms | first answer ms | resident | program | zipped |\n\
+         | --- | ---: | ---: | ---: | ---: | ---: |\n",
+        cold_start.starts,
+    );
+    for one in &cold_start.functions {
+        let _ = writeln!(
+            text,
+            "| {} | {:.1} | {:.1} | {} | {} | {} |",
+            one.what,
+            one.ready_ms,
+            one.answer_ms,
+            mebibytes(Some(one.rss_bytes)),
+            mebibytes(one.bytes),
+            mebibytes(one.zipped_bytes),
+        );
     }
     text
 }

@@ -10,7 +10,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use serde_json::Value;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::Error;
 use crate::http_server::{self, Answer};
@@ -41,6 +41,8 @@ struct Invocation {
 struct Shared {
     events: tokio::sync::Mutex<mpsc::UnboundedReceiver<Invocation>>,
     waiting: Mutex<HashMap<String, oneshot::Sender<Result<Bytes, String>>>>,
+    /// Told when the function asks for an event.
+    polled: Notify,
 }
 
 impl RuntimeApi {
@@ -53,6 +55,7 @@ impl RuntimeApi {
         let shared = Arc::new(Shared {
             events: tokio::sync::Mutex::new(receiver),
             waiting: Mutex::default(),
+            polled: Notify::new(),
         });
         let of_server = Arc::clone(&shared);
         let address = http_server::serve(move |request| {
@@ -65,6 +68,11 @@ impl RuntimeApi {
             events,
             shared,
         })
+    }
+
+    /// Waits until the function asks for an event.
+    pub async fn polled(&self) {
+        self.shared.polled.notified().await;
     }
 
     /// Hands the function an event and waits for its answer.
@@ -112,6 +120,7 @@ impl Shared {
     }
 
     async fn next(&self) -> Answer {
+        self.polled.notify_one();
         let Some(invocation) = self.events.lock().await.recv().await else {
             return status(StatusCode::GONE);
         };
