@@ -73,7 +73,8 @@ async fn a_method_that_changes_is_the_template_s() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_is_renamed_has_the_new_name_and_works() {
-    let table = "  MembersTable:\n    Type: AWS::DynamoDB::Table\n    Properties:\n";
+    let table = "  MembersTable:\n    Type: AWS::DynamoDB::Table\n    DeletionPolicy: Retain\n    \
+                 UpdateReplacePolicy: Retain\n    Properties:\n";
     let renamed = format!("{table}      TableName: people-of-note\n");
     let stack = started(&[(table, &renamed)]).await;
     Rows::created(30).check(&stack.upload(roster("4", 30)).await);
