@@ -2,9 +2,9 @@
 CloudFormation: `translate.py TEMPLATE > translated.json`. What is wrong with the template ends it."""
 
 import json
+import os
 import sys
 
-from samtranslator.parser import parser
 from samtranslator.translator.transform import transform
 from samtranslator.yaml_helper import yaml_parse
 
@@ -17,11 +17,20 @@ class ManagedPolicies:
         return {name: f"arn:aws:iam::aws:policy/service-role/{name}"}
 
 
-with open(sys.argv[1], encoding="utf-8") as file:
-    template = yaml_parse(file)
-for function in template["Resources"].values():
-    # What `sam package` would put there once it has uploaded the program.
-    if function["Type"] == "AWS::Serverless::Function":
-        function["Properties"]["CodeUri"] = "s3://programs/bootstrap.zip"
-translated = transform(template, {}, ManagedPolicies())
-json.dump(translated, sys.stdout, indent=1)
+def translate(path, place_of):
+    """The template as CloudFormation. `place_of` gives where a program's zip is, as an s3 URL:
+    what `sam package` would put there once it has uploaded it."""
+    with open(path, encoding="utf-8") as file:
+        template = yaml_parse(file)
+    for resource in template["Resources"].values():
+        if resource["Type"] == "AWS::Serverless::Function":
+            program = resource["Metadata"]["BuildProperties"]["Binary"]
+            resource["Properties"]["CodeUri"] = place_of(program)
+    # Names are the same in every region; one has to be said.
+    os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
+    return transform(template, {}, ManagedPolicies())
+
+
+if __name__ == "__main__":
+    translated = translate(sys.argv[1], lambda program: f"s3://programs/{program}.zip")
+    json.dump(translated, sys.stdout, indent=1)

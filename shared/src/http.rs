@@ -44,7 +44,7 @@ where
         let logged = span.clone();
         async move {
             let mut response = answer.await.unwrap_or_else(Problem::into_response);
-            let millis = began.elapsed().as_millis();
+            let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
             logged.in_scope(|| {
                 tracing::info!(status = response.status().as_u16(), millis, "answered");
             });

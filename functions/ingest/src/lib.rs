@@ -252,9 +252,32 @@ impl Ingest {
 
 /// When Lambda ends the invocation.
 fn deadline(context: &Context) -> Instant {
-    let since_epoch = SystemTime::now()
+    let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
-    let left = Duration::from_millis(context.deadline).saturating_sub(since_epoch);
-    Instant::now() + left
+    Instant::now() + time_left(Duration::from_millis(context.deadline), now)
+}
+
+/// The time until a deadline; both since 1970. One on the first day of 1970 is no moment but
+/// a length: `cargo lambda watch` counts its ten minutes from there.
+fn time_left(deadline: Duration, now: Duration) -> Duration {
+    const FIRST_DAY: Duration = Duration::from_hours(24);
+    if deadline < FIRST_DAY {
+        return deadline;
+    }
+    deadline.saturating_sub(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_is_a_moment_or_a_length() {
+        let now = Duration::from_mins(29_924_286);
+        let minutes = Duration::from_mins(10);
+        assert_eq!(time_left(now + minutes, now), minutes);
+        assert_eq!(time_left(minutes, now), minutes);
+        assert_eq!(time_left(now, now + minutes), Duration::ZERO);
+    }
 }
