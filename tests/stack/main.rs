@@ -17,6 +17,7 @@ mod hand;
 mod joins;
 mod keys;
 mod members;
+mod policies;
 mod rejects;
 mod roster;
 mod routes;

@@ -1,0 +1,281 @@
+//! template.yaml against the code: each function may do what its code calls, on what it calls it
+//! on, and nothing else; and what functions name is there, and what is there is used.
+//!
+//! The calls are read from the source: a store's methods are where the SDK is called, and a
+//! function's text shows which of them it uses.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use mpulse_local::BUILT_IN_TEMPLATE;
+use mpulse_tests::Stack;
+use saphyr::{LoadableYamlNode, Scalar, Yaml};
+use serde_json::{Map, Value};
+
+/// Actions on a resource: (`KeysTable`, `dynamodb:GetItem`).
+type Actions = BTreeSet<(String, String)>;
+
+/// The stores: the field that functions hold one in, its file, and the resource behind it.
+const STORES: [(&str, &str, &str); 4] = [
+    ("members", "members.rs", "MembersTable"),
+    ("batches", "batches.rs", "BatchesTable"),
+    ("keys", "keys.rs", "KeysTable"),
+    ("files", "files.rs", "FilesBucket"),
+];
+
+/// The SDK's calls, and the actions that IAM asks for each.
+const CALLS: [(&str, &[&str]); 20] = [
+    ("get_item", &["dynamodb:GetItem"]),
+    ("put_item", &["dynamodb:PutItem"]),
+    ("update_item", &["dynamodb:UpdateItem"]),
+    ("delete_item", &["dynamodb:DeleteItem"]),
+    ("query", &["dynamodb:Query"]),
+    ("scan", &["dynamodb:Scan"]),
+    ("batch_get_item", &["dynamodb:BatchGetItem"]),
+    ("batch_write_item", &["dynamodb:BatchWriteItem"]),
+    (
+        "batch_execute_statement",
+        &["dynamodb:PartiQLInsert", "dynamodb:PartiQLUpdate"],
+    ),
+    ("get_object", &["s3:GetObject"]),
+    // Without leave to list, S3 says 403 of an object that isn't there.
+    ("head_object", &["s3:GetObject", "s3:ListBucket"]),
+    ("put_object", &["s3:PutObject"]),
+    ("delete_object", &["s3:DeleteObject"]),
+    ("list_objects_v2", &["s3:ListBucket"]),
+    ("create_multipart_upload", &["s3:PutObject"]),
+    ("upload_part", &["s3:PutObject"]),
+    ("upload_part_copy", &["s3:PutObject", "s3:GetObject"]),
+    ("complete_multipart_upload", &["s3:PutObject"]),
+    ("abort_multipart_upload", &["s3:AbortMultipartUpload"]),
+    ("list_parts", &["s3:ListMultipartUploadParts"]),
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The source below a folder, without tests and without white space, so that a call reads the
+/// same however it was broken into lines.
+fn source(path: &Path) -> String {
+    if path.is_dir() {
+        let entries = fs::read_dir(path).expect("a folder");
+        return entries
+            .map(|entry| source(&entry.expect("an entry").path()))
+            .collect();
+    }
+    let text = fs::read_to_string(path).expect("a source");
+    let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+    text.lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .flat_map(str::chars)
+        .filter(|character| !character.is_whitespace())
+        .collect()
+}
+
+/// The actions of the SDK's calls in a text, on a resource.
+fn called(text: &str, resource: &str) -> Actions {
+    CALLS
+        .iter()
+        .filter(|(call, _)| {
+            // On a client, that is, and not a method of the type's own.
+            let mut before = text.split(&format!(".{call}()")).collect::<Vec<_>>();
+            before.pop();
+            before.iter().any(|before| !before.ends_with("self"))
+        })
+        .flat_map(|(_, actions)| *actions)
+        .map(|action| (resource.to_owned(), (*action).to_owned()))
+        .collect()
+}
+
+/// What each method of a store does, by way of others of its own too.
+fn methods(file: &str, resource: &str) -> BTreeMap<String, Actions> {
+    let text = source(&root().join("shared/src/store").join(file));
+    // White space is gone, so `pub async fn get(` reads `asyncfnget(`.
+    let bodies: BTreeMap<String, &str> = text
+        .split("fn")
+        .skip(1)
+        .filter_map(|body| {
+            let (name, _) = body.split_once(['(', '<'])?;
+            let is_name = name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+            (is_name && !name.is_empty()).then(|| (name.to_owned(), body))
+        })
+        .collect();
+    let mut all: BTreeMap<String, Actions> = bodies
+        .iter()
+        .map(|(name, body)| (name.clone(), called(body, resource)))
+        .collect();
+    for _ in 0..bodies.len() {
+        for (name, body) in &bodies {
+            let others = bodies
+                .keys()
+                .filter(|other| body.contains(&format!("self.{other}(")));
+            let more: Actions = others.flat_map(|other| all[other].clone()).collect();
+            all.get_mut(name).expect("it is there").extend(more);
+        }
+    }
+    all
+}
+
+/// What the code of a function calls.
+fn calls_of(program: &str) -> Actions {
+    let text = source(&root().join("functions").join(program).join("src"));
+    let mut actions = Actions::new();
+    // Ingest reads and writes members in its own way; what it calls so is a list of them.
+    let stores = STORES
+        .iter()
+        .filter(|(field, ..)| program != "ingest" || *field != "members");
+    for (field, file, resource) in stores {
+        for (method, does) in methods(file, resource) {
+            if text.contains(&format!("{field}.{method}(")) {
+                actions.extend(does);
+            }
+        }
+    }
+    let indirect = [
+        ("Access::from_setup(", "KeysTable"),
+        ("member_view::requested(", "MembersTable"),
+        ("batch_view::requested(", "BatchesTable"),
+    ];
+    for (call, table) in indirect {
+        if text.contains(call) {
+            actions.insert((table.to_owned(), "dynamodb:GetItem".to_owned()));
+        }
+    }
+    // Ingest has the members table and the bucket to itself.
+    if program == "ingest" {
+        let direct = called(&text, "").into_iter().map(|(_, action)| {
+            let is_table = action.starts_with("dynamodb:");
+            let resource = if is_table {
+                "MembersTable"
+            } else {
+                "FilesBucket"
+            };
+            (resource.to_owned(), action)
+        });
+        actions.extend(direct);
+    }
+    actions
+}
+
+/// The template, where `!Sub` and its like stand as their text.
+fn template() -> Value {
+    fn plain(yaml: &Yaml<'_>) -> Value {
+        match yaml {
+            Yaml::Value(Scalar::String(text)) => Value::String(text.to_string()),
+            Yaml::Tagged(_, inner) => plain(inner),
+            Yaml::Sequence(items) => items.iter().map(plain).collect(),
+            Yaml::Mapping(entries) => entries
+                .iter()
+                .map(|(key, value)| (key.as_str().unwrap_or_default().to_owned(), plain(value)))
+                .collect::<Map<_, _>>()
+                .into(),
+            _ => Value::Null,
+        }
+    }
+    plain(&Yaml::load_from_str(BUILT_IN_TEMPLATE).expect("it is YAML")[0])
+}
+
+/// One text, or several.
+fn texts(value: &Value) -> Vec<&str> {
+    match value {
+        Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
+        one => one.as_str().into_iter().collect(),
+    }
+}
+
+/// What the template lets a function do.
+fn allowed(function: &Value) -> Actions {
+    let mut all = Actions::new();
+    let policies = function["Properties"]["Policies"].as_array();
+    for statement in policies
+        .into_iter()
+        .flatten()
+        .flat_map(|policy| policy["Statement"].as_array().expect("statements").iter())
+    {
+        assert_eq!(statement["Effect"], "Allow", "{statement}");
+        for resource in texts(&statement["Resource"]) {
+            let names = STORES.iter().map(|(_, _, resource)| *resource);
+            let name = names.into_iter().find(|name| resource.contains(name));
+            let name = name.unwrap_or_else(|| panic!("{resource} is none of the stores'"));
+            for action in texts(&statement["Action"]) {
+                assert!(!action.contains('*'), "{action}");
+                all.insert((name.to_owned(), action.to_owned()));
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn each_function_may_do_what_its_code_calls_and_nothing_else() {
+    let template = template();
+    let mut functions = 0;
+    for (id, resource) in template["Resources"].as_object().expect("resources") {
+        if resource["Type"] != "AWS::Serverless::Function" {
+            continue;
+        }
+        let program = resource["Metadata"]["BuildProperties"]["Binary"].as_str();
+        let calls = calls_of(program.expect("a program"));
+        let allowed = allowed(resource);
+        let missing: Vec<_> = calls.difference(&allowed).collect();
+        let needless: Vec<_> = allowed.difference(&calls).collect();
+        assert!(
+            missing.is_empty() && needless.is_empty(),
+            "{id} lacks {missing:?} and has no need of {needless:?}"
+        );
+        functions += 1;
+    }
+    assert!(functions > 15, "{functions}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_functions_name_is_there_and_what_is_there_is_used() {
+    let stack = Stack::start().await;
+    let template = stack.machine.template();
+    let tables = template.tables.iter().map(|table| &table.name);
+    let buckets = template.buckets.iter().map(|bucket| &bucket.name);
+    let there: BTreeSet<&String> = tables.chain(buckets).collect();
+    let named: BTreeSet<&String> = template
+        .functions
+        .iter()
+        .flat_map(|function| &function.environment)
+        .filter(|(name, _)| name.ends_with("_TABLE") || name.ends_with("_BUCKET"))
+        .map(|(_, value)| value)
+        .collect();
+    assert_eq!(named, there);
+
+    let sources = template
+        .functions
+        .iter()
+        .flat_map(|function| &function.queues);
+    let letters = template
+        .queues
+        .iter()
+        .filter_map(|queue| queue.redrive.as_ref());
+    let told = template
+        .buckets
+        .iter()
+        .flat_map(|bucket| &bucket.notifications);
+    let queues: BTreeSet<&String> = template.queues.iter().map(|queue| &queue.arn).collect();
+    let read: BTreeSet<&String> = sources.map(|source| &source.queue_arn).collect();
+    let used: BTreeSet<&String> = letters
+        .map(|letters| &letters.target_arn)
+        .chain(read.clone())
+        .collect();
+    assert_eq!(used, queues);
+    assert!(told.into_iter().all(|told| read.contains(&told.queue_arn)));
+}
+
+#[test]
+fn every_setting_that_a_function_is_given_is_read_by_its_code() {
+    let shared = source(&root().join("shared/src"));
+    let template = template();
+    for (id, resource) in template["Resources"].as_object().expect("resources") {
+        let settings = resource["Properties"]["Environment"]["Variables"].as_object();
+        for name in settings.into_iter().flatten().map(|(name, _)| name) {
+            assert!(shared.contains(&format!("\"{name}\"")), "{id} {name}");
+        }
+    }
+}
