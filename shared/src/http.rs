@@ -41,13 +41,10 @@ where
         let span = span(&request);
         let began = Instant::now();
         let answer = handler(request);
-        let logged = span.clone();
         async move {
             let mut response = answer.await.unwrap_or_else(Problem::into_response);
             let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-            logged.in_scope(|| {
-                tracing::info!(status = response.status().as_u16(), millis, "answered");
-            });
+            tracing::info!(status = response.status().as_u16(), millis, "answered");
             // Answers are personal data or change at any time.
             response
                 .headers_mut()

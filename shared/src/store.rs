@@ -95,6 +95,31 @@ impl StoreError {
     }
 }
 
+/// The answer to a conditional write, or `None` where its condition did not hold.
+///
+/// # Errors
+/// Where it failed for another reason.
+fn if_condition_held<T, E, R>(
+    operation: &'static str,
+    result: Result<T, SdkError<E, R>>,
+) -> Result<Option<T>, StoreError>
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    R: std::fmt::Debug + Send + Sync + HasStatus + 'static,
+{
+    let error = match result {
+        Ok(answer) => return Ok(Some(answer)),
+        Err(error) => error,
+    };
+    let code = error
+        .as_service_error()
+        .and_then(ProvideErrorMetadata::code);
+    if code == Some("ConditionalCheckFailedException") {
+        return Ok(None);
+    }
+    Err(StoreError::sdk(operation, error))
+}
+
 /// The HTTP status of a raw response, whichever SDK it came from.
 pub trait HasStatus {
     /// The status code.

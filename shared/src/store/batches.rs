@@ -6,14 +6,13 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnValue};
 use serde::Serialize;
 use serde_dynamo::{from_item, to_attribute_value, to_item};
 
-use super::StoreError;
 use super::members::Item;
+use super::{StoreError, if_condition_held};
 use crate::batch::{
     Batch, BatchId, BatchProblem, Checkpoint, LISTING, MAX_CHILDREN, Status, forget_at,
 };
@@ -278,11 +277,7 @@ impl Batches {
             .expression_attribute_values(":most", AttributeValue::N(MAX_CHILDREN.to_string()))
             .send()
             .await;
-        match result {
-            Ok(_) => Ok(true),
-            Err(error) if lost_condition(&error) => Ok(false),
-            Err(error) => Err(StoreError::sdk("UpdateItem adding a child", error)),
-        }
+        Ok(if_condition_held("UpdateItem adding a child", result)?.is_some())
     }
 
     /// Moves a batch to `to` if it is still in `from`. Gives `false` where it has moved on.
@@ -313,11 +308,7 @@ impl Batches {
             .expression_attribute_values(":from", text(from.name()))
             .send()
             .await;
-        match result {
-            Ok(_) => Ok(true),
-            Err(error) if lost_condition(&error) => Ok(false),
-            Err(error) => Err(StoreError::sdk("UpdateItem cancelling a batch", error)),
-        }
+        Ok(if_condition_held("UpdateItem cancelling a batch", result)?.is_some())
     }
 
     /// Takes a batch for a run, unless another run has it or it has ended.
@@ -366,19 +357,16 @@ impl Batches {
             .return_values(ReturnValue::AllNew)
             .send()
             .await;
-        match result {
-            Ok(answer) => {
-                let item = answer.attributes.unwrap_or_default();
-                Ok(Claim::Taken(Box::new(read("claiming a batch", item)?)))
+        if let Some(answer) = if_condition_held("UpdateItem claiming a batch", result)? {
+            let item = answer.attributes.unwrap_or_default();
+            return Ok(Claim::Taken(Box::new(read("claiming a batch", item)?)));
+        }
+        // A retry by the SDK, after an answer that was lost, finds its own claim.
+        match self.get(id).await? {
+            Some(batch) if batch.lease_owner.as_ref() == Some(&claimant.owner) => {
+                Ok(Claim::Taken(Box::new(batch)))
             }
-            // A retry by the SDK, after an answer that was lost, finds its own claim.
-            Err(error) if lost_condition(&error) => match self.get(id).await? {
-                Some(batch) if batch.lease_owner.as_ref() == Some(&claimant.owner) => {
-                    Ok(Claim::Taken(Box::new(batch)))
-                }
-                _ => Ok(Claim::Held),
-            },
-            Err(error) => Err(StoreError::sdk("UpdateItem claiming a batch", error)),
+            _ => Ok(Claim::Held),
         }
     }
 
@@ -510,11 +498,9 @@ impl Batches {
             .return_values(ReturnValue::AllNew)
             .send()
             .await;
-        match result {
-            Ok(answer) => Ok(answer.attributes.unwrap_or_default()),
-            Err(error) if lost_condition(&error) => Err(LeaseError::Lost),
-            Err(error) => Err(StoreError::sdk(operation, error).into()),
-        }
+        if_condition_held(operation, result)?
+            .map(|answer| answer.attributes.unwrap_or_default())
+            .ok_or(LeaseError::Lost)
     }
 }
 
@@ -571,12 +557,6 @@ impl Set {
 
 fn read(operation: &'static str, item: Item) -> Result<Batch, StoreError> {
     from_item(item).map_err(|error| StoreError::unreadable(operation, error))
-}
-
-fn lost_condition<R>(error: &aws_sdk_dynamodb::error::SdkError<UpdateItemError, R>) -> bool {
-    error
-        .as_service_error()
-        .is_some_and(UpdateItemError::is_conditional_check_failed_exception)
 }
 
 fn lease_until(now: Timestamp) -> i64 {

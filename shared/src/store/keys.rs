@@ -1,13 +1,11 @@
 //! The keys table.
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use serde_dynamo::{from_item, to_item};
 
-use super::StoreError;
+use super::{StoreError, if_condition_held};
 use crate::access::{Key, KeyId};
 use crate::setup::{Setup, SetupError};
 use crate::time::Timestamp;
@@ -67,17 +65,7 @@ impl Keys {
             .condition_expression("attribute_not_exists(key_id)")
             .send()
             .await;
-        match result {
-            Ok(_) => Ok(true),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(PutItemError::is_conditional_check_failed_exception) =>
-            {
-                Ok(false)
-            }
-            Err(error) => Err(StoreError::sdk("PutItem of a key", error)),
-        }
+        Ok(if_condition_held("PutItem of a key", result)?.is_some())
     }
 
     /// Adds a key, in place of one with the same id.
@@ -142,20 +130,10 @@ impl Keys {
             .return_values(ReturnValue::AllNew)
             .send()
             .await;
-        match result {
-            Ok(answer) => answer
-                .attributes
-                .map(from_item)
-                .transpose()
-                .map_err(|error| StoreError::unreadable(OPERATION, error)),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
-            {
-                Ok(None)
-            }
-            Err(error) => Err(StoreError::sdk(OPERATION, error)),
-        }
+        if_condition_held(OPERATION, result)?
+            .and_then(|answer| answer.attributes)
+            .map(from_item)
+            .transpose()
+            .map_err(|error| StoreError::unreadable(OPERATION, error))
     }
 }

@@ -3,12 +3,10 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::AttributeValue;
 use thiserror::Error;
 
-use super::StoreError;
+use super::{StoreError, if_condition_held};
 use crate::member::{AccountId, Author, ClientMemberId, Member, MemberId, Profile};
 use crate::phone::Phone;
 use crate::scope::Scope;
@@ -210,17 +208,7 @@ impl Members {
             .condition_expression("attribute_not_exists(account_id)")
             .send()
             .await;
-        match result {
-            Ok(_) => Ok(true),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(PutItemError::is_conditional_check_failed_exception) =>
-            {
-                Ok(false)
-            }
-            Err(error) => Err(StoreError::sdk("PutItem of a member", error)),
-        }
+        Ok(if_condition_held("PutItem of a member", result)?.is_some())
     }
 
     /// Puts `is` in the place of `was`. Gives `false` and changes nothing where something else
@@ -238,17 +226,7 @@ impl Members {
             .set_expression_attribute_values(Some(version(was)))
             .send()
             .await;
-        match result {
-            Ok(_) => Ok(true),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(PutItemError::is_conditional_check_failed_exception) =>
-            {
-                Ok(false)
-            }
-            Err(error) => Err(StoreError::sdk("PutItem changing a member", error)),
-        }
+        Ok(if_condition_held("PutItem changing a member", result)?.is_some())
     }
 
     /// Removes `was`. Gives `false` and changes nothing where something else stands there by
@@ -266,17 +244,7 @@ impl Members {
             .set_expression_attribute_values(Some(version(was)))
             .send()
             .await;
-        match result {
-            Ok(_) => Ok(true),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(DeleteItemError::is_conditional_check_failed_exception) =>
-            {
-                Ok(false)
-            }
-            Err(error) => Err(StoreError::sdk("DeleteItem of a member", error)),
-        }
+        Ok(if_condition_held("DeleteItem of a member", result)?.is_some())
     }
 
     /// The member of that id.
