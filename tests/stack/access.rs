@@ -32,6 +32,7 @@ type Call = (&'static str, &'static str, Option<&'static str>, [u16; 8]);
 const MATRIX: &[Call] = &[
     ("GET", "/", None, [200; 8]),
     ("GET", "/admin", None, [200; 8]),
+    ("GET", "/assets/app.js", None, [200; 8]),
     ("GET", "/api/health", None, [200; 8]),
     ("GET", "/api/docs", None, [200; 8]),
     ("GET", "/api/openapi.yaml", None, [200; 8]),
@@ -72,6 +73,7 @@ const MATRIX: &[Call] = &[
     ("POST", "/api/keys", Some(KEY), administers(201, 403)),
     ("POST", "/api/keys", Some(BOUND_KEY), administers(201, 201)),
     ("GET", "/api/keys", None, administers(200, 200)),
+    ("GET", "/api/keys/victim-{n}", None, administers(200, 404)),
     (
         "DELETE",
         "/api/keys/victim-{n}",
