@@ -84,6 +84,8 @@ const MATRIX: &[Call] = &[
     ("GET", "/api/nothing", None, [404; 8]),
 ];
 
+/// A file of the console.
+const FILE: &str = "app.js";
 const NEW: &str = r#"{"account_id": "4", "client_member_id": "new-{n}", "first_name": "Ann",
                       "last_name": "Lee", "phone_number": "7145550123"}"#;
 const CREATED: &str = r#"{"account_id": "4", "client_member_id": "created-{n}",
@@ -239,6 +241,8 @@ async fn the_matrix_has_every_route_of_the_template() {
                 .map(|part| {
                     if part.contains(['{', '~']) {
                         "{id}"
+                    } else if part == FILE {
+                        "{file}"
                     } else {
                         part
                     }

@@ -37,6 +37,7 @@ async function show() {
   shown.abort();
   shown = new AbortController();
   const { signal } = shown;
+  closeDialogs();
   const view = at("view");
   view.replaceChildren();
   if (!holder()) return;
@@ -83,10 +84,11 @@ function askForKey(message) {
   element.querySelector("input").focus();
 }
 
-session.addEventListener("expired", ({ detail }) => {
+function closeDialogs() {
   for (const dialog of document.querySelectorAll("dialog")) dialog.close();
-  askForKey(detail);
-});
+}
+
+session.addEventListener("expired", ({ detail }) => askForKey(detail));
 at("sign-out").addEventListener("click", () => {
   signOut();
   // What was on the pages goes with the key: a new load forgets all of it.

@@ -13,7 +13,7 @@ export async function show(page, { signal }) {
   const list = h("div");
   const load = async () => {
     const { results } = await call("/api/keys", { signal });
-    list.replaceChildren(table("Keys", ["Key", "Role", "Accounts", "Made", "State", ""], results.map((key) => [
+    list.replaceChildren(table("Keys", ["Key", "Role", "Accounts", "Made", "State", "Action"], results.map((key) => [
       key.key_id,
       key.role,
       key.accounts?.join(", ") ?? "all",

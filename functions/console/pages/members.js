@@ -97,8 +97,6 @@ function author(text) {
 async function open(id, changed) {
   const place = h("div", null, h("p", null, "…"));
   const sheet = dialog(`Member ${id}`, place, { sheet: true });
-  // Its links lead to other pages.
-  sheet.addEventListener("click", (event) => event.target.closest("a") && sheet.close());
   try {
     const { body: one, headers } = await answer(at(id));
     const match = { "if-match": headers.get("etag") };

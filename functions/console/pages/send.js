@@ -63,9 +63,15 @@ async function template() {
   URL.revokeObjectURL(url);
 }
 
-// Uploads in parts that this browser began and a reload or a crash cut off.
+// What a reload or a crash took off the page: batches at work, and uploads in parts that this
+// browser began and did not end.
 async function remind(place, signal) {
   const mine = [...cards.children].map((card) => card.dataset.batch);
+  const { results } = await call("/api/members/batch?limit=25", { signal });
+  const working = results.filter(({ batch_id, status }) => ["queued", "processing"].includes(status) && !mine.includes(batch_id));
+  for (const { batch_id, file_name } of working) {
+    place.append(h("p", { class: "note" }, `${file_name ?? batch_id} is being processed: `, link(`batches/${batch_id}`, "open the batch")));
+  }
   for (const [id, noted] of Object.entries(notes())) {
     if (mine.includes(id)) continue;
     const batch = await call(at(id), { signal }).catch((error) => {
@@ -101,7 +107,7 @@ async function remind(place, signal) {
 }
 
 function add(files, parent) {
-  for (const file of files) card(file, { parent });
+  for (const file of files.toReversed()) card(file, { parent });
   say(`${plural(files.length, "file")} chosen.`);
 }
 
