@@ -155,7 +155,7 @@ async function card(file, { parent, resumed }) {
     h("p", null, `${bytes(file.size)} · separated by ${DELIMITER_NAMES[found.delimiter]} · ${used} of ${plural(found.header.length, "column")} used`),
     missing.length > 0 && alert(`This file can’t be loaded: it has no column for ${missing.join(", nor for ")}.`),
     found.latin1 && alert("The file is not UTF-8 (Latin-1, perhaps): rows with other bytes will be refused. Save it as UTF-8."),
-    preview(found),
+    preview(found, file.name),
     missing.length > 0 ? h("div", { class: "actions" }, remove) : form({
       fields: [
         {
@@ -179,11 +179,11 @@ async function card(file, { parent, resumed }) {
   ].filter(Boolean));
 }
 
-function preview({ header, fields, rows }) {
+function preview({ header, fields, rows }, name) {
   const labels = header.map((name, place) => h("span", null, name || "(no name)", " ",
     fields[place] ? h("b", { class: "becomes" }, `→ ${fields[place].label}`) : h("i", { class: "hint" }, "ignored")));
-  return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "The first rows" },
-    h("table", { "aria-label": "The first rows" },
+  return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `The first rows of ${name}` },
+    h("table", { "aria-label": `The first rows of ${name}` },
       h("thead", null, h("tr", null, labels.map((label) => h("th", { scope: "col" }, label)))),
       h("tbody", null, rows.map((row) => h("tr", null, row.map((field) => h("td", null, field)))))));
 }
