@@ -1,7 +1,7 @@
 // The frame: who is signed in, and which page is shown. Pages are fetched when first opened.
 
 import { holder, may, resume, session, signIn, signOut } from "./api.js";
-import { alert, form, h, link, say } from "./dom.js";
+import { alert, form, h, hitch, link, say } from "./dom.js";
 
 const PAGES = {
   members: { title: "Members", load: () => import("./members.js") },
@@ -38,6 +38,7 @@ async function show() {
   shown = new AbortController();
   const { signal } = shown;
   closeDialogs();
+  hitch("");
   const view = at("view");
   view.replaceChildren();
   if (!holder()) return;

@@ -26,12 +26,10 @@ async function showAll(page, signal) {
   page.append(place);
   const later = [];
   let next = null;
-  const more = button("More", async () => {
-    more.disabled = true;
+  const more = busy("More", async () => {
     const answer = await call(next, { signal });
     later.push(...answer.results);
     next = answer.next && path(answer.next);
-    more.disabled = false;
     draw();
   });
   let first = [];

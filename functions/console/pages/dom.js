@@ -50,6 +50,11 @@ export function say(text) {
   document.getElementById("said").textContent = text;
 }
 
+// Tells everybody what is amiss for now; nothing takes it away again.
+export function hitch(text) {
+  document.getElementById("hitch").textContent = text;
+}
+
 export function button(text, onclick, attributes) {
   return h("button", { type: "button", onclick, ...attributes }, text);
 }

@@ -58,11 +58,8 @@ export async function show(page, { id, signal }) {
       throw error;
     }
     const members = new Map();
-    const more = button("More", null);
-    more.addEventListener("click", async () => {
-      more.disabled = true;
+    const more = busy("More", async () => {
       lists = await Promise.all(lists.filter((list) => list.next).map((list) => call(path(list.next), { signal })));
-      more.disabled = false;
       draw();
     });
     const draw = () => {

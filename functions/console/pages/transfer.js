@@ -2,7 +2,7 @@
 // several at once, each sent again by itself when it is cut. Parts can be paused and resumed,
 // after a reload too. A refused URL is asked for anew.
 
-import { batch as at, call } from "./api.js";
+import { batch as at, call, Problem } from "./api.js";
 import { pause } from "./dom.js";
 
 // Files larger than this go in parts: below it, starting over costs little.
@@ -103,7 +103,7 @@ export class Transfer {
 
   // Sends the file, or what is left of it.
   async send() {
-    this.stop = new AbortController();
+    const stop = (this.stop = new AbortController());
     this.state = "sending";
     this.problem = null;
     this.marks = [];
@@ -115,16 +115,19 @@ export class Transfer {
       forget(this.batch.batch_id);
       this.finish();
     } catch (error) {
-      if (this.state === "sending") {
+      if (!stop.signal.aborted) {
         this.state = "failed";
         this.problem = error;
-        this.stop.abort();
+        stop.abort();
       }
     } finally {
       clearInterval(clock);
-      this.flying.clear();
-      this.hitch = null;
-      this.changed();
+      // Unless it was resumed meanwhile.
+      if (this.stop === stop) {
+        this.flying.clear();
+        this.hitch = null;
+        this.changed();
+      }
     }
   }
 
@@ -206,6 +209,16 @@ export class Transfer {
     }
   }
 
+  // A browser tells of a file that can't be read any more as of a broken connection.
+  async whyCut() {
+    try {
+      await this.file.slice(0, 1).arrayBuffer();
+      return new Error("The connection to the file store failed.");
+    } catch {
+      return new Problem(400, { detail: "The file was changed, moved or removed after it was chosen." });
+    }
+  }
+
   // One PUT. Only XMLHttpRequest tells how much has left; it sends no credentials elsewhere.
   put(name, url, headers, content) {
     const { signal } = this.stop;
@@ -220,7 +233,7 @@ export class Transfer {
       signal.addEventListener("abort", abort);
       request.upload.addEventListener("progress", ({ loaded }) => this.flying.set(name, loaded));
       request.addEventListener("load", done(() => (request.status < 300 ? resolve() : reject(new Refused(request.status)))));
-      request.addEventListener("error", done(() => reject(new Error("The connection to the file store failed."))));
+      request.addEventListener("error", done(async () => reject(await this.whyCut())));
       request.addEventListener("abort", done(() => reject(new DOMException("stopped", "AbortError"))));
       request.open("PUT", url);
       for (const [key, value] of Object.entries(headers)) {

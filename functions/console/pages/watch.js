@@ -1,7 +1,7 @@
 // A batch at work, live: how far it is, what became of its rows, and how fast it goes.
 
 import { batch as at, call } from "./api.js";
-import { bytes, count, dollars, duration, facts, h, pause, plural, say } from "./dom.js";
+import { bytes, count, dollars, duration, facts, h, hitch, pause, plural, say } from "./dom.js";
 
 // Between two looks, while the page is seen and while it isn't.
 const SEEN_MILLIS = 700;
@@ -133,12 +133,13 @@ export async function follow(id, signal, draw) {
   for (;;) {
     try {
       const batch = await call(at(id), { signal });
+      hitch("");
       draw(batch);
       if (hasEnded(batch)) return batch;
     } catch (error) {
       // The batch goes on without us: a cut connection is no news of it.
       if (error.name === "AbortError" || (error.status && error.status < 500 && error.status !== 429)) throw error;
-      say("The registry can’t be reached; trying again.");
+      hitch(`${error.message} Trying again.`);
     }
     await pause(document.hidden ? UNSEEN_MILLIS : SEEN_MILLIS, signal);
   }
