@@ -6,6 +6,7 @@ mod credential;
 mod dev;
 mod env;
 mod keys;
+mod signals;
 mod upload;
 
 use std::error::Error;
