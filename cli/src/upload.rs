@@ -165,7 +165,7 @@ pub enum UploadError {
         id: String,
     },
     /// The upload was stopped, and can be taken up again.
-    #[error("{source}\nto go on: {how}")]
+    #[error("{source}")]
     Unfinished {
         /// The command line that goes on.
         how: String,
@@ -184,6 +184,14 @@ pub enum UploadError {
 }
 
 impl UploadError {
+    /// The command line that goes on, where one can.
+    pub fn going_on(&self) -> Option<&str> {
+        match self {
+            Self::Unfinished { how, .. } => Some(how),
+            _ => None,
+        }
+    }
+
     /// Whether it is the command line that has to change.
     pub fn is_usage(&self) -> bool {
         matches!(self, Self::NoKey { .. })

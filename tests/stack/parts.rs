@@ -316,12 +316,12 @@ async fn a_part_of_another_size_is_refused_and_one_that_got_in_is_missing() {
     // By another way than a URL of ours.
     let (s3, bucket) = bucket(&stack);
     let (record, upload) = record(&stack, &batch).await;
-    let send = s3.upload_part().bucket(bucket).part_number(2);
-    let send = send.key(record.batch_id.upload_key());
-    let send = send
+    let part = s3.upload_part().bucket(bucket).part_number(2);
+    let part = part.key(record.batch_id.upload_key());
+    let part = part
         .upload_id(upload.upload_id)
         .body(b"123".to_vec().into());
-    send.send().await.expect("S3 takes it");
+    part.send().await.expect("S3 takes it");
     assert_eq!(missing(&stack, &batch).await, [1, 2]);
     let refused = complete(&stack, &batch).await;
     assert_eq!(detail(&refused), "Parts 1, 2 of 2 have not arrived.");
@@ -506,8 +506,8 @@ async fn parts_that_have_arrived_outlive_the_machine() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bound_key_sends_parts_of_its_own_batches_alone() {
     let stack = Stack::start().await;
-    let file = format!("{HEADER}{}{}", row("4", 1), row("5", 2));
-    let asked = json!({"size": file.len(), "multipart": true});
+    let content = format!("{HEADER}{}{}", row("4", 1), row("5", 2));
+    let asked = json!({"size": content.len(), "multipart": true});
     let four = stack.bound_key("four", Role::Writer, &["4"]).await;
     let five = stack.bound_key("five", Role::Writer, &["5"]).await;
     let call = async |login: &Login, method: Method, path: &str| {
@@ -524,7 +524,7 @@ async fn a_bound_key_sends_parts_of_its_own_batches_alone() {
     }
     let page = call(&four, Method::GET, text(parts)).await.json();
     let put = stack.anonymous(Method::PUT, text(&page["results"][0]["url"]));
-    send(put.body(file)).await.expect(200);
+    send(put.body(content)).await.expect(200);
     call(&four, Method::POST, text(complete)).await.expect(202);
     let ended = stack.wait_for_batch(text(&opened["batch_id"])).await;
     assert_eq!(ended["rows"]["created"], 1, "{ended:#}");

@@ -190,6 +190,43 @@ async fn an_upload_that_was_stopped_goes_on_with_what_is_missing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_part_whose_url_is_refused_gets_another() {
+    let setting = Setting::with_a_file_of(PART + MIB).await;
+    setting.road.spoil_urls(1);
+    let output = setting.output(setting.upload(&["--multipart"])).await;
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(errors.contains("403"), "{errors}");
+    assert!(
+        !errors.contains("X-Amz"),
+        "a URL is as good as a key: {errors}"
+    );
+    assert!(succeeded(&output).contains("completed"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_changes_while_it_is_sent_is_refused() {
+    let setting = Setting::with_a_file_of(6 * PART).await;
+    let half = setting.size / 2;
+    setting.road.stop_after(half);
+    let upload = setting.upload(&["--multipart"]);
+    setting.road.until(half + 1).await;
+    let mut file = fs::File::options()
+        .write(true)
+        .open(&setting.file)
+        .expect("the file");
+    file.write_all(b"A").expect("it is written");
+    drop(file);
+    setting.road.stop_after(u64::MAX);
+    setting.road.cut();
+    let errors = failed(&setting.output(upload).await, 1);
+    assert!(errors.contains("changed while it was sent"), "{errors}");
+    let id = setting.only_batch().await;
+    let batch = Api::new(&setting.dev, KEY);
+    let batch = batch.get(&format!("/api/members/batch/{id}")).await;
+    assert_eq!(batch["status"], "awaiting_upload", "{batch:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn only_what_belongs_together_is_gone_on_with() {
     let setting = Setting::with_a_file_of(MIB).await;
     let api = Api::new(&setting.dev, KEY);

@@ -21,6 +21,8 @@ pub struct Road {
     cuts: watch::Sender<u64>,
     /// Bytes after which nothing more is passed on.
     limit: Arc<AtomicU64>,
+    /// Answers whose URLs are still to be spoilt.
+    spoilt: Arc<AtomicU64>,
 }
 
 impl Road {
@@ -36,9 +38,11 @@ impl Road {
             passed: Arc::default(),
             cuts,
             limit: Arc::new(AtomicU64::new(u64::MAX)),
+            spoilt: Arc::default(),
         };
         let names = (theirs.clone(), ours.clone());
-        tokio::spawn(serve_api(api, dev.url.clone(), names));
+        let spoilt = Arc::clone(&road.spoilt);
+        tokio::spawn(serve_api(api, dev.url.clone(), names, spoilt));
         let lane = Lane {
             passed: Arc::clone(&road.passed),
             limit: Arc::clone(&road.limit),
@@ -76,6 +80,11 @@ impl Road {
     /// Closes every connection to S3.
     pub fn cut(&self) {
         self.cuts.send_modify(|count| *count += 1);
+    }
+
+    /// Has S3 refuse the URLs in the next answers, as if they had run out.
+    pub fn spoil_urls(&self, answers: u64) {
+        self.spoilt.store(answers, Ordering::Relaxed);
     }
 
     /// Passes on so many bytes in all, and then no more.
@@ -160,12 +169,18 @@ fn replace(bytes: &mut [u8], name: &[u8], by: &[u8]) {
 }
 
 /// Passes calls on to the API, one for each connection, with another name of S3 in the answers.
-async fn serve_api(listener: TcpListener, api: String, names: (String, String)) {
+async fn serve_api(
+    listener: TcpListener,
+    api: String,
+    names: (String, String),
+    spoilt: Arc<AtomicU64>,
+) {
     let http = reqwest::Client::builder().no_proxy().build();
     let http = http.expect("a client");
     while let Ok((client, _)) = listener.accept().await {
         let (http, api, names) = (http.clone(), api.clone(), names.clone());
-        tokio::spawn(async move { call(client, &http, &api, &names).await });
+        let spoilt = Arc::clone(&spoilt);
+        tokio::spawn(async move { call(client, &http, &api, &names, &spoilt).await });
     }
 }
 
@@ -174,6 +189,7 @@ async fn call(
     http: &reqwest::Client,
     api: &str,
     (theirs, ours): &(String, String),
+    spoilt: &AtomicU64,
 ) -> Option<()> {
     let mut request = Vec::new();
     let end = loop {
@@ -205,7 +221,12 @@ async fn call(
     }
     let answer = call.body(request[end..].to_vec()).send().await.ok()?;
     let status = answer.status().as_u16();
-    let body = answer.text().await.ok()?.replace(theirs, ours);
+    let mut body = answer.text().await.ok()?.replace(theirs, ours);
+    let signed = "X-Amz-Expires=3600";
+    if body.contains(signed) && spoilt.load(Ordering::Relaxed) > 0 {
+        spoilt.fetch_sub(1, Ordering::Relaxed);
+        body = body.replace(signed, "X-Amz-Expires=3599");
+    }
     let length = body.len();
     let answer = format!(
         "HTTP/1.1 {status} .\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\

@@ -293,7 +293,7 @@ impl Stack {
         part.send().await.unwrap().e_tag().unwrap().to_owned()
     }
 
-    /// What ListParts tells of the parts after a number: theirs, and whether there are more.
+    /// What `ListParts` tells of the parts after a number: theirs, and whether there are more.
     async fn parts_after(&self, key: &str, id: &str, after: i32, most: i32) -> (Vec<i32>, bool) {
         let list = self.client.list_parts().bucket(&self.bucket).key(key);
         let list = list.upload_id(id).part_number_marker(after.to_string());

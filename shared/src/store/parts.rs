@@ -18,10 +18,10 @@ use crate::batch::{BatchId, UPLOAD_URL_SECONDS};
 use crate::parts::{Multipart, Part};
 use crate::setup::{Setup, SetupError};
 
-/// The most parts that one ListParts tells of (an S3 limit).
+/// The most parts that one `ListParts` tells of (an S3 limit).
 pub const MAX_PAGE: u64 = 1000;
 
-/// How long one try of a CompleteMultipartUpload may take: S3 needs a while for thousands of
+/// How long one try of a `CompleteMultipartUpload` may take: S3 needs a while for thousands of
 /// parts, and the gateway waits for half a minute in all.
 const COMPLETE_TIMEOUT: Duration = Duration::from_secs(20);
 
