@@ -34,6 +34,9 @@ pub struct NewBatch {
     pub file_name: String,
     /// Its size in bytes.
     pub size: u64,
+    /// Whether it comes in parts.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub multipart: bool,
     /// The account of rows that don't say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account_id: Option<String>,
@@ -127,6 +130,8 @@ pub struct Price {
 pub struct Links {
     /// The report of refused rows.
     pub rejects: Option<String>,
+    /// The parts of its file, while they are awaited.
+    pub parts: Option<String>,
 }
 
 impl Batch {
@@ -170,9 +175,47 @@ pub struct Created {
     pub upload: Upload,
 }
 
+/// How a file is sent.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub enum Upload {
+    /// By one request.
+    Whole(Request),
+    /// In parts.
+    InParts {
+        /// How many.
+        part_count: u64,
+    },
+}
+
+/// Some of the parts of a file.
+#[derive(Debug, Deserialize)]
+pub struct PartPage {
+    /// How many the file has.
+    pub part_count: u64,
+    /// These.
+    pub results: Vec<Part>,
+}
+
+/// A part of a file.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Part {
+    /// Its number, from 1.
+    #[serde(rename = "part_number")]
+    pub number: u64,
+    /// The byte of the file that it begins at.
+    pub offset: u64,
+    /// Its size in bytes.
+    pub size: u64,
+    /// S3's ETag of it, where it has arrived.
+    pub etag: Option<String>,
+    /// Where to send it; its signature is good for this part, for a while.
+    pub url: Option<String>,
+}
+
 /// The one request that a file is sent with.
 #[derive(Debug, Deserialize)]
-pub struct Upload {
+pub struct Request {
     /// PUT.
     pub method: String,
     /// Where to; its signature is good for one object, for a while.
@@ -341,6 +384,24 @@ impl Client {
             .await
     }
 
+    /// Asks for parts of a batch's file, from that number on, each with a URL.
+    ///
+    /// # Errors
+    /// [`ClientError`] as it comes; nothing is tried again.
+    pub async fn parts(&self, id: &str, from: u64, most: u64) -> Result<PartPage, ClientError> {
+        let path = format!("/api/members/batch/{id}/parts?from={from}&limit={most}&urls=all");
+        self.call(Method::GET, &path, None).await
+    }
+
+    /// Says that all parts of a batch's file are sent.
+    ///
+    /// # Errors
+    /// [`ClientError`] as it comes; nothing is tried again.
+    pub async fn complete(&self, id: &str) -> Result<Batch, ClientError> {
+        let path = format!("/api/members/batch/{id}/complete");
+        self.call(Method::POST, &path, None).await
+    }
+
     /// An address that the API named, as this side reaches it: perhaps it is relative.
     pub fn resolve(&self, link: &str) -> String {
         self.base
@@ -445,7 +506,24 @@ mod tests {
         .unwrap();
         assert!(created.batch.awaits_upload() && !created.batch.has_ended());
         assert_eq!(created.batch.bytes.total, Some(100));
-        assert_eq!(created.upload.headers["content-type"], "text/csv");
+        let Upload::Whole(request) = created.upload else {
+            panic!("it comes by one request");
+        };
+        assert_eq!(request.headers["content-type"], "text/csv");
+    }
+
+    #[test]
+    fn an_upload_in_parts_is_told_by_their_number() {
+        let upload = json!({"method": "PUT", "part_size": 8_388_608, "part_count": 38,
+                            "parts": "/p", "complete": "/c", "expires_at": "…"});
+        let upload: Upload = serde_json::from_value(upload).unwrap();
+        assert!(matches!(upload, Upload::InParts { part_count: 38 }));
+        let page: PartPage = serde_json::from_value(json!({
+            "part_size": 5, "part_count": 1, "expires_at": "…", "next": null, "results": [
+                {"part_number": 1, "offset": 0, "size": 5, "etag": null, "url": "http://x"}]
+        }))
+        .unwrap();
+        assert_eq!(page.results[0].size, 5);
     }
 
     #[test]

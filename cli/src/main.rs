@@ -6,6 +6,7 @@ mod credential;
 mod dev;
 mod env;
 mod keys;
+mod signals;
 mod upload;
 
 use std::error::Error;
@@ -55,7 +56,13 @@ async fn main() -> ExitCode {
         Command::Sample(args) => ended(sample::run(args)),
         Command::Upload(args) => match upload::run(args).await {
             Ok(code) => code,
-            Err(error) => failed(&error, if error.is_usage() { USAGE } else { 1 }),
+            Err(error) => {
+                let code = failed(&error, if error.is_usage() { USAGE } else { 1 });
+                if let Some(how) = error.going_on() {
+                    eprintln!("to go on: {how}");
+                }
+                code
+            }
         },
     }
 }

@@ -4,6 +4,7 @@
 //! Standard output gets the result and nothing else; how far it is goes to standard
 //! error, as bars on a terminal and as a line every few seconds elsewhere.
 
+mod parts;
 mod progress;
 mod report;
 mod transfer;
@@ -18,11 +19,20 @@ use clap::{Args, ValueEnum};
 use reqwest::Url;
 use thiserror::Error;
 
-use crate::client::{Client, ClientError, NewBatch, is_this_machine};
+use crate::client::{Client, ClientError, NewBatch, Upload, is_this_machine};
 use crate::credential::{Credential, DEFAULT_DATA, KeyFile, KeyFileError};
 use crate::output::print;
 use crate::sample::account_id;
+use crate::signals::Signals;
+use progress::Progress;
 use transfer::TransferError;
+
+/// Where `mpulse dev` is, unless told otherwise.
+const DEFAULT_URL: &str = "http://127.0.0.1:9000";
+
+/// The largest file that is sent by one request, in bytes. A larger one comes in parts, as S3's
+/// own guide advises from 100 MB on: what a cut connection costs is then a part, not all of it.
+const LARGEST_PUT: u64 = 100 * 1024 * 1024;
 
 /// What `mpulse upload` is told.
 #[derive(Debug, Args)]
@@ -36,7 +46,7 @@ pub struct UploadArgs {
     file: PathBuf,
 
     /// The registry
-    #[arg(long, env = "MPULSE_URL", default_value = "http://127.0.0.1:9000", value_parser = http_url)]
+    #[arg(long, env = "MPULSE_URL", default_value = DEFAULT_URL, value_parser = http_url)]
     url: Url,
 
     /// The key to use; without it, the one that `mpulse dev` keeps here
@@ -59,6 +69,14 @@ pub struct UploadArgs {
     /// The batch whose report of refused rows was corrected to make this file
     #[arg(long, value_name = "BATCH_ID")]
     parent: Option<String>,
+
+    /// The batch whose upload was stopped: the parts of this file that are missing are sent
+    #[arg(long, value_name = "BATCH_ID", conflicts_with_all = ["account", "mode", "parent"])]
+    resume: Option<String>,
+
+    /// Send a small file in parts too
+    #[arg(long, hide = true)]
+    multipart: bool,
 
     /// The data folder of `mpulse dev`, for its key
     #[arg(long, value_name = "PATH", default_value = DEFAULT_DATA)]
@@ -128,12 +146,52 @@ pub enum UploadError {
         /// Why not.
         source: TransferError,
     },
+    /// The batch to go on with is of another file.
+    #[error("batch {id} is of a file of {expected} bytes, and {path} has {size}")]
+    OtherFile {
+        /// The batch.
+        id: String,
+        /// The size of its file.
+        expected: u64,
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        size: u64,
+    },
+    /// The batch to go on with waits for a file that doesn't come in parts.
+    #[error("the file of batch {id} doesn't come in parts; send it anew, as another batch")]
+    NoParts {
+        /// The batch.
+        id: String,
+    },
+    /// The upload was stopped, and can be taken up again.
+    #[error("{source}")]
+    Unfinished {
+        /// The command line that goes on.
+        how: String,
+        /// Why it ended.
+        source: Box<UploadError>,
+    },
+    /// Somebody asked to stop.
+    #[error("stopped")]
+    Stopped,
+    /// The wish to stop can't be heard.
+    #[error("can't listen for signals")]
+    Signals(#[source] io::Error),
     /// Standard output can't be written.
     #[error("can't write the result")]
     Output(#[source] io::Error),
 }
 
 impl UploadError {
+    /// The command line that goes on, where one can.
+    pub fn going_on(&self) -> Option<&str> {
+        match self {
+            Self::Unfinished { how, .. } => Some(how),
+            _ => None,
+        }
+    }
+
     /// Whether it is the command line that has to change.
     pub fn is_usage(&self) -> bool {
         matches!(self, Self::NoKey { .. })
@@ -150,27 +208,13 @@ pub async fn run(args: UploadArgs) -> Result<ExitCode, UploadError> {
     let client = Client::new(&args.url, credential(&args)?)?;
     let (file_name, size) = describe(&args.file).await?;
 
-    let created = client
-        .create_batch(&NewBatch {
-            file_name: file_name.clone(),
-            size,
-            account_id: args.account,
-            mode: args.mode.map(Mode::name),
-            parent_batch_id: args.parent,
-        })
-        .await?;
-    let id = created.batch.id;
-    eprintln!("batch {id}: sending {file_name}, {size} bytes");
-    let file = transfer::Source {
-        path: &args.file,
-        size,
+    let id = match &args.resume {
+        Some(id) => {
+            resume(&client, &args, id, size).await?;
+            id.clone()
+        }
+        None => send(&client, &args, file_name, size).await?,
     };
-    transfer::send(&client, &id, &created.upload, &file)
-        .await
-        .map_err(|source| UploadError::Transfer {
-            path: args.file.clone(),
-            source,
-        })?;
     let sent = began.elapsed();
 
     eprintln!("batch {id}: sent; it goes on if this command is stopped");
@@ -188,6 +232,117 @@ pub async fn run(args: UploadArgs) -> Result<ExitCode, UploadError> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Opens a batch and sends its file. Gives the batch's id.
+async fn send(
+    client: &Client,
+    args: &UploadArgs,
+    file_name: String,
+    size: u64,
+) -> Result<String, UploadError> {
+    let created = client
+        .create_batch(&NewBatch {
+            file_name: file_name.clone(),
+            size,
+            multipart: args.multipart || size > LARGEST_PUT,
+            account_id: args.account.clone(),
+            mode: args.mode.map(Mode::name),
+            parent_batch_id: args.parent.clone(),
+        })
+        .await?;
+    let id = created.batch.id;
+    match &created.upload {
+        Upload::Whole(request) => {
+            eprintln!("batch {id}: sending {file_name}, {size} bytes");
+            let source = transfer::Source {
+                path: &args.file,
+                offset: 0,
+                size,
+            };
+            let progress = Progress::sending(size);
+            let result = transfer::send(client, &id, request, &source, &progress).await;
+            progress.finish();
+            result.map_err(|source| not_sent(args, source))?;
+        }
+        Upload::InParts { part_count } => {
+            eprintln!(
+                "batch {id}: sending {file_name}, {size} bytes, in {part_count} parts\n\
+                 if it is stopped, it goes on with: {}",
+                going_on(args, &id)
+            );
+            in_parts(client, args, &id, size).await?;
+        }
+    }
+    Ok(id)
+}
+
+/// Sends what is missing of a file.
+async fn resume(
+    client: &Client,
+    args: &UploadArgs,
+    id: &str,
+    size: u64,
+) -> Result<(), UploadError> {
+    let batch = client.batch(id).await?;
+    if !batch.awaits_upload() {
+        // It is there already, or no longer wanted: its end tells.
+        return Ok(());
+    }
+    if batch.links.parts.is_none() {
+        return Err(UploadError::NoParts { id: id.to_owned() });
+    }
+    if let Some(expected) = batch.bytes.total.filter(|expected| *expected != size) {
+        return Err(UploadError::OtherFile {
+            id: id.to_owned(),
+            expected,
+            path: args.file.clone(),
+            size,
+        });
+    }
+    eprintln!("batch {id}: sending what is missing of {size} bytes");
+    in_parts(client, args, id, size).await
+}
+
+/// Sends the parts that are missing and completes the upload, unless somebody stops it. An
+/// error tells how to go on, where one can.
+async fn in_parts(
+    client: &Client,
+    args: &UploadArgs,
+    id: &str,
+    size: u64,
+) -> Result<(), UploadError> {
+    let mut signals = Signals::new().map_err(UploadError::Signals)?;
+    let progress = Progress::sending(size);
+    let result = tokio::select! {
+        result = parts::send(client, id, &args.file, &progress) => {
+            result.map_err(|source| not_sent(args, source))
+        }
+        () = signals.next() => Err(UploadError::Stopped),
+    };
+    progress.finish();
+    result.map_err(|error| UploadError::Unfinished {
+        how: going_on(args, id),
+        source: Box::new(error),
+    })
+}
+
+fn not_sent(args: &UploadArgs, source: TransferError) -> UploadError {
+    UploadError::Transfer {
+        path: args.file.clone(),
+        source,
+    }
+}
+
+/// The command line that goes on with an upload, without the key.
+fn going_on(args: &UploadArgs, id: &str) -> String {
+    let file = args.file.display();
+    let mut line = format!("mpulse upload --resume {id} {file}");
+    if args.url.as_str().trim_end_matches('/') != DEFAULT_URL {
+        line.push_str(" --url ");
+        line.push_str(args.url.as_str());
+    }
+    line
 }
 
 /// The key to use. The local machine's own goes nowhere else.
@@ -246,6 +401,8 @@ mod tests {
             account: None,
             mode: None,
             parent: None,
+            resume: None,
+            multipart: false,
             data: data.to_owned(),
         }
     }
@@ -266,6 +423,15 @@ mod tests {
                 .unwrap_err()
                 .is_usage()
         );
+    }
+
+    #[test]
+    fn the_line_that_goes_on_holds_no_key() {
+        let line = |url| going_on(&args(url, Some("ops:secret"), Path::new("data")), "01K");
+        let short = "mpulse upload --resume 01K members.csv";
+        assert_eq!(line("http://127.0.0.1:9000"), short);
+        let url = "https://api.example.com/prod";
+        assert_eq!(line(url), format!("{short} --url {url}"));
     }
 
     #[test]

@@ -20,11 +20,17 @@ use thiserror::Error;
 use ulid::Ulid;
 
 use crate::member::{AccountId, Field};
+use crate::parts::{Cut, Multipart};
 use crate::scope::Scope;
 use crate::time::Timestamp;
 
-/// How long the URL for an upload is good.
+/// How long the URL for an upload, or for a part of one, is good.
 pub const UPLOAD_URL_SECONDS: u64 = 3600;
+
+/// How long a batch waits for the parts of its file. The bucket's lifecycle in template.yaml
+/// aborts multipart uploads a day after their start at the earliest, since what was half sent
+/// is paid for: until then, not a byte is thrown away.
+pub const MULTIPART_SECONDS: u64 = 24 * 3600;
 
 /// How long an ended batch is remembered, in days.
 pub const KEPT_DAYS: i64 = 90;
@@ -32,8 +38,9 @@ pub const KEPT_DAYS: i64 = 90;
 /// How long a report is kept, in days; the bucket's lifecycle in template.yaml says the same.
 pub const REPORT_DAYS: i64 = 30;
 
-/// The largest object that one PUT may send to S3, in bytes (an S3 limit).
-pub const MAX_UPLOAD_BYTES: u64 = 5 * 1024 * 1024 * 1024;
+/// The largest object that one PUT may send to S3, in bytes (an S3 limit); a larger one comes
+/// as a multipart upload.
+pub const MAX_PUT_BYTES: u64 = 5 * 1024 * 1024 * 1024;
 
 /// The most batches that may name the same parent.
 pub const MAX_CHILDREN: usize = 100;
@@ -359,8 +366,11 @@ pub struct Batch {
     pub created_at: Timestamp,
     /// When anything about it last changed.
     pub updated_at: Timestamp,
-    /// When the upload URL runs out.
+    /// Until when the file may come: while the upload URL is good, or the parts are kept.
     pub upload_expires_at: Timestamp,
+    /// The multipart upload that the file comes by; `None` where it comes by one PUT.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub multipart: Option<Multipart>,
     /// The size of the file in bytes: as announced, then as found.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_total: Option<u64>,
@@ -407,6 +417,8 @@ pub struct BatchRequest {
     pub file_name: Option<String>,
     /// Its size in bytes, signed into the URL.
     pub size: Option<u64>,
+    /// Whether it is to come in parts.
+    pub multipart: bool,
     /// The account of rows that don't say.
     pub account_id: Option<AccountId>,
     /// What is done with rows whose member exists.
@@ -419,7 +431,12 @@ impl Batch {
     /// A batch that waits for its file.
     #[must_use]
     pub fn new(request: BatchRequest, created_by: String, accounts: Scope, now: Timestamp) -> Self {
-        let lifetime = i64::try_from(UPLOAD_URL_SECONDS * 1000).unwrap_or(i64::MAX);
+        let seconds = if request.multipart {
+            MULTIPART_SECONDS
+        } else {
+            UPLOAD_URL_SECONDS
+        };
+        let lifetime = i64::try_from(seconds * 1000).unwrap_or(i64::MAX);
         Self {
             batch_id: BatchId::generate(),
             listing: LISTING.to_owned(),
@@ -435,6 +452,7 @@ impl Batch {
             created_at: now,
             updated_at: now,
             upload_expires_at: now.plus_millis(lifetime),
+            multipart: None,
             bytes_total: request.size,
             uploaded_at: None,
             etag: None,
@@ -459,6 +477,15 @@ impl Batch {
             Status::AwaitingUpload if now > self.upload_expires_at => Status::Expired,
             status => status,
         }
+    }
+
+    /// How the file is cut, where it comes in parts.
+    #[must_use]
+    pub fn cut(&self) -> Option<Cut> {
+        Some(Cut {
+            part_size: self.multipart.as_ref()?.part_size,
+            file: self.bytes_total?,
+        })
     }
 
     /// Whether the report can be fetched. It is there from the batch's end until the bucket's

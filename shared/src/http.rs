@@ -108,11 +108,28 @@ pub fn json(status: StatusCode, value: &impl Serialize) -> Result<Response<Body>
 /// An internal problem where a result can't be written as JSON.
 pub fn page<T: Serialize>(next: Option<String>, results: &[T]) -> Result<Response<Body>, Problem> {
     #[derive(Serialize)]
-    struct Page<'a, T> {
+    struct Nothing {}
+    page_with(&Nothing {}, next, results)
+}
+
+/// The same, with something to say of the whole list: the fields of `about`, a struct.
+///
+/// # Errors
+/// An internal problem where it can't be written as JSON.
+pub fn page_with<A: Serialize, T: Serialize>(
+    about: &A,
+    next: Option<String>,
+    results: &[T],
+) -> Result<Response<Body>, Problem> {
+    #[derive(Serialize)]
+    struct Page<'a, A, T> {
+        #[serde(flatten)]
+        about: &'a A,
         next: Option<&'a str>,
         results: &'a [T],
     }
     let body = Page {
+        about,
         next: next.as_deref(),
         results,
     };

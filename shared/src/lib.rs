@@ -11,6 +11,7 @@ pub mod http;
 pub mod logging;
 pub mod member;
 pub mod metrics;
+pub mod parts;
 pub mod phone;
 pub mod price;
 pub mod scope;

@@ -12,6 +12,7 @@ pub mod batches;
 pub mod files;
 pub mod keys;
 pub mod members;
+pub mod parts;
 
 /// A request to DynamoDB or S3 that failed, after the SDK's retries.
 #[derive(Debug, Error)]

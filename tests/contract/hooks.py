@@ -1,5 +1,5 @@
-"""What a contract can't tell a generator: which phone numbers there are, which batch exists, and
-where a list goes on. And the redirect to a report is an answer, not a road."""
+"""What a contract can't tell a generator: which phone numbers there are, which batch exists, how many
+parts a file has, and where a list goes on. And the redirect to a report is an answer, not a road."""
 
 import base64
 import json
@@ -49,6 +49,9 @@ def before_call(context, case, kwargs):
         return
     # A cursor belongs to the list that gave it: none that is made up is good.
     case.query.pop("cursor", None)
+    # How many parts there are is a matter of the file.
+    if case.operation.path.endswith("/parts"):
+        case.query.pop("from", None)
     # A batch that is named has to be there, and takes a hundred children.
     for named in (case.query, case.body):
         if isinstance(named, dict) and named.get("parent_batch_id"):

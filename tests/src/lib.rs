@@ -18,7 +18,7 @@ use mpulse_shared::member::AccountId;
 use mpulse_shared::scope::Scope;
 use mpulse_shared::store::keys::Keys;
 use mpulse_shared::time::Timestamp;
-use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use reqwest::{Client, Method, RequestBuilder, redirect};
 use serde_json::{Value, json};
 
@@ -189,6 +189,32 @@ impl Stack {
             }
         }
         send(request.body(content)).await
+    }
+
+    /// Sends those parts of a file, as the batch's list of parts says.
+    pub async fn put_parts(&self, batch: &Value, content: &[u8], numbers: &[u64]) {
+        for &number in numbers {
+            let part = self.part(batch, number).await;
+            let (from, size) = (count(&part["offset"]), count(&part["size"]));
+            let bytes = usize::try_from(from).and_then(|from| {
+                let size = usize::try_from(size)?;
+                Ok(content[from..from + size].to_vec())
+            });
+            let url = text(&part["url"]);
+            // Of an empty body, the client itself says no length.
+            let request = self
+                .anonymous(Method::PUT, url)
+                .header(CONTENT_LENGTH, size);
+            send(request.body(bytes.expect("a size"))).await.expect(200);
+        }
+    }
+
+    /// A part of a batch's file, as its list of parts tells of it.
+    pub async fn part(&self, batch: &Value, number: u64) -> Value {
+        let path = format!("{}?from={number}&limit=1", text(&batch["links"]["parts"]));
+        let answer = self.get(&path).await;
+        answer.expect(200);
+        answer.json()["results"][0].take()
     }
 
     /// Sends a file by a presigned URL and waits for the end of its batch.

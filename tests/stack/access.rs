@@ -28,7 +28,8 @@ const CALLERS: [&str; 8] = [
 /// what a call uses up is there once for each. Account 4 is nobody's whose key is bound.
 type Call = (&'static str, &'static str, Option<&'static str>, [u16; 8]);
 
-/// Every call of the API. `{batch}` has ended with a report; `{open-n}` awaits its file.
+/// Every call of the API. `{batch}` has ended with a report; `{open-n}` awaits its file, and
+/// `{parts}` the parts of it.
 const MATRIX: &[Call] = &[
     ("GET", "/", None, [200; 8]),
     ("GET", "/admin", None, [200; 8]),
@@ -63,6 +64,19 @@ const MATRIX: &[Call] = &[
         "/api/members/batch/{batch}/rejects",
         None,
         [401, 401, 401, 302, 302, 302, 404, 404],
+    ),
+    (
+        "GET",
+        "/api/members/batch/{parts}/parts",
+        None,
+        writes(200, 404),
+    ),
+    // None of them has arrived.
+    (
+        "POST",
+        "/api/members/batch/{parts}/complete",
+        None,
+        writes(409, 404),
     ),
     (
         "DELETE",
@@ -153,6 +167,10 @@ async fn furnish(stack: &Stack) -> Vec<(String, String)> {
         "batch".to_owned(),
         text(&ended.await["batch_id"]).to_owned(),
     )];
+    let parts = stack
+        .open_batch(&json!({"size": 5, "multipart": true}))
+        .await;
+    names.push(("parts".to_owned(), text(&parts["batch_id"]).to_owned()));
     for caller in 0..CALLERS.len() {
         member(&format!("gone-{caller}")).await;
         let open = stack.open_batch(&json!({})).await;

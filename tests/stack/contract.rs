@@ -203,6 +203,15 @@ async fn furnish(stack: &Stack, operation: &Operation<'_>) -> String {
     if operation.method == Method::DELETE && operation.path.contains("/batch/") {
         return text(&stack.open_batch(&json!({})).await["batch_id"]).to_owned();
     }
+    if operation.path.ends_with("/parts") || operation.path.ends_with("/complete") {
+        let opened = stack
+            .open_batch(&json!({"size": 5, "multipart": true}))
+            .await;
+        if operation.path.ends_with("/complete") {
+            stack.put_parts(&opened, b"12345", &[1]).await;
+        }
+        return text(&opened["batch_id"]).to_owned();
+    }
     if operation.path.contains("/batch/{id}") {
         let ended = stack
             .upload(format!("{HEADER}{}4,,,,\n", row("4", 1)))

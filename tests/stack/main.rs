@@ -17,6 +17,7 @@ mod hand;
 mod joins;
 mod keys;
 mod members;
+mod parts;
 mod policies;
 mod rejects;
 mod roster;

@@ -17,11 +17,12 @@ use serde_json::{Map, Value};
 type Actions = BTreeSet<(String, String)>;
 
 /// The stores: the field that functions hold one in, its file, and the resource behind it.
-const STORES: [(&str, &str, &str); 4] = [
+const STORES: [(&str, &str, &str); 5] = [
     ("members", "members.rs", "MembersTable"),
     ("batches", "batches.rs", "BatchesTable"),
     ("keys", "keys.rs", "KeysTable"),
     ("files", "files.rs", "FilesBucket"),
+    ("parts", "parts.rs", "FilesBucket"),
 ];
 
 /// The SDK's calls, and the actions that IAM asks for each.

@@ -70,9 +70,9 @@ impl Progress {
         });
     }
 
-    /// Sending: once more from the beginning.
-    pub fn again(&self) {
-        self.bar.reset();
+    /// Sending: so many of them were in vain.
+    pub fn took_back(&self, bytes: u64) {
+        self.bar.dec(bytes);
     }
 
     /// Processing: as the batch tells.

@@ -1,11 +1,13 @@
-//! Sending the file with the one request that the API signed: read and sent in pieces, so
-//! that memory does not depend on its size, and without the key, which S3 would refuse.
+//! Sending the file by the requests that the API signed, one or one for each part: read and
+//! sent in pieces, so that memory does not depend on its size, and without the key, which S3
+//! would refuse.
 
 use std::error::Error;
 use std::fmt;
 use std::io;
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -15,17 +17,17 @@ use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Body, Method, StatusCode};
 use thiserror::Error;
 use tokio::fs::File;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio::time::sleep;
 
 use super::progress::Progress;
-use crate::client::{Client, Upload, excerpt};
+use crate::client::{Client, ClientError, Request, excerpt};
 
 /// Bytes read from the file at a time.
 const PIECE: usize = 256 * 1024;
 
 /// The pauses before each further try; half a minute is enough to start the machine again.
-const PAUSES: [Duration; 5] = [
+pub const PAUSES: [Duration; 5] = [
     Duration::from_secs(1),
     Duration::from_secs(2),
     Duration::from_secs(4),
@@ -33,12 +35,14 @@ const PAUSES: [Duration; 5] = [
     Duration::from_secs(15),
 ];
 
-/// The file to send.
+/// Bytes of a file.
 #[derive(Debug, Clone, Copy)]
 pub struct Source<'a> {
-    /// Where it is.
+    /// Where the file is.
     pub path: &'a Path,
-    /// Its size in bytes when the batch was opened, which the signature may hold.
+    /// The first of them.
+    pub offset: u64,
+    /// How many, as was told when the batch was opened; the signature may hold it.
     pub size: u64,
 }
 
@@ -52,6 +56,12 @@ pub enum TransferError {
     /// The API described a request that can't be made.
     #[error("the registry asked for a request that can't be made ({0})")]
     Request(&'static str),
+    /// The file is not what it was when its upload began.
+    #[error("the file was changed while it was sent")]
+    Changed,
+    /// The API refused, or nobody answered.
+    #[error(transparent)]
+    Api(#[from] ClientError),
     /// No connection, or one that broke.
     #[error("the connection failed")]
     Connection(#[source] reqwest::Error),
@@ -67,41 +77,30 @@ pub enum TransferError {
 
 impl TransferError {
     /// Whether another try may succeed.
-    fn is_transient(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
             Self::Connection(_) => true,
             Self::Refused { status, .. } => status.is_server_error(),
-            Self::File(_) | Self::Request(_) => false,
+            Self::Api(error) => error.is_transient(),
+            Self::File(_) | Self::Request(_) | Self::Changed => false,
         }
     }
 }
 
-/// Sends the file, if need be several times from its beginning.
+/// Sends the file by one request, if need be several times from its beginning.
 ///
 /// # Errors
 /// [`TransferError`], that of the last try.
 pub async fn send(
     client: &Client,
     batch_id: &str,
-    upload: &Upload,
-    source: &Source<'_>,
-) -> Result<(), TransferError> {
-    let progress = Progress::sending(source.size);
-    let result = send_patiently(client, batch_id, upload, source, &progress).await;
-    progress.finish();
-    result
-}
-
-async fn send_patiently(
-    client: &Client,
-    batch_id: &str,
-    upload: &Upload,
+    request: &Request,
     source: &Source<'_>,
     progress: &Progress,
 ) -> Result<(), TransferError> {
     let mut pauses = PAUSES.iter();
     loop {
-        let error = match send_once(client, upload, source, progress).await {
+        let error = match put(client, request, source, None, progress).await {
             Err(error) if error.is_transient() => error,
             result => return result,
         };
@@ -115,34 +114,60 @@ async fn send_patiently(
         if batch.is_ok_and(|batch| !batch.awaits_upload()) {
             return Ok(());
         }
-        progress.again();
     }
 }
 
-async fn send_once(
+/// Sends what `source` says by a signed request, once, and within `most` if that is said. What
+/// was sent in vain is taken back from the progress.
+///
+/// # Errors
+/// [`TransferError`] as it comes.
+pub async fn put(
     client: &Client,
-    upload: &Upload,
+    request: &Request,
     source: &Source<'_>,
+    most: Option<Duration>,
     progress: &Progress,
 ) -> Result<(), TransferError> {
-    let method = Method::from_str(&upload.method)
+    let sent = Arc::new(AtomicU64::new(0));
+    let count = Counter {
+        progress: progress.clone(),
+        sent: Arc::clone(&sent),
+    };
+    let result = put_counted(client, request, source, most, count).await;
+    if result.is_err() {
+        progress.took_back(sent.load(Ordering::Relaxed));
+    }
+    result
+}
+
+async fn put_counted(
+    client: &Client,
+    request: &Request,
+    source: &Source<'_>,
+    most: Option<Duration>,
+    count: Counter,
+) -> Result<(), TransferError> {
+    let method = Method::from_str(&request.method)
         .map_err(|_| TransferError::Request("its method is not one of HTTP"))?;
-    let headers = headers(upload, source.size)?;
-    let file = File::open(source.path).await.map_err(TransferError::File)?;
+    let headers = headers(request, source.size)?;
+    let file = open(source).await.map_err(TransferError::File)?;
     let fault = Arc::new(OnceLock::new());
     let body = Pieces {
         file,
         left: source.size,
-        progress: progress.clone(),
+        count,
         fault: Arc::clone(&fault),
     };
-    let answer = client
+    let mut put = client
         .http()
-        .request(method, &upload.url)
+        .request(method, &request.url)
         .headers(headers)
-        .body(body.into_body())
-        .send()
-        .await;
+        .body(body.into_body());
+    if let Some(most) = most {
+        put = put.timeout(most);
+    }
+    let answer = put.send().await;
     // A fault of the file shows up as a broken connection as well; it is the better reason.
     if let Some(error) = Arc::into_inner(fault).and_then(OnceLock::into_inner) {
         return Err(TransferError::File(error));
@@ -163,11 +188,20 @@ async fn send_once(
     })
 }
 
+/// The file, at the first of those bytes.
+pub async fn open(source: &Source<'_>) -> io::Result<File> {
+    let mut file = File::open(source.path).await?;
+    if source.offset > 0 {
+        file.seek(io::SeekFrom::Start(source.offset)).await?;
+    }
+    Ok(file)
+}
+
 /// The headers that the signature wants, and the length: without one, the request would
 /// be chunked, which S3 doesn't take.
-fn headers(upload: &Upload, size: u64) -> Result<HeaderMap, TransferError> {
+fn headers(request: &Request, size: u64) -> Result<HeaderMap, TransferError> {
     let mut headers = HeaderMap::new();
-    for (name, value) in &upload.headers {
+    for (name, value) in &request.headers {
         let name = HeaderName::from_str(name);
         let value = HeaderValue::from_str(value);
         let (Ok(name), Ok(value)) = (name, value) else {
@@ -194,12 +228,25 @@ fn refusal(body: &[u8]) -> String {
     }
 }
 
+/// Counts what is sent, for the eye and for taking it back.
+struct Counter {
+    progress: Progress,
+    sent: Arc<AtomicU64>,
+}
+
+impl Counter {
+    fn count(&self, bytes: u64) {
+        self.sent.fetch_add(bytes, Ordering::Relaxed);
+        self.progress.sent(bytes);
+    }
+}
+
 /// The file on its way.
 struct Pieces {
     file: File,
     /// Bytes still to send: as many as were announced, even if the file grows.
     left: u64,
-    progress: Progress,
+    count: Counter,
     /// Where a fault of the file is left for the one who waits for the answer.
     fault: Arc<OnceLock<io::Error>>,
 }
@@ -245,7 +292,7 @@ impl Pieces {
         }
         let read = read as u64;
         self.left -= read;
-        self.progress.sent(read);
+        self.count.count(read);
         Ok(Some(piece.freeze()))
     }
 }
@@ -254,8 +301,8 @@ impl Pieces {
 mod tests {
     use super::*;
 
-    fn upload(headers: &[(&str, &str)]) -> Upload {
-        Upload {
+    fn upload(headers: &[(&str, &str)]) -> Request {
+        Request {
             method: "PUT".into(),
             url: "http://127.0.0.1:9001/files/uploads/01K.csv".into(),
             headers: headers
@@ -295,11 +342,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("members.csv");
         std::fs::write(&path, b"0123456789").unwrap();
-        let pieces = async |left| {
+        let pieces_from = async |offset, size| {
+            let path = &path;
+            let source = Source { path, offset, size };
             let mut pieces = Pieces {
-                file: File::open(&path).await.unwrap(),
-                left,
-                progress: Progress::sending(left),
+                file: open(&source).await.unwrap(),
+                left: size,
+                count: Counter {
+                    progress: Progress::sending(size),
+                    sent: Arc::default(),
+                },
                 fault: Arc::default(),
             };
             let mut all = Vec::new();
@@ -308,8 +360,11 @@ mod tests {
             }
             io::Result::Ok(all)
         };
+        let pieces = async |size| pieces_from(0, size).await;
         assert_eq!(pieces(4).await.unwrap(), b"0123");
         assert_eq!(pieces(10).await.unwrap(), b"0123456789");
         assert!(pieces(11).await.is_err());
+        assert_eq!(pieces_from(4, 3).await.unwrap(), b"456");
+        assert!(pieces_from(8, 3).await.is_err());
     }
 }

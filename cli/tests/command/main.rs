@@ -3,6 +3,8 @@
 
 mod dev;
 mod kills;
+mod parts;
+mod proxy;
 
 use std::collections::HashMap;
 use std::fs;

@@ -1,5 +1,5 @@
 //! `DELETE /api/members/batch/{id}`: stops a batch. One that no run has begun is cancelled
-//! at once, and a file that comes late is deleted; a running one stops at its next
+//! at once, with what has come of its file, and a file that comes late is deleted; a running one stops at its next
 //! checkpoint and keeps what it wrote.
 
 use std::sync::Arc;
@@ -14,12 +14,14 @@ use mpulse_shared::http::{self, Service, link};
 use mpulse_shared::setup::{Setup, SetupError};
 use mpulse_shared::store::batches::Batches;
 use mpulse_shared::store::files::Files;
+use mpulse_shared::store::parts::Parts;
 use mpulse_shared::time::Timestamp;
 
 struct Function {
     access: Access,
     batches: Batches,
     files: Files,
+    parts: Parts,
 }
 
 /// The function as a service.
@@ -31,6 +33,7 @@ pub fn service(setup: &Setup) -> Result<Service, SetupError> {
         access: Access::from_setup(setup)?,
         batches: Batches::from_setup(setup)?,
         files: Files::from_setup(setup)?,
+        parts: Parts::from_setup(setup)?,
     });
     Ok(http::service(move |request| {
         let function = Arc::clone(&function);
@@ -61,6 +64,10 @@ async fn cancel(function: &Function, request: &Request) -> Result<Response<Body>
             continue;
         }
         if to == Status::Cancelled {
+            // In this order: an upload that is completed before it is aborted is an object.
+            if let Some(upload) = &batch.multipart {
+                function.parts.abort(&batch.batch_id, upload).await?;
+            }
             function.files.delete_upload(&batch).await?;
         }
         let batch = batch_view::requested(&function.batches, request, mine).await?;

@@ -1,5 +1,6 @@
 //! `POST` or `PUT /api/members/batch`: opens a batch. With JSON or no body it answers a URL
-//! to send the file to; a small file in the body is stored as if it had been sent there.
+//! to send the file to, or how to send it in parts; a small file in the body is stored as if
+//! it had been sent there.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,13 +11,15 @@ use lambda_http::http::header::LOCATION;
 use lambda_http::{Body, Request, Response};
 use mpulse_shared::access::{Access, Caller, Role};
 use mpulse_shared::batch::{Batch, BatchId, BatchRequest, MAX_CHILDREN, Status};
-use mpulse_shared::http::batch_view::{BatchView, UploadTarget, Uploaded};
+use mpulse_shared::http::batch_view::{self, BatchView, UploadTarget, Uploaded};
 use mpulse_shared::http::problem::Problem;
 use mpulse_shared::http::{self, Service, form, link};
 use mpulse_shared::member::{AccountId, Author};
+use mpulse_shared::parts::{Multipart, part_size};
 use mpulse_shared::setup::{Setup, SetupError};
 use mpulse_shared::store::batches::Batches;
 use mpulse_shared::store::files::{Files, UPLOAD_MEDIA_TYPE};
+use mpulse_shared::store::parts::Parts;
 use mpulse_shared::time::Timestamp;
 
 mod request;
@@ -35,6 +38,7 @@ struct Function {
     access: Access,
     batches: Batches,
     files: Files,
+    parts: Parts,
     /// The largest file that may be announced, in bytes.
     most: u64,
 }
@@ -54,6 +58,7 @@ pub fn service(setup: &Setup) -> Result<Service, SetupError> {
         access: Access::from_setup(setup)?,
         batches: Batches::from_setup(setup)?,
         files: Files::from_setup(setup)?,
+        parts: Parts::from_setup(setup)?,
         most: setup.max_upload_bytes()?,
     });
     Ok(http::service(move |request| {
@@ -111,7 +116,7 @@ async fn create(function: &Function, request: Request) -> Result<Response<Body>,
             form::check_size(&request)?;
             let body = form::bytes(request.into_body());
             if !body.trim_ascii().is_empty() {
-                fields.extend(form::json_fields(&body)?);
+                fields.extend(form::json_fields(&body, request::FLAGS)?);
             }
             open(function, &by, fields, &base).await
         }
@@ -130,19 +135,36 @@ async fn open(
     base: &str,
 ) -> Result<Response<Body>, Problem> {
     let asked = request::parse(fields, function.most).map_err(Problem::invalid_fields)?;
+    request::whole(&asked).map_err(|error| Problem::invalid_fields(vec![error]))?;
     let batch = record(function, by, asked).await?;
-    let url = function.files.upload_url(&batch).await?;
+    let target = target(function, &batch, base).await?;
+    let view = BatchView::new(&batch, None, base, batch.created_at).with_upload(target);
+    answer(StatusCode::CREATED, &batch, &view, base)
+}
+
+/// Where and how to send the file of a batch.
+async fn target(function: &Function, batch: &Batch, base: &str) -> Result<UploadTarget, Problem> {
+    const METHOD: &str = "PUT";
+    if let Some(cut) = batch.cut() {
+        return Ok(UploadTarget::Parts {
+            method: METHOD,
+            part_size: cut.part_size,
+            part_count: cut.count(),
+            parts: batch_view::parts_url(base, &batch.batch_id),
+            complete: batch_view::complete_url(base, &batch.batch_id),
+            expires_at: batch.upload_expires_at,
+        });
+    }
     let mut headers = BTreeMap::from([("content-type", UPLOAD_MEDIA_TYPE.to_owned())]);
     if let Some(size) = batch.bytes_total {
         headers.insert("content-length", size.to_string());
     }
-    let view = BatchView::new(&batch, None, base, batch.created_at).with_upload(UploadTarget {
-        method: "PUT",
-        url,
+    Ok(UploadTarget::Whole {
+        method: METHOD,
+        url: function.files.upload_url(batch).await?,
         headers,
         expires_at: batch.upload_expires_at,
-    });
-    answer(StatusCode::CREATED, &batch, &view, base)
+    })
 }
 
 /// Opens a batch for a file that is there already, and stores the file.
@@ -162,6 +184,14 @@ async fn store(
         )));
     }
     let mut asked = request::parse(fields, function.most).map_err(Problem::invalid_fields)?;
+    if asked.multipart {
+        let message = "a file in the body doesn't come in parts";
+        return Err(Problem::invalid_field(
+            "multipart",
+            "invalid_multipart",
+            message,
+        ));
+    }
     let size = content.len() as u64;
     if asked.size.is_some_and(|said| said != size) {
         let message = format!("is not the size of the file, which has {size} bytes");
@@ -198,6 +228,7 @@ async fn record(
     if let Some(account) = &asked.account_id {
         by.caller.may_write_to(account)?;
     }
+    let part_size = asked.size.filter(|_| asked.multipart).map(part_size);
     let author = Author::key(by.caller.key_id.as_str());
     let mut batch = Batch::new(
         asked,
@@ -206,6 +237,15 @@ async fn record(
         Timestamp::now(),
     );
     batch.request_id.clone_from(&by.request_id);
+    if let Some(part_size) = part_size {
+        // S3 first: a crash before the record leaves an upload that nobody was told of, and
+        // that the bucket's lifecycle aborts.
+        let upload_id = function.parts.start(&batch.batch_id).await?;
+        batch.multipart = Some(Multipart {
+            upload_id,
+            part_size,
+        });
+    }
     function.batches.create(&batch).await?;
     if let Some(parent) = &parent {
         add_child(function, parent, &batch).await?;
@@ -257,7 +297,7 @@ fn answer(
     base: &str,
 ) -> Result<Response<Body>, Problem> {
     let mut response = http::json(status, view)?;
-    let location = format!("{base}/api/members/batch/{}", batch.batch_id);
+    let location = batch_view::url(base, &batch.batch_id);
     http::set_header(&mut response, LOCATION, &location)?;
     Ok(response)
 }

@@ -1,13 +1,17 @@
 //! What a client says when it opens a batch, checked.
 
-use mpulse_shared::batch::{BatchRequest, Mode};
+use mpulse_shared::batch::{BatchRequest, MAX_PUT_BYTES, Mode};
 use mpulse_shared::http::form::{Fields, whole_number};
 use mpulse_shared::member::{AccountId, FieldError};
 
 /// The longest file name, in characters.
 const MAX_FILE_NAME: usize = 255;
 
-/// Reads the fields of the request. A file may be announced with `most` bytes.
+/// The fields that JSON may hold as booleans.
+pub const FLAGS: &[&str] = &["multipart"];
+
+/// Reads the fields of the request. A file may be announced with `most` bytes. What fields say
+/// together is [`whole`]'s to look at.
 ///
 /// # Errors
 /// Every fault found.
@@ -23,6 +27,29 @@ pub fn parse(fields: Fields, most: u64) -> Result<BatchRequest, Vec<FieldError>>
         Ok(request)
     } else {
         Err(errors)
+    }
+}
+
+/// Holds what the fields say together against what S3 takes.
+///
+/// # Errors
+/// What is missing of a multipart upload, or is too large for one PUT.
+pub fn whole(request: &BatchRequest) -> Result<(), FieldError> {
+    match request.size {
+        None if request.multipart => Err(FieldError::new(
+            "size",
+            "required",
+            "is required with multipart",
+        )),
+        Some(size) if size > MAX_PUT_BYTES && !request.multipart => Err(FieldError::new(
+            "size",
+            "invalid_size",
+            format!(
+                "must be at most {MAX_PUT_BYTES}, which is what S3 takes in one request; ask for \
+                 a larger file with \"multipart\": true, and send it in parts"
+            ),
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -53,6 +80,19 @@ fn take(
                 )
             })?);
         }
+        "multipart" => {
+            request.multipart = match value.as_str() {
+                "true" => true,
+                "false" => false,
+                _ => {
+                    return Err(FieldError::new(
+                        name,
+                        "invalid_multipart",
+                        "must be true or false",
+                    ));
+                }
+            }
+        }
         "account_id" => request.account_id = Some(AccountId::parse(&value)?),
         "mode" => {
             request.mode = match value.as_str() {
@@ -78,7 +118,7 @@ fn take(
             return Err(FieldError::new(
                 name,
                 "unknown_field",
-                "is not one of file_name, size, account_id, mode, parent_batch_id",
+                "is not one of file_name, size, multipart, account_id, mode, parent_batch_id",
             ));
         }
     }
@@ -88,10 +128,11 @@ fn take(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mpulse_shared::batch::MAX_UPLOAD_BYTES;
+
+    const MOST: u64 = 100 * 1024 * 1024 * 1024;
 
     fn parse(fields: Fields) -> Result<BatchRequest, Vec<FieldError>> {
-        super::parse(fields, MAX_UPLOAD_BYTES)
+        super::parse(fields, MOST)
     }
 
     fn fields(pairs: &[(&str, &str)]) -> Fields {
@@ -133,9 +174,28 @@ mod tests {
     }
 
     #[test]
-    fn five_gibibytes_is_the_most() {
-        let size = |n: u64| parse(fields(&[("size", &n.to_string())]));
-        assert!(size(MAX_UPLOAD_BYTES).is_ok());
-        assert!(size(MAX_UPLOAD_BYTES + 1).is_err());
+    fn five_gibibytes_is_the_most_of_one_put_and_parts_take_what_is_allowed() {
+        let fault = |fields: &[(&str, &str)]| {
+            let request = parse(self::fields(fields)).map_err(|mut errors| errors.remove(0));
+            let result = request.and_then(|request| whole(&request));
+            result
+                .err()
+                .map(|error| (error.field.clone(), error.code, error.message.clone()))
+        };
+        let (put, beyond) = (MAX_PUT_BYTES.to_string(), (MAX_PUT_BYTES + 1).to_string());
+        assert_eq!(fault(&[("size", &put)]), None);
+        let (field, code, message) = fault(&[("size", &beyond)]).unwrap();
+        assert_eq!((field.as_str(), code), ("size", "invalid_size"));
+        assert!(message.contains("multipart"), "{message}");
+        for flag in ["false", "true"] {
+            let refused = fault(&[("size", &beyond), ("multipart", flag)]).is_some();
+            assert_eq!(refused, flag == "false", "{flag}");
+        }
+        let too_much = (MOST + 1).to_string();
+        assert!(fault(&[("size", &too_much), ("multipart", "true")]).is_some());
+        let (field, code, _) = fault(&[("multipart", "true")]).unwrap();
+        assert_eq!((field.as_str(), code), ("size", "required"));
+        let (field, code, _) = fault(&[("multipart", "1")]).unwrap();
+        assert_eq!((field.as_str(), code), ("multipart", "invalid_multipart"));
     }
 }

@@ -20,6 +20,8 @@ pub const ROUTES: &[(&str, &[&str])] = &[
     ("/api/members/batch", &["GET", "POST", "PUT"]),
     ("/api/members/batch/template.csv", &["GET"]),
     ("/api/members/batch/*", &["GET", "DELETE"]),
+    ("/api/members/batch/*/complete", &["POST"]),
+    ("/api/members/batch/*/parts", &["GET"]),
     ("/api/members/batch/*/rejects", &["GET"]),
     ("/api/members/*", &["DELETE", "GET", "PATCH"]),
     ("/api/openapi.yaml", &["GET"]),

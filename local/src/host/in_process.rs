@@ -107,6 +107,7 @@ fn service(binary: &str, setup: &Setup) -> Option<Result<Kind, SetupError>> {
     Some(match binary {
         "batch-template" => batch_template::service(setup).map(Kind::Http),
         "cancel-batch" => cancel_batch::service(setup).map(Kind::Http),
+        "complete-upload" => complete_upload::service(setup).map(Kind::Http),
         "console" => console::service(setup).map(Kind::Http),
         "contract" => contract::service(setup).map(Kind::Http),
         "create-batch" => create_batch::service(setup).map(Kind::Http),
@@ -123,6 +124,7 @@ fn service(binary: &str, setup: &Setup) -> Option<Result<Kind, SetupError>> {
         "get-key" => get_key::service(setup).map(Kind::Http),
         "list-keys" => list_keys::service(setup).map(Kind::Http),
         "list-members" => list_members::service(setup).map(Kind::Http),
+        "list-parts" => list_parts::service(setup).map(Kind::Http),
         "revoke-key" => revoke_key::service(setup).map(Kind::Http),
         "update-member" => update_member::service(setup).map(Kind::Http),
         _ => return None,

@@ -87,7 +87,7 @@ impl Files {
     }
 
     /// The file with the object's headers, or those of an upload in parts.
-    fn headers(&self, bucket: &str, key: &str, upload_id: Option<&str>) -> PathBuf {
+    pub(super) fn headers(&self, bucket: &str, key: &str, upload_id: Option<&str>) -> PathBuf {
         match upload_id {
             Some(id) => self.beside(bucket, key, &format!("upload-{id}.metadata.json")),
             None => self.beside(bucket, key, "metadata.json"),

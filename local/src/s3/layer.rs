@@ -23,14 +23,18 @@ use s3s::dto::{
     UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput, UploadPartOutput,
 };
 use s3s::{S3, S3Error, S3Request, S3Response, S3Result, s3_error};
+use tempfile::TempPath;
 use tokio::sync::RwLock;
 use ulid::Ulid;
 
 use super::body;
 use super::event::{Announcer, Created};
 use super::files::{Files, STAGING};
-use super::multipart;
+use super::multipart::{self, Known};
 use crate::tasks::Tasks;
+
+/// S3: the most parts of one list.
+const MAX_LISTED_PARTS: i32 = 1000;
 
 /// The layer. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -43,8 +47,10 @@ pub(super) struct Layer {
 struct Shared {
     files: Files,
     announcer: Announcer,
-    /// Held to read an object's file and its `ETag` together, and to change them.
+    /// Held to read an object's file and its `ETag` together, and to change them; and to
+    /// place a part of an upload, or end that.
     changing: RwLock<()>,
+    parts: Known,
 }
 
 impl Layer {
@@ -54,6 +60,7 @@ impl Layer {
                 files,
                 announcer,
                 changing: RwLock::new(()),
+                parts: Known::default(),
             }),
             tasks,
         }
@@ -101,7 +108,7 @@ impl Shared {
 
     fn check_upload(&self, bucket: &str, key: &str, id: &str) -> S3Result<()> {
         self.check_writable(bucket, key)?;
-        if multipart::is_under_way(&self.files, id) {
+        if multipart::is_under_way(&self.files, bucket, key, id) {
             Ok(())
         } else {
             Err(multipart::no_such_upload())
@@ -244,14 +251,24 @@ impl Shared {
         let (bucket, key, id) = (input.bucket, input.key, input.upload_id);
         self.check_upload(&bucket, &key, &id)?;
         let parts = input.multipart_upload.and_then(|upload| upload.parts);
-        let numbers = multipart::numbers(&self.files, &id, parts)?;
+        let parts = multipart::wanted(&self.files, &self.parts, &id, parts).await?;
         self.check_unchanged(&bucket, &key, input.if_match, input.if_none_match)
             .await?;
-        let target = self.files.temporary();
-        let joined = multipart::join(&self.files, &id, &numbers, &target).await;
-        let joined = joined.map_err(internal)?;
+        let target = TempPath::try_from_path(self.files.temporary()).map_err(internal)?;
+        let joined = {
+            let (files, id) = (self.files.clone(), id.clone());
+            let path = target.to_path_buf();
+            tokio::task::spawn_blocking(move || multipart::join(&files, &id, &parts, &path)).await
+        };
+        let joined = joined.map_err(S3Error::internal_error)?;
+        let joined = joined.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => s3_error!(InvalidPart),
+            _ => internal(error),
+        })?;
         {
             let _changing = self.changing.write().await;
+            // It may have been aborted meanwhile.
+            self.check_upload(&bucket, &key, &id)?;
             self.files
                 .publish_joined(&target, &bucket, &key, &id, &joined.e_tag)
                 .map_err(internal)?;
@@ -263,15 +280,72 @@ impl Shared {
             size: joined.size,
             e_tag: &joined.e_tag,
         })?;
-        let left = self.files.parts(&id).map_err(internal)?;
-        self.files
-            .end_upload(&bucket, &key, &id, left.into_iter())
-            .map_err(internal)?;
+        self.end_upload(&bucket, &key, &id).await?;
         Ok(CompleteMultipartUploadOutput {
             location: Some(format!("/{bucket}/{key}")),
             bucket: Some(bucket),
             key: Some(key),
             e_tag: Some(ETag::Strong(joined.e_tag)),
+            ..Default::default()
+        })
+    }
+
+    /// Takes away an upload with all its parts, also those that nobody wanted.
+    async fn end_upload(&self, bucket: &str, key: &str, id: &str) -> S3Result<()> {
+        let _changing = self.changing.write().await;
+        let parts = self.files.parts(id).map_err(internal)?;
+        self.parts.forget(id);
+        self.files
+            .end_upload(bucket, key, id, parts.into_iter())
+            .map_err(internal)
+    }
+
+    async fn take_part(&self, input: UploadPartInput) -> S3Result<UploadPartOutput> {
+        let (bucket, key, id) = (&input.bucket, &input.key, &input.upload_id);
+        self.check_upload(bucket, key, id)?;
+        let number = input.part_number;
+        let part = multipart::receive(&self.files, number, input.body).await?;
+        let _changing = self.changing.write().await;
+        // The upload may be over by now; then nobody would ever take the part away.
+        self.check_upload(bucket, key, id)?;
+        let e_tag = self.parts.place(&self.files, id, number, part);
+        Ok(UploadPartOutput {
+            e_tag: Some(ETag::Strong(e_tag.map_err(internal)?)),
+            ..Default::default()
+        })
+    }
+
+    async fn list_parts(&self, input: ListPartsInput) -> S3Result<ListPartsOutput> {
+        let id = &input.upload_id;
+        self.check_upload(&input.bucket, &input.key, id)?;
+        let most = input.max_parts.unwrap_or(MAX_LISTED_PARTS);
+        let most = most.clamp(0, MAX_LISTED_PARTS);
+        let after = input.part_number_marker.unwrap_or_default();
+        let mut numbers = self.files.parts(id).map_err(internal)?;
+        numbers.retain(|number| *number > after);
+        let listed = usize::try_from(most).unwrap_or_default().min(numbers.len());
+        let is_truncated = listed < numbers.len();
+        numbers.truncate(listed);
+        let mut parts = Vec::with_capacity(listed);
+        for &number in &numbers {
+            let there = self.parts.describe(&self.files, id, number).await;
+            let there = there.map_err(internal)?;
+            parts.push(Part {
+                part_number: Some(number),
+                e_tag: Some(ETag::Strong(there.e_tag())),
+                size: i64::try_from(there.size).ok(),
+                ..Default::default()
+            });
+        }
+        Ok(ListPartsOutput {
+            bucket: Some(input.bucket),
+            key: Some(input.key),
+            upload_id: Some(input.upload_id),
+            part_number_marker: Some(after),
+            max_parts: Some(most),
+            is_truncated: Some(is_truncated),
+            next_part_number_marker: numbers.last().copied(),
+            parts: Some(parts),
             ..Default::default()
         })
     }
@@ -447,10 +521,8 @@ impl S3 for Layer {
         &self,
         request: S3Request<UploadPartInput>,
     ) -> S3Result<S3Response<UploadPartOutput>> {
-        let input = &request.input;
-        self.shared
-            .check_upload(&input.bucket, &input.key, &input.upload_id)?;
-        self.shared.files.system.upload_part(request).await
+        let output = self.shared.take_part(request.input).await?;
+        Ok(S3Response::new(output))
     }
 
     async fn upload_part_copy(
@@ -468,29 +540,8 @@ impl S3 for Layer {
         &self,
         request: S3Request<ListPartsInput>,
     ) -> S3Result<S3Response<ListPartsOutput>> {
-        let input = request.input;
-        self.shared
-            .check_upload(&input.bucket, &input.key, &input.upload_id)?;
-        let mut parts = Vec::new();
-        let files = &self.shared.files;
-        for number in files.parts(&input.upload_id).map_err(internal)? {
-            let path = files.part(&input.upload_id, number);
-            let (e_tag, size) = multipart::describe(&path).await.map_err(internal)?;
-            parts.push(Part {
-                part_number: Some(number),
-                e_tag: Some(ETag::Strong(e_tag)),
-                size: i64::try_from(size).ok(),
-                ..Default::default()
-            });
-        }
-        Ok(S3Response::new(ListPartsOutput {
-            bucket: Some(input.bucket),
-            key: Some(input.key),
-            upload_id: Some(input.upload_id),
-            is_truncated: Some(false),
-            parts: Some(parts),
-            ..Default::default()
-        }))
+        let output = self.shared.list_parts(request.input).await?;
+        Ok(S3Response::new(output))
     }
 
     async fn complete_multipart_upload(
@@ -506,14 +557,15 @@ impl S3 for Layer {
         &self,
         request: S3Request<AbortMultipartUploadInput>,
     ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
-        let input = &request.input;
-        self.shared
-            .check_upload(&input.bucket, &input.key, &input.upload_id)?;
-        self.shared
-            .files
-            .system
-            .abort_multipart_upload(request)
-            .await
+        let AbortMultipartUploadInput {
+            bucket,
+            key,
+            upload_id,
+            ..
+        } = request.input;
+        self.shared.check_upload(&bucket, &key, &upload_id)?;
+        self.shared.end_upload(&bucket, &key, &upload_id).await?;
+        Ok(S3Response::new(AbortMultipartUploadOutput::default()))
     }
 }
 

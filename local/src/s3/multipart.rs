@@ -1,21 +1,151 @@
-//! Completing an upload in parts, so that it can be tried again: s3s-fs takes the
-//! upload apart while it joins it, and a process killed meanwhile loses both.
+//! Uploads in parts, where s3s-fs would lose or mix something up: a part is taken whole or not
+//! at all, and not once its upload is over; what it holds is hashed as it comes, so that a list
+//! of thousands reads none of them again; and completing can be tried again, while s3s-fs takes
+//! the upload apart as it joins it, and a process killed meanwhile loses both.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
+use futures_util::StreamExt;
 use s3s::crypto::{Checksum, Md5};
-use s3s::dto::CompletedPart;
+use s3s::dto::{CompletedPart, StreamingBlob};
 use s3s::{S3ErrorCode, S3Result, s3_error};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tempfile::TempPath;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter};
 
 use super::files::Files;
 
 /// S3: every part but the last has at least this many bytes.
 const MIN_PART_BYTES: u64 = 5 * 1024 * 1024;
-/// How much of a part is read at a time.
+/// S3: the highest number of a part.
+const MAX_PART_NUMBER: i32 = 10_000;
+/// How much of a part is read or written at a time.
 const BUFFER_BYTES: usize = 256 * 1024;
+
+/// A part, as it was when it was looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Described {
+    modified: SystemTime,
+    /// In bytes.
+    pub(super) size: u64,
+    md5: [u8; 16],
+}
+
+impl Described {
+    /// Its `ETag`, without quotes.
+    pub(super) fn e_tag(&self) -> String {
+        hex(&self.md5)
+    }
+}
+
+/// What is known of parts, by upload and number. It is no more than a memory: a part that it
+/// doesn't know, or that is another by now, is read.
+#[derive(Debug, Default)]
+pub(super) struct Known(Mutex<HashMap<(String, i32), Described>>);
+
+impl Known {
+    /// What is in a part.
+    pub(super) async fn describe(
+        &self,
+        files: &Files,
+        id: &str,
+        number: i32,
+    ) -> io::Result<Described> {
+        let path = files.part(id, number);
+        let (modified, size) = state(&fs::metadata(&path)?)?;
+        let name = (id.to_owned(), number);
+        if let Some(known) = self.all().get(&name).copied()
+            && (known.modified, known.size) == (modified, size)
+        {
+            return Ok(known);
+        }
+        let md5 = hash(&path).await?;
+        let described = Described {
+            modified,
+            size,
+            md5,
+        };
+        self.all().insert(name, described);
+        Ok(described)
+    }
+
+    /// Moves a part into its place, over one with the same number. Gives its `ETag`.
+    pub(super) fn place(
+        &self,
+        files: &Files,
+        id: &str,
+        number: i32,
+        part: Incoming,
+    ) -> io::Result<String> {
+        let (modified, size) = state(&fs::metadata(&part.path)?)?;
+        let described = Described {
+            modified,
+            size,
+            md5: part.md5,
+        };
+        part.path.persist(files.part(id, number))?;
+        self.all().insert((id.to_owned(), number), described);
+        Ok(described.e_tag())
+    }
+
+    /// Forgets the parts of an upload that is over.
+    pub(super) fn forget(&self, id: &str) {
+        self.all().retain(|(upload, _), _| upload != id);
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<(String, i32), Described>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// When a file was written, and its size.
+fn state(metadata: &fs::Metadata) -> io::Result<(SystemTime, u64)> {
+    Ok((metadata.modified()?, metadata.len()))
+}
+
+/// A part that has come, not yet in its place.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    path: TempPath,
+    md5: [u8; 16],
+}
+
+/// Takes a part to its end. One that breaks off leaves nothing.
+pub(super) async fn receive(
+    files: &Files,
+    number: i32,
+    body: Option<StreamingBlob>,
+) -> S3Result<Incoming> {
+    if !(1..=MAX_PART_NUMBER).contains(&number) {
+        return Err(s3_error!(
+            InvalidArgument,
+            "Part number must be an integer between 1 and 10000, inclusive"
+        ));
+    }
+    let path = TempPath::try_from_path(files.temporary()).map_err(s3s::S3Error::internal_error)?;
+    let file = tokio::fs::File::create(&path).await;
+    let file = file.map_err(s3s::S3Error::internal_error)?;
+    let mut writer = BufWriter::with_capacity(BUFFER_BYTES, file);
+    let mut hash = Md5::new();
+    let mut body = body.ok_or_else(|| s3_error!(IncompleteBody))?;
+    while let Some(piece) = body.next().await {
+        let piece =
+            piece.map_err(|error| s3s::S3Error::with_source(S3ErrorCode::IncompleteBody, error))?;
+        hash.update(&piece);
+        let written = writer.write_all(&piece).await;
+        written.map_err(s3s::S3Error::internal_error)?;
+    }
+    let written = writer.flush().await;
+    written.map_err(s3s::S3Error::internal_error)?;
+    Ok(Incoming {
+        path,
+        md5: hash.finalize(),
+    })
+}
 
 /// An upload that was joined.
 pub(super) struct Joined {
@@ -25,67 +155,70 @@ pub(super) struct Joined {
     pub(super) size: u64,
 }
 
-/// Whether `id` is the id of an upload that is under way.
-pub(super) fn is_under_way(files: &Files, id: &str) -> bool {
+/// Whether `id` is the id of an upload of that object that is under way.
+pub(super) fn is_under_way(files: &Files, bucket: &str, key: &str, id: &str) -> bool {
     let well_formed = id.len() == 36 && id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
-    well_formed && files.upload(id).exists()
+    well_formed && files.upload(id).exists() && files.headers(bucket, key, Some(id)).exists()
 }
 
-/// The numbers of the parts to join, checked as S3 checks them.
-pub(super) fn numbers(
+/// The parts to join, checked as S3 checks them.
+pub(super) async fn wanted(
     files: &Files,
+    known: &Known,
     id: &str,
     parts: Option<Vec<CompletedPart>>,
-) -> S3Result<Vec<i32>> {
-    let parts = parts.unwrap_or_default();
-    let numbers: Option<Vec<i32>> = parts.into_iter().map(|part| part.part_number).collect();
-    let numbers = numbers.filter(|numbers| !numbers.is_empty());
-    let numbers = numbers.ok_or_else(|| s3_error!(MalformedXML))?;
-    if !numbers.is_sorted_by(|a, b| a < b) {
-        return Err(s3_error!(InvalidPartOrder));
-    }
-    for (index, number) in numbers.iter().enumerate() {
-        let part = fs::metadata(files.part(id, *number)).map_err(|e| s3_error!(e, InvalidPart))?;
-        if part.len() < MIN_PART_BYTES && index + 1 < numbers.len() {
+) -> S3Result<Vec<(i32, Described)>> {
+    let parts = parts.filter(|parts| !parts.is_empty());
+    let parts = parts.ok_or_else(|| s3_error!(MalformedXML))?;
+    let count = parts.len();
+    let mut wanted: Vec<(i32, Described)> = Vec::with_capacity(count);
+    for (index, part) in parts.into_iter().enumerate() {
+        let number = part.part_number.ok_or_else(|| s3_error!(MalformedXML))?;
+        if wanted.last().is_some_and(|(last, _)| *last >= number) {
+            return Err(s3_error!(InvalidPartOrder));
+        }
+        let there = known.describe(files, id, number).await;
+        let there = there.map_err(|error| s3_error!(error, InvalidPart))?;
+        let is_meant = part
+            .e_tag
+            .is_some_and(|e_tag| e_tag.value() == there.e_tag());
+        if !is_meant {
+            return Err(s3_error!(InvalidPart));
+        }
+        if there.size < MIN_PART_BYTES && index + 1 < count {
             return Err(s3_error!(EntityTooSmall));
         }
+        wanted.push((number, there));
     }
-    Ok(numbers)
+    Ok(wanted)
 }
 
-/// Joins the parts into `target`.
-pub(super) async fn join(
+/// Joins the parts into `target`. The machine copies from file to file, which takes no memory
+/// and little time. Fails with `NotFound` where a part is not what it was.
+pub(super) fn join(
     files: &Files,
     id: &str,
-    numbers: &[i32],
+    parts: &[(i32, Described)],
     target: &Path,
 ) -> io::Result<Joined> {
-    let mut file = tokio::fs::File::create(target).await?;
+    let mut joined = fs::File::create(target)?;
     let mut hashes = Md5::new();
     let mut size = 0;
-    for number in numbers {
-        let hash = read_part(&files.part(id, *number), Some(&mut file), &mut size).await?;
-        hashes.update(&hash);
+    for (number, wanted) in parts {
+        let mut part = fs::File::open(files.part(id, *number))?;
+        if state(&part.metadata()?)? != (wanted.modified, wanted.size) {
+            return Err(io::Error::from(io::ErrorKind::NotFound));
+        }
+        size += io::copy(&mut part, &mut joined)?;
+        hashes.update(&wanted.md5);
     }
-    file.flush().await?;
     Ok(Joined {
-        e_tag: format!("{}-{}", hex(&hashes.finalize()), numbers.len()),
+        e_tag: format!("{}-{}", hex(&hashes.finalize()), parts.len()),
         size,
     })
 }
 
-/// The `ETag` and the size of one part.
-pub(super) async fn describe(path: &Path) -> io::Result<(String, u64)> {
-    let mut size = 0;
-    let hash = read_part(path, None, &mut size).await?;
-    Ok((hex(&hash), size))
-}
-
-async fn read_part(
-    path: &Path,
-    mut copy: Option<&mut tokio::fs::File>,
-    size: &mut u64,
-) -> io::Result<[u8; 16]> {
+async fn hash(path: &Path) -> io::Result<[u8; 16]> {
     let mut part = tokio::fs::File::open(path).await?;
     let mut hash = Md5::new();
     let mut buffer = vec![0; BUFFER_BYTES];
@@ -95,10 +228,6 @@ async fn read_part(
             return Ok(hash.finalize());
         }
         hash.update(&buffer[..read]);
-        if let Some(copy) = copy.as_mut() {
-            copy.write_all(&buffer[..read]).await?;
-        }
-        *size += read as u64;
     }
 }
 

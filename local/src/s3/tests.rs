@@ -7,6 +7,7 @@ use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 use crate::clock::Clock;
@@ -276,6 +277,122 @@ async fn an_upload_in_parts_is_joined_and_announced() {
     assert_eq!(status(complete().await), 404);
     // The object's two files, nothing of the upload.
     assert_eq!(stack.files(), 2);
+}
+
+impl Stack {
+    async fn begin(&self, key: &str) -> String {
+        let create = self.client.create_multipart_upload();
+        let create = create.bucket(&self.bucket).key(key).send().await.unwrap();
+        create.upload_id().unwrap().to_owned()
+    }
+
+    /// Sends a part; gives its `ETag`.
+    async fn send_part(&self, key: &str, id: &str, number: i32, body: Vec<u8>) -> String {
+        let part = self.client.upload_part().bucket(&self.bucket).key(key);
+        let part = part.upload_id(id).part_number(number).body(body.into());
+        part.send().await.unwrap().e_tag().unwrap().to_owned()
+    }
+
+    /// What `ListParts` tells of the parts after a number: theirs, and whether there are more.
+    async fn parts_after(&self, key: &str, id: &str, after: i32, most: i32) -> (Vec<i32>, bool) {
+        let list = self.client.list_parts().bucket(&self.bucket).key(key);
+        let list = list.upload_id(id).part_number_marker(after.to_string());
+        let list = list.max_parts(most).send().await.unwrap();
+        let numbers = list.parts().iter().map(|part| part.part_number().unwrap());
+        (numbers.collect(), list.is_truncated().unwrap())
+    }
+}
+
+/// Sends five bytes of ten, and hangs up.
+async fn hang_up_within(url: &str) {
+    let (host, path) = url
+        .strip_prefix("http://")
+        .unwrap()
+        .split_once('/')
+        .unwrap();
+    let mut socket = tokio::net::TcpStream::connect(host).await.unwrap();
+    let head = format!("PUT /{path} HTTP/1.1\r\nhost: {host}\r\ncontent-length: 10\r\n\r\n12345");
+    socket.write_all(head.as_bytes()).await.unwrap();
+    socket.shutdown().await.unwrap();
+    let mut answer = Vec::new();
+    let _ = socket.read_to_end(&mut answer).await;
+}
+
+#[tokio::test]
+async fn parts_are_listed_page_by_page() {
+    let stack = Stack::start().await;
+    let key = "rejects/many";
+    let id = stack.begin(key).await;
+    let count = 1003;
+    for number in (1..=count).rev() {
+        stack.send_part(key, &id, number, b"x".to_vec()).await;
+    }
+    let page = async |after, most| stack.parts_after(key, &id, after, most).await;
+    // S3 tells of a thousand at most, whatever is asked for.
+    assert_eq!(page(0, 5000).await, ((1..=1000).collect(), true));
+    assert_eq!(page(1000, 1000).await, ((1001..=count).collect(), false));
+    assert_eq!(page(500, 2).await, (vec![501, 502], true));
+    assert_eq!(page(count - 2, 2).await, (vec![count - 1, count], false));
+    assert_eq!(page(count, 10).await, (vec![], false));
+    let all = stack.client.list_parts().bucket(&stack.bucket).key(key);
+    let all = all.upload_id(&id).into_paginator().send();
+    let pages = all.collect::<Result<Vec<_>, _>>().await.unwrap();
+    assert_eq!(
+        pages.iter().map(|page| page.parts().len()).sum::<usize>(),
+        1003
+    );
+}
+
+#[tokio::test]
+async fn a_part_is_what_was_sent_last_and_is_joined_as_it_was_meant() {
+    let stack = Stack::start().await;
+    let key = "rejects/twice";
+    let id = stack.begin(key).await;
+    let first = stack.send_part(key, &id, 1, b"first".to_vec()).await;
+    let complete = async |e_tag: &str| {
+        let part = CompletedPart::builder().part_number(1).e_tag(e_tag).build();
+        let parts = CompletedMultipartUpload::builder().parts(part).build();
+        let complete = stack.client.complete_multipart_upload();
+        let complete = complete.bucket(&stack.bucket).key(key).upload_id(&id);
+        complete.multipart_upload(parts).send().await
+    };
+    let second = stack.send_part(key, &id, 1, b"other".to_vec()).await;
+    let error = complete(&first).await.unwrap_err().into_service_error();
+    assert_eq!(error.meta().code(), Some("InvalidPart"));
+    complete(&second).await.unwrap();
+    assert_eq!(stack.read(key).await, b"other");
+}
+
+#[tokio::test]
+async fn an_upload_that_is_over_leaves_nothing_on_the_disk() {
+    let stack = Stack::start().await;
+    let key = "uploads/given-up";
+    let id = stack.begin(key).await;
+    for number in 1..4 {
+        stack.send_part(key, &id, number, vec![0; PART]).await;
+    }
+    // It is known by its object's name alone.
+    let other = stack.client.list_parts().bucket(&stack.bucket);
+    let other = other.key("uploads/other").upload_id(&id).send().await;
+    assert_eq!(status(other), 404);
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let minute = PresigningConfig::expires_in(Duration::from_mins(1)).unwrap();
+    let part = stack.client.upload_part().bucket(&stack.bucket).key(key);
+    let part = part.upload_id(&id).part_number(4).content_length(10);
+    let url = part.presigned(minute).await.unwrap().uri().to_owned();
+    hang_up_within(&url).await;
+    let there = stack.parts_after(key, &id, 0, 1000).await;
+    assert_eq!(
+        there,
+        (vec![1, 2, 3], false),
+        "a part that breaks off is none"
+    );
+    let abort = stack.client.abort_multipart_upload().bucket(&stack.bucket);
+    abort.key(key).upload_id(&id).send().await.unwrap();
+    let late = http.put(&url).body("1234567890").send().await.unwrap();
+    assert_eq!(late.status(), 404);
+    assert!(late.text().await.unwrap().contains("NoSuchUpload"));
+    assert_eq!(stack.files(), 0);
 }
 
 #[tokio::test]

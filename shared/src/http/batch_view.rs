@@ -32,6 +32,19 @@ pub async fn requested(
         .ok_or_else(missing)
 }
 
+/// The refusal of what is about the parts of a file, for a batch that awaits none (any more).
+#[must_use]
+pub fn awaits_no_parts(batch: &Batch, status: Status) -> Problem {
+    let status_name = status.name();
+    Problem::conflict(match (&batch.multipart, status) {
+        (None, _) => format!("The file of this batch doesn't come in parts; it is {status_name}."),
+        (Some(_), Status::AwaitingUpload) => "S3 has no such upload any more, so its parts are \
+             gone. Open another batch."
+            .to_owned(),
+        (Some(_), _) => format!("The batch awaits no parts: it is {status_name}."),
+    })
+}
+
 /// What S3 says of the uploaded object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Uploaded {
@@ -84,19 +97,57 @@ struct Links {
     #[serde(rename = "self")]
     this: String,
     rejects: Option<String>,
+    parts: Option<String>,
 }
 
 /// Where and how to send the file of a batch.
 #[derive(Debug, Serialize)]
-pub struct UploadTarget {
-    /// The HTTP method.
-    pub method: &'static str,
-    /// The signed URL.
-    pub url: String,
-    /// The headers that were signed with it.
-    pub headers: BTreeMap<&'static str, String>,
-    /// When the URL runs out.
-    pub expires_at: Timestamp,
+#[serde(untagged)]
+pub enum UploadTarget {
+    /// By one request.
+    Whole {
+        /// The HTTP method.
+        method: &'static str,
+        /// The signed URL.
+        url: String,
+        /// The headers that were signed with it.
+        headers: BTreeMap<&'static str, String>,
+        /// When the URL runs out.
+        expires_at: Timestamp,
+    },
+    /// In parts.
+    Parts {
+        /// The HTTP method of each.
+        method: &'static str,
+        /// The size of each but the last, in bytes.
+        part_size: u64,
+        /// How many there are.
+        part_count: u64,
+        /// The URL that tells which are missing and where to send them.
+        parts: String,
+        /// The URL to call when all are sent.
+        complete: String,
+        /// Until when they are kept.
+        expires_at: Timestamp,
+    },
+}
+
+/// The URL of a batch.
+#[must_use]
+pub fn url(base: &str, id: &BatchId) -> String {
+    format!("{base}/api/members/batch/{id}")
+}
+
+/// The URL of the parts of a batch's file.
+#[must_use]
+pub fn parts_url(base: &str, id: &BatchId) -> String {
+    format!("{}/parts", url(base, id))
+}
+
+/// The URL that completes the upload of a batch's file.
+#[must_use]
+pub fn complete_url(base: &str, id: &BatchId) -> String {
+    format!("{}/complete", url(base, id))
 }
 
 impl<'a> BatchView<'a> {
@@ -107,7 +158,8 @@ impl<'a> BatchView<'a> {
         let status = batch.told_status(uploaded.is_some(), now);
         let at = &batch.checkpoint;
         let total = uploaded.map(|u| u.bytes).or(batch.bytes_total);
-        let this = format!("{base}/api/members/batch/{}", batch.batch_id);
+        let this = url(base, &batch.batch_id);
+        let awaits_parts = status == Status::AwaitingUpload && batch.multipart.is_some();
         Self {
             batch_id: &batch.batch_id,
             status,
@@ -138,6 +190,7 @@ impl<'a> BatchView<'a> {
             problem: batch.told_problem(),
             links: Links {
                 rejects: batch.keeps_report(now).then(|| format!("{this}/rejects")),
+                parts: awaits_parts.then(|| parts_url(base, &batch.batch_id)),
                 this,
             },
             upload: None,
@@ -181,6 +234,7 @@ fn eta(batch: &Batch, total: Option<u64>) -> Option<u64> {
 mod tests {
     use super::*;
     use crate::batch::BatchRequest;
+    use crate::parts::Multipart;
 
     #[test]
     fn percent_and_time_left_follow_from_bytes() {
@@ -199,5 +253,30 @@ mod tests {
             format!("http://x/api/members/batch/{}", batch.batch_id)
         );
         assert_eq!(view["links"]["rejects"], serde_json::Value::Null);
+        assert_eq!(view["links"]["parts"], serde_json::Value::Null);
+    }
+
+    #[test]
+    fn the_parts_have_a_link_while_they_are_awaited() {
+        let now = Timestamp::now();
+        let mut batch = Batch::new(BatchRequest::default(), "key:a".into(), Scope::ALL, now);
+        let late = batch.upload_expires_at.plus_millis(1);
+        let link = |batch: &Batch, uploaded, now| {
+            let view = BatchView::new(batch, uploaded, "http://x", now);
+            serde_json::to_value(view).unwrap()["links"]["parts"].clone()
+        };
+        assert!(link(&batch, None, now).is_null());
+        batch.multipart = Some(Multipart {
+            upload_id: "7".into(),
+            part_size: 5,
+        });
+        assert_eq!(
+            link(&batch, None, now),
+            format!("http://x/api/members/batch/{}/parts", batch.batch_id)
+        );
+        assert!(link(&batch, Some(Uploaded { bytes: 5 }), now).is_null());
+        assert!(link(&batch, None, late).is_null());
+        batch.status = Status::Cancelled;
+        assert!(link(&batch, None, now).is_null());
     }
 }

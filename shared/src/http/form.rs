@@ -76,8 +76,8 @@ pub async fn fields(request: Request) -> Result<Fields, Problem> {
     let is_patch = request.method() == Method::PATCH;
     check_size(&request)?;
     match media_type(&request).as_str() {
-        "application/json" => json_fields(&bytes(request.into_body())),
-        "application/merge-patch+json" if is_patch => json_fields(&bytes(request.into_body())),
+        "application/json" => json_fields(&bytes(request.into_body()), &[]),
+        "application/merge-patch+json" if is_patch => json_fields(&bytes(request.into_body()), &[]),
         "application/x-www-form-urlencoded" => {
             let body = bytes(request.into_body());
             if form_urlencoded::parse(&body).nth(MAX_FIELDS).is_some() {
@@ -157,16 +157,18 @@ pub fn json_object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
 }
 
 /// Reads a JSON object whose values are texts or whole numbers. A number is taken as its
-/// digits: clients send ids and phone numbers unquoted. `null` is as good as absent.
+/// digits: clients send ids and phone numbers unquoted. `null` is as good as absent. The fields
+/// called `flags` may be booleans too, which are taken as `true` and `false`.
 ///
 /// # Errors
 /// 400 where it isn't such an object.
-pub fn json_fields(body: &[u8]) -> Result<Fields, Problem> {
+pub fn json_fields(body: &[u8], flags: &[&str]) -> Result<Fields, Problem> {
     let object = json_object(body)?;
     let mut fields = Fields::new();
     let mut errors = Vec::new();
     for (name, value) in object {
-        match scalar(&value) {
+        let flag = value.as_bool().filter(|_| flags.contains(&name.as_str()));
+        match scalar(&value).or_else(|| flag.map(|flag| flag.to_string())) {
             Some(text) => {
                 fields.insert(name, text);
             }
@@ -252,6 +254,13 @@ mod tests {
                 .into();
             assert_eq!(fields, expected, "{media_type}");
         }
+    }
+
+    #[test]
+    fn a_boolean_is_taken_where_a_field_is_a_flag() {
+        let body = br#"{"a": true, "b": "x"}"#;
+        assert_eq!(json_fields(body, &["a"]).unwrap()["a"], "true");
+        assert!(json_fields(body, &["b"]).is_err());
     }
 
     #[tokio::test]

@@ -139,7 +139,8 @@ impl Files {
     }
 }
 
-fn lifetime(seconds: u64) -> Result<PresigningConfig, StoreError> {
+/// How long something that is signed now is good.
+pub(super) fn lifetime(seconds: u64) -> Result<PresigningConfig, StoreError> {
     PresigningConfig::expires_in(Duration::from_secs(seconds))
         .map_err(|error| StoreError::unreadable("signing", error))
 }

@@ -5,23 +5,19 @@
 //! dead one left, and one that is still on its way does no harm. One piece is in memory at a
 //! time, and a record of each part.
 
-use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use mpulse_shared::batch::{Joining, Segment};
+use mpulse_shared::parts::part_size;
 use mpulse_shared::store::StoreError;
+use mpulse_shared::store::parts::is_unknown_upload;
 
 use super::{Encoder, MEDIA_TYPE, Report};
 use crate::backoff;
 use crate::error::RunError;
-
-/// Bytes of a piece: what one request sends. S3 wants at least 5 MiB.
-const PIECE_BYTES: u64 = 8 * 1024 * 1024;
-
-/// The most pieces of an upload (an S3 limit); a report of more than 80 GB has larger ones.
-const MOST_PIECES: u64 = 10_000;
 
 /// Parts that are fetched at once.
 const READS: usize = 4;
@@ -112,7 +108,7 @@ impl Join {
             parts,
             starts,
             total,
-            piece_bytes: PIECE_BYTES.max(total.div_ceil(MOST_PIECES)),
+            piece_bytes: part_size(total),
             upload: None,
             sent: Vec::new(),
         }))
@@ -359,8 +355,4 @@ fn completed(number: i32, e_tag: Option<String>) -> CompletedPart {
         .part_number(number)
         .set_e_tag(e_tag)
         .build()
-}
-
-fn is_unknown_upload<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> bool {
-    error.code() == Some("NoSuchUpload")
 }

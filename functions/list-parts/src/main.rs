@@ -1,0 +1,8 @@
+//! The `list-parts` Lambda function.
+
+use mpulse_shared::http;
+
+#[tokio::main]
+async fn main() -> Result<(), lambda_http::Error> {
+    http::run(list_parts::service).await
+}

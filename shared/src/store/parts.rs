@@ -1,0 +1,329 @@
+//! Multipart uploads: files that come in parts, each by a presigned URL of its own.
+//!
+//! S3 itself remembers which parts have arrived, so nothing is kept of them here, and a client
+//! that lost its place asks. Parts carry no checksums (a browser has none to give), and S3
+//! refuses such parts where the upload was begun with a checksum algorithm, so it isn't.
+
+use std::time::Duration;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::{Config, RequestChecksumCalculation};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+
+use super::StoreError;
+use super::files::{UPLOAD_MEDIA_TYPE, lifetime};
+use crate::batch::{BatchId, UPLOAD_URL_SECONDS};
+use crate::parts::{Multipart, Part};
+use crate::setup::{Setup, SetupError};
+
+/// The most parts that one `ListParts` tells of (an S3 limit).
+pub const MAX_PAGE: u64 = 1000;
+
+/// How long one try of a `CompleteMultipartUpload` may take: S3 needs a while for thousands of
+/// parts, and the gateway waits for half a minute in all.
+const COMPLETE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The bucket, as far as uploads in parts are concerned.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    client: Client,
+    bucket: String,
+}
+
+/// A part that has arrived.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    /// Its number, from 1.
+    pub number: u64,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its ETag as S3 writes it, quotes included.
+    pub e_tag: String,
+}
+
+impl Received {
+    /// Whether it is that part, whole.
+    #[must_use]
+    pub fn is(&self, part: Part) -> bool {
+        (self.number, self.size) == (part.number, part.size)
+    }
+}
+
+/// What became of an upload that was to be completed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Completion {
+    /// The object is there.
+    Done,
+    /// There is no such upload (any more).
+    Unknown,
+    /// A part is another by now, or gone.
+    PartsChanged,
+}
+
+impl Parts {
+    /// The bucket that `FILES_BUCKET` names.
+    ///
+    /// # Errors
+    /// Where a setting is missing.
+    pub fn from_setup(setup: &Setup) -> Result<Self, SetupError> {
+        Ok(Self {
+            client: setup.s3()?,
+            bucket: setup.required("FILES_BUCKET")?.to_owned(),
+        })
+    }
+
+    /// Begins the upload of a batch's file; gives S3's id of it.
+    ///
+    /// # Errors
+    /// Where S3 can't be asked.
+    pub async fn start(&self, batch: &BatchId) -> Result<String, StoreError> {
+        const OPERATION: &str = "CreateMultipartUpload of an upload";
+        let without_checksums = Config::builder()
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired);
+        let answer = self
+            .client
+            .create_multipart_upload()
+            .bucket(&self.bucket)
+            .key(batch.upload_key())
+            .content_type(UPLOAD_MEDIA_TYPE)
+            .customize()
+            .config_override(without_checksums)
+            .send()
+            .await
+            .map_err(|error| StoreError::sdk(OPERATION, error))?;
+        answer
+            .upload_id
+            .ok_or_else(|| StoreError::unreadable(OPERATION, "it has no id"))
+    }
+
+    /// A URL that takes one part and nothing else: the size is signed into it.
+    ///
+    /// # Errors
+    /// Where the URL can't be signed.
+    pub async fn url(
+        &self,
+        batch: &BatchId,
+        upload: &Multipart,
+        part: Part,
+    ) -> Result<String, StoreError> {
+        let request = self
+            .client
+            .upload_part()
+            .bucket(&self.bucket)
+            .key(batch.upload_key())
+            .upload_id(&upload.upload_id)
+            .part_number(i32::try_from(part.number).unwrap_or(i32::MAX))
+            .content_length(i64::try_from(part.size).unwrap_or(i64::MAX))
+            .presigned(lifetime(UPLOAD_URL_SECONDS)?)
+            .await
+            .map_err(|error| StoreError::sdk("signing a part", error))?;
+        Ok(request.uri().to_owned())
+    }
+
+    /// Up to `most` (at most [`MAX_PAGE`]) of the parts that have arrived, in order, from the
+    /// number `from` on; `None` where there is no such upload (any more).
+    ///
+    /// # Errors
+    /// Where S3 can't be asked.
+    pub async fn page(
+        &self,
+        batch: &BatchId,
+        upload: &Multipart,
+        from: u64,
+        most: u64,
+    ) -> Result<Option<Vec<Received>>, StoreError> {
+        let result = self
+            .client
+            .list_parts()
+            .bucket(&self.bucket)
+            .key(batch.upload_key())
+            .upload_id(&upload.upload_id)
+            // ListParts goes on after the marker.
+            .part_number_marker(from.saturating_sub(1).to_string())
+            .max_parts(i32::try_from(most.min(MAX_PAGE)).unwrap_or(i32::MAX))
+            .send()
+            .await;
+        let answer = match result {
+            Ok(answer) => answer,
+            Err(error) if is_unknown_upload(&error) => return Ok(None),
+            Err(error) => return Err(StoreError::sdk("ListParts of an upload", error)),
+        };
+        let received = answer.parts().iter().filter_map(|part| {
+            Some(Received {
+                number: part.part_number.and_then(|n| u64::try_from(n).ok())?,
+                size: part.size.and_then(|n| u64::try_from(n).ok())?,
+                e_tag: part.e_tag.clone()?,
+            })
+        });
+        Ok(Some(received.collect()))
+    }
+
+    /// All parts that have arrived, in order, as [`Parts::page`] gives them.
+    ///
+    /// # Errors
+    /// Where S3 can't be asked.
+    pub async fn all(
+        &self,
+        batch: &BatchId,
+        upload: &Multipart,
+    ) -> Result<Option<Vec<Received>>, StoreError> {
+        let mut all: Vec<Received> = Vec::new();
+        loop {
+            let from = all.last().map_or(1, |last| last.number + 1);
+            let Some(page) = self.page(batch, upload, from, MAX_PAGE).await? else {
+                return Ok(None);
+            };
+            let is_full = page.len() as u64 == MAX_PAGE;
+            all.extend(page);
+            if !is_full {
+                return Ok(Some(all));
+            }
+        }
+    }
+
+    /// Makes one object of the parts.
+    ///
+    /// # Errors
+    /// Where S3 can't be asked.
+    pub async fn complete(
+        &self,
+        batch: &BatchId,
+        upload: &Multipart,
+        parts: &[Received],
+    ) -> Result<Completion, StoreError> {
+        let parts = parts.iter().map(|part| {
+            CompletedPart::builder()
+                .part_number(i32::try_from(part.number).unwrap_or(i32::MAX))
+                .e_tag(&part.e_tag)
+                .build()
+        });
+        let parts = CompletedMultipartUpload::builder().set_parts(Some(parts.collect()));
+        let patient = TimeoutConfig::builder()
+            .operation_attempt_timeout(COMPLETE_TIMEOUT)
+            .build();
+        let result = self
+            .client
+            .complete_multipart_upload()
+            .bucket(&self.bucket)
+            .key(batch.upload_key())
+            .upload_id(&upload.upload_id)
+            .multipart_upload(parts.build())
+            .customize()
+            .config_override(Config::builder().timeout_config(patient))
+            .send()
+            .await;
+        match result {
+            Ok(_) => Ok(Completion::Done),
+            Err(error) if is_unknown_upload(&error) => Ok(Completion::Unknown),
+            Err(error) if error.code() == Some("InvalidPart") => Ok(Completion::PartsChanged),
+            Err(error) => Err(StoreError::sdk(
+                "CompleteMultipartUpload of an upload",
+                error,
+            )),
+        }
+    }
+
+    /// Throws an upload away, with its parts, if it is there.
+    ///
+    /// # Errors
+    /// Where S3 can't be asked.
+    pub async fn abort(&self, batch: &BatchId, upload: &Multipart) -> Result<(), StoreError> {
+        let result = self
+            .client
+            .abort_multipart_upload()
+            .bucket(&self.bucket)
+            .key(batch.upload_key())
+            .upload_id(&upload.upload_id)
+            .send()
+            .await;
+        match result {
+            Err(error) if !is_unknown_upload(&error) => {
+                Err(StoreError::sdk("AbortMultipartUpload of an upload", error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether S3 says that there is no such multipart upload: it was completed, or aborted.
+pub fn is_unknown_upload<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> bool {
+    error.code() == Some("NoSuchUpload")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    async fn parts(url: String) -> Parts {
+        let vars = [
+            ("AWS_REGION", "us-east-1"),
+            ("AWS_ACCESS_KEY_ID", "id"),
+            ("AWS_SECRET_ACCESS_KEY", "secret"),
+            ("AWS_ENDPOINT_URL_S3", &url),
+            ("FILES_BUCKET", "files"),
+        ];
+        let vars: HashMap<_, _> = vars.map(|(n, v)| (n.to_owned(), v.to_owned())).into();
+        Parts::from_setup(&Setup::new(vars)).unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_upload_is_begun_without_a_checksum_algorithm() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let sent = tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                socket.read_buf(&mut request).await.unwrap();
+            }
+            let body = "<InitiateMultipartUploadResult><UploadId>7</UploadId></InitiateMultipartUploadResult>";
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            socket.write_all(answer.as_bytes()).await.unwrap();
+            String::from_utf8(request).unwrap().to_lowercase()
+        });
+        let id = BatchId::generate();
+        assert_eq!(parts(url).await.start(&id).await.unwrap(), "7");
+        let sent = sent.await.unwrap();
+        let path = format!("post /files/uploads/{id}.csv?uploads http/1.1\r\n").to_lowercase();
+        assert!(sent.starts_with(&path), "{sent}");
+        assert!(sent.contains("\r\ncontent-type: text/csv\r\n"), "{sent}");
+        assert!(!sent.contains("checksum"), "{sent}");
+    }
+
+    #[tokio::test]
+    async fn the_url_of_a_part_is_good_for_its_size_and_asks_for_no_checksum() {
+        let parts = parts("http://127.0.0.1:1".to_owned()).await;
+        let upload = Multipart {
+            upload_id: "7".to_owned(),
+            part_size: 5,
+        };
+        for size in [0, 5] {
+            let part = Part {
+                number: 3,
+                offset: 10,
+                size,
+            };
+            let url = parts.url(&BatchId::generate(), &upload, part).await;
+            let url = url.unwrap();
+            for wanted in [
+                "partNumber=3",
+                "uploadId=7",
+                "X-Amz-Expires=3600",
+                "X-Amz-SignedHeaders=content-length%3Bhost",
+            ] {
+                assert!(url.contains(wanted), "{wanted} in {url}");
+            }
+            assert!(!url.to_lowercase().contains("checksum"), "{url}");
+        }
+    }
+}
