@@ -20,14 +20,14 @@ async fn a_batch_at_work_is_left_found_again_and_cancelled() {
     browser.press("Send a file").await;
     browser.give("Choose CSV files", &[&path]).await;
     browser.press("Send").await;
-    browser.shows("● processing").await;
+    browser.status("processing").await;
     browser.shows("rows per second").await;
 
     // Elsewhere and back, it is still there; after a reload, by a link.
     browser.press("Members").await;
     browser.shows("Find a member").await;
     browser.press("Send a file").await;
-    browser.shows("● processing").await;
+    browser.status("processing").await;
     browser
         .holds("return !document.querySelector('.chart').hidden")
         .await;
@@ -44,11 +44,11 @@ async fn a_batch_at_work_is_left_found_again_and_cancelled() {
     browser.press("Cancel the batch").await;
     browser.shows("Rows that were applied stay.").await;
     browser.press("Cancel the batch").await;
-    browser.shows("● cancelled").await;
+    browser.status("cancelled").await;
     browser.shows("Cancelled after").await;
     browser.press("Batches").await;
     browser.shows("slow.csv").await;
-    browser.shows("● cancelled").await;
+    browser.status("cancelled").await;
     browser.end().await;
 }
 
@@ -64,7 +64,7 @@ async fn batches_are_listed_newest_first_and_the_list_is_live() {
     stack.upload_with(&failed, "a,b\n1,2\n").await;
     let browser = Browser::signed_in(&stack, &stack.writer).await;
     browser.press("Batches").await;
-    browser.shows("● failed").await;
+    browser.status("failed").await;
     let first = browser
         .run("return document.querySelector('tbody a').textContent")
         .await;

@@ -34,13 +34,16 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The time between two looks at something that is waited for.
 const GLANCE: Duration = Duration::from_millis(30);
 
+/// Where `.ci/run` puts the script of axe-core.
+const AXE: &str = "../target/ci-axe/node_modules/axe-core/axe.min.js";
+
 /// Browsers at a time: a machine of two cores has the stacks to run as well.
 static BROWSERS: Semaphore = Semaphore::const_new(2);
 
 /// A wide and a narrow screen, in CSS pixels.
-pub const WIDE: (u32, u32) = (1100, 760);
+pub const WIDE: (u32, u32) = (960, 560);
 /// The narrowest that is promised.
-pub const NARROW: (u32, u32) = (360, 740);
+pub const NARROW: (u32, u32) = (360, 600);
 
 /// The text of what is seen: of the topmost dialog, or of the page.
 const SEEN: &str =
@@ -240,6 +243,21 @@ impl Browser {
         .await;
     }
 
+    /// Waits until a batch of this status is seen.
+    pub async fn status(&self, name: &str) {
+        self.holds(&format!(
+            "return !!document.querySelector('.status.{name}')"
+        ))
+        .await;
+    }
+
+    /// Waits until the page knows who is signed in, or asks.
+    pub async fn settled(&self) {
+        let script = "return !document.getElementById('sign-in').hidden
+            || document.getElementById('holder').textContent !== ''";
+        self.holds(script).await;
+    }
+
     /// The place at which a person looks: the topmost dialog, or the page.
     async fn place(&self) -> &'static str {
         let open = self
@@ -381,7 +399,7 @@ impl Browser {
     pub async fn picture(&self, format: &str) -> Vec<u8> {
         let mut wish = json!({"format": format});
         if format == "webp" {
-            wish["quality"] = json!(75);
+            wish["quality"] = json!(30);
         }
         let answer = self.cdp("Page.captureScreenshot", wish).await;
         let data = answer["data"].as_str().expect("a picture");
@@ -390,8 +408,11 @@ impl Browser {
 
     /// What axe-core finds wrong with the page, seriously or critically, by rule.
     pub async fn barriers(&self) -> BTreeMap<String, String> {
-        let path = env::var("AXE").expect("AXE names the script of axe-core");
-        self.run(&fs::read_to_string(path).expect("axe-core")).await;
+        let default = Path::new(env!("CARGO_MANIFEST_DIR")).join(AXE);
+        let path = env::var_os("AXE").map_or(default, PathBuf::from);
+        let axe = fs::read_to_string(&path);
+        self.run(&axe.unwrap_or_else(|error| panic!("axe-core at {}: {error}", path.display())))
+            .await;
         let script = "const done = arguments[0];
             axe.run().then(({ violations }) => done(violations
               .filter(({ impact }) => ['serious', 'critical'].includes(impact))

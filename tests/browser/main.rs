@@ -2,7 +2,7 @@
 //! running stack.
 //!
 //! It needs the programs `chromium` and `chromedriver` (`CHROMIUM` and `CHROMEDRIVER` name others)
-//! and axe-core, whose script `AXE` names:
+//! and the script of axe-core, where `.ci/run` puts it or `AXE` says:
 //! `cargo test --workspace --features mpulse-tests/browser --test browser`.
 
 mod batches;

@@ -27,7 +27,7 @@ async fn no_page_shuts_anybody_out_or_is_wider_than_its_screen() {
     scene.open(&browser, "members").await;
     browser.press("New member").await;
     browser.press("Create").await;
-    browser.fault("Account").await;
+    browser.fault("Client id").await;
     assert_eq!(browser.barriers().await.len(), 0);
     scene.open(&browser, "keys").await;
     browser.fill("Key id", "shown-once").await;
