@@ -191,11 +191,24 @@ impl Key {
 pub struct Caller {
     /// The key they hold.
     pub key_id: KeyId,
+    /// What it may do.
+    pub role: Role,
     /// The accounts that it opens.
     pub accounts: Scope,
 }
 
 impl Caller {
+    /// Lets them pass if their role is at least this one.
+    ///
+    /// # Errors
+    /// 403 where it is too low.
+    pub fn must_be(&self, role: Role) -> Result<(), Problem> {
+        if self.role < role {
+            return Err(Problem::role_too_low(self.role, role));
+        }
+        Ok(())
+    }
+
     /// Lets them write to an account that is theirs.
     ///
     /// # Errors
@@ -251,13 +264,13 @@ impl Access {
             return Err(self.refuse());
         };
         tracing::Span::current().record("key_id", key.key_id.as_str());
-        if key.role < role {
-            return Err(Problem::role_too_low(key.role, role));
-        }
-        Ok(Caller {
+        let caller = Caller {
             key_id: key.key_id,
+            role: key.role,
             accounts: key.accounts,
-        })
+        };
+        caller.must_be(role)?;
+        Ok(caller)
     }
 
     /// Like [`Access::require`] for looking at members, which `ANONYMOUS_READS` opens to

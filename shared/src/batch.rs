@@ -296,6 +296,9 @@ pub struct Checkpoint {
     pub rows: Rows,
     /// Units consumed so far, lost runs' unsaved ones aside.
     pub capacity: Capacity,
+    /// Requests that the table threw back, wholly or in part, for being too many.
+    #[serde(default)]
+    pub throttles: u64,
     /// What the header said; `None` until it was read.
     pub layout: Option<Layout>,
     /// Who counted what.

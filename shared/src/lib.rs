@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod batch;
+pub mod columns;
 pub mod http;
 pub mod logging;
 pub mod member;

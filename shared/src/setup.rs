@@ -184,6 +184,19 @@ impl Setup {
         Ok(aws_sdk_s3::Client::from_conf(config.build()))
     }
 
+    /// Where the URLs of uploads lead, as `https://host`: what a page that sends there has to
+    /// be allowed to reach. The S3 client has it from its own rules, so the template says it
+    /// (`UPLOAD_ORIGIN`), unless the client is pointed elsewhere.
+    ///
+    /// # Errors
+    /// Where it is missing.
+    pub fn upload_origin(&self) -> Result<&str, SetupError> {
+        match self.endpoint("AWS_ENDPOINT_URL_S3") {
+            Some(url) => Ok(url),
+            None => self.required("UPLOAD_ORIGIN"),
+        }
+    }
+
     fn retries(&self) -> RetryConfig {
         RetryConfig::standard()
             .with_max_attempts(self.attempts)

@@ -33,6 +33,7 @@ type Call = (&'static str, &'static str, Option<&'static str>, [u16; 8]);
 const MATRIX: &[Call] = &[
     ("GET", "/", None, [200; 8]),
     ("GET", "/admin", None, [200; 8]),
+    ("GET", "/assets/app.js", None, [200; 8]),
     ("GET", "/api/health", None, [200; 8]),
     ("GET", "/api/docs", None, [200; 8]),
     ("GET", "/api/openapi.yaml", None, [200; 8]),
@@ -86,6 +87,7 @@ const MATRIX: &[Call] = &[
     ("POST", "/api/keys", Some(KEY), administers(201, 403)),
     ("POST", "/api/keys", Some(BOUND_KEY), administers(201, 201)),
     ("GET", "/api/keys", None, administers(200, 200)),
+    ("GET", "/api/keys/victim-{n}", None, administers(200, 404)),
     (
         "DELETE",
         "/api/keys/victim-{n}",
@@ -96,6 +98,8 @@ const MATRIX: &[Call] = &[
     ("GET", "/api/nothing", None, [404; 8]),
 ];
 
+/// A file of the console.
+const FILE: &str = "app.js";
 const NEW: &str = r#"{"account_id": "4", "client_member_id": "new-{n}", "first_name": "Ann",
                       "last_name": "Lee", "phone_number": "7145550123"}"#;
 const CREATED: &str = r#"{"account_id": "4", "client_member_id": "created-{n}",
@@ -255,6 +259,8 @@ async fn the_matrix_has_every_route_of_the_template() {
                 .map(|part| {
                     if part.contains(['{', '~']) {
                         "{id}"
+                    } else if part == FILE {
+                        "{file}"
                     } else {
                         part
                     }

@@ -97,6 +97,7 @@ async fn a_new_batch_says_where_its_file_goes() {
             "rows_per_second": 0,
             "eta_seconds": null,
             "capacity": {"read_units": 0.0, "write_units": 0.0},
+            "throttles": 0,
             "price": {
                 "usd": 0.0,
                 "source": "https://aws.amazon.com/dynamodb/pricing/on-demand/",

@@ -347,7 +347,11 @@ async fn every_example_of_a_request_succeeds_as_it_says() {
                     path if path.starts_with("/api/keys") => "night-job",
                     _ => "4~5622780",
                 };
-                let path = operation.path.replace("{id}", id) + query;
+                let path = operation
+                    .path
+                    .replace("{id}", id)
+                    .replace("{file}", "app.js")
+                    + query;
                 let answer = send(request(&stack, &operation, &path, body.as_ref())).await;
                 let kind = body.as_ref().map_or("no body", |(kind, _)| kind);
                 let what = format!("{} {path} with {kind}", operation.method);

@@ -25,7 +25,8 @@ async fn the_table_of_the_default_route_is_the_template_s() {
             // What it refuses beside a path with a parameter is no route of the API.
             if function.binary != "default-route" {
                 let method = route.method.clone().expect("every route names its method");
-                declared.entry(path.clone()).or_default().insert(method);
+                let path = path.replace("{file}", "{id}");
+                declared.entry(path).or_default().insert(method);
             }
         }
     }
@@ -119,6 +120,35 @@ async fn the_console_is_a_page() {
         assert!(media_type.starts_with("text/html"), "{path}: {media_type}");
         assert!(answer.text().to_lowercase().contains("<html"), "{path}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_console_may_reach_the_bucket_and_is_sent_once_a_version() {
+    let stack = Stack::start().await;
+    let batch = stack.post("/api/members/batch", &json!({})).await.json();
+    let page = send(stack.anonymous(Method::GET, "/admin/")).await;
+    let policy = page.header("content-security-policy");
+    let reached = policy
+        .split(';')
+        .find_map(|part| part.trim().strip_prefix("connect-src 'self' "));
+    let origin = reached.expect("the policy names the bucket's host");
+    assert!(!policy.contains("unsafe"), "{policy}");
+    assert!(
+        text(&batch["upload"]["url"]).starts_with(&format!("{origin}/")),
+        "{policy}"
+    );
+
+    let script = send(stack.anonymous(Method::GET, "/assets/app.js")).await;
+    script.expect(200);
+    assert_eq!(
+        script.header("content-type"),
+        "text/javascript; charset=utf-8"
+    );
+    let tag = script.header("etag");
+    let again = stack.anonymous(Method::GET, "/assets/app.js");
+    send(again.header("if-none-match", tag)).await.expect(304);
+    let other = send(stack.anonymous(Method::GET, "/assets/other.js")).await;
+    other.problem(404, "not-found");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,29 +1,74 @@
-//! `GET /` and `/admin/`: a page on which people look members up and send files. It is one
-//! embedded file that talks to this API and to the upload URLs it signs, and to no other site.
+//! `GET /`, `/admin/` and `/assets/{file}`: the console, on which people look members up, send
+//! files and watch them land. It is a few plain files that come with the build; what they do,
+//! they do by this API and the upload URLs it signs, and they reach no other site.
 
-use lambda_http::http::StatusCode;
-use lambda_http::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY};
+use std::sync::Arc;
+
+use files::Files;
+use lambda_http::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, IF_NONE_MATCH, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use lambda_http::http::{HeaderName, StatusCode};
+use lambda_http::{Body, Request, RequestExt, Response};
+use mpulse_shared::http::problem::Problem;
 use mpulse_shared::http::{self, Service};
 use mpulse_shared::setup::{Setup, SetupError};
 
-/// The page.
-const PAGE: &str = include_str!("page.html");
+pub mod files;
 
-/// What the page may load and reach. Uploads go to the bucket's own host, which differs by
-/// deployment, hence any host there.
-const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
-                      connect-src 'self' http: https:; base-uri 'none'; form-action 'none'; \
-                      frame-ancestors 'none'";
+struct Function {
+    files: Files,
+    /// What the page may load and reach: its own files and API, and the bucket.
+    policy: String,
+}
 
 /// The function as a service.
 ///
 /// # Errors
-/// Never: it has no settings.
-pub fn service(_setup: &Setup) -> Result<Service, SetupError> {
-    Ok(http::service(|_request| async {
-        let mut response = http::with_body(StatusCode::OK, "text/html; charset=utf-8", PAGE);
-        http::set_header(&mut response, CONTENT_SECURITY_POLICY, POLICY)?;
-        http::set_header(&mut response, CACHE_CONTROL, "no-cache")?;
-        Ok(response)
+/// Where a setting is missing.
+pub fn service(setup: &Setup) -> Result<Service, SetupError> {
+    let function = Arc::new(Function {
+        files: Files::new(),
+        policy: policy(setup.upload_origin()?),
+    });
+    Ok(http::service(move |request| {
+        let function = Arc::clone(&function);
+        async move { get(&function, &request) }
     }))
+}
+
+/// The Content-Security-Policy of a page that talks to its own origin and the bucket's.
+fn policy(upload_origin: &str) -> String {
+    format!(
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; \
+         connect-src 'self' {upload_origin}; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'"
+    )
+}
+
+fn get(function: &Function, request: &Request) -> Result<Response<Body>, Problem> {
+    let parameters = request.path_parameters();
+    let name = parameters.first("file").unwrap_or(files::PAGE);
+    let Some(file) = function.files.get(name) else {
+        return Err(Problem::not_found(format!("There is no file {name}.")));
+    };
+    let known = request.headers().get(IF_NONE_MATCH);
+    let mut response = if known.is_some_and(|tag| tag.as_bytes() == file.tag.as_bytes()) {
+        http::empty(StatusCode::NOT_MODIFIED)
+    } else {
+        http::with_body(StatusCode::OK, file.media_type, &*file.content)
+    };
+    let headers: [(HeaderName, &str); 5] = [
+        // Asked for again each time, so that a page and its files are of one version.
+        (CACHE_CONTROL, "no-cache"),
+        (ETAG, &file.tag),
+        (CONTENT_SECURITY_POLICY, &function.policy),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (REFERRER_POLICY, "no-referrer"),
+    ];
+    for (name, value) in headers {
+        http::set_header(&mut response, name, value)?;
+    }
+    Ok(response)
 }

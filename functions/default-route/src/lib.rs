@@ -14,7 +14,7 @@ pub const ROUTES: &[(&str, &[&str])] = &[
     ("/api/docs", &["GET"]),
     ("/api/health", &["GET"]),
     ("/api/keys", &["GET", "POST"]),
-    ("/api/keys/*", &["DELETE"]),
+    ("/api/keys/*", &["DELETE", "GET"]),
     ("/api/members", &["GET", "POST"]),
     ("/api/members/create", &["POST"]),
     ("/api/members/batch", &["GET", "POST", "PUT"]),
@@ -25,6 +25,7 @@ pub const ROUTES: &[(&str, &[&str])] = &[
     ("/api/members/batch/*/rejects", &["GET"]),
     ("/api/members/*", &["DELETE", "GET", "PATCH"]),
     ("/api/openapi.yaml", &["GET"]),
+    ("/assets/*", &["GET"]),
 ];
 
 /// The function as a service.

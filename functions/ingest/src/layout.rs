@@ -1,54 +1,13 @@
 //! The header: what separates the fields, and which column is which.
 
 use mpulse_shared::batch::{BatchProblem, Layout, Position};
+use mpulse_shared::columns::{self, DELIMITERS};
 use mpulse_shared::member::Field;
 
 use crate::parse::{MAX_RECORD, Parser};
 
 /// The byte order mark of a UTF-8 file.
 const BOM: &[u8] = b"\xEF\xBB\xBF";
-
-/// What may separate fields, the most likely first.
-const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
-
-/// Names that stand for a field, without case, spaces, underscores and hyphens.
-const ALIASES: [(Field, &[&str]); 5] = [
-    (Field::AccountId, &["accountid", "account", "aid"]),
-    (
-        Field::ClientMemberId,
-        &[
-            "clientmemberid",
-            "memberid",
-            "clientid",
-            "cmid",
-            "externalid",
-            "member",
-        ],
-    ),
-    (
-        Field::FirstName,
-        &["firstname", "first", "givenname", "forename", "fname"],
-    ),
-    (
-        Field::LastName,
-        &["lastname", "last", "surname", "familyname", "lname"],
-    ),
-    (
-        Field::PhoneNumber,
-        &[
-            "phonenumber",
-            "phone",
-            "mobile",
-            "mobilenumber",
-            "mobilephone",
-            "cell",
-            "cellphone",
-            "telephone",
-            "tel",
-            "ph",
-        ],
-    ),
-];
 
 /// What the first bytes of a file tell.
 #[derive(Debug)]
@@ -166,15 +125,7 @@ fn delimiter_of(text: &[u8]) -> u8 {
 fn map(names: &[String], has_account: bool) -> Result<Vec<(Field, usize)>, BatchProblem> {
     let mut fields: Vec<(Field, usize)> = Vec::new();
     for (column, name) in names.iter().enumerate() {
-        let plain: String = name
-            .chars()
-            .filter(|c| !c.is_whitespace() && !matches!(c, '_' | '-'))
-            .flat_map(char::to_lowercase)
-            .collect();
-        let Some(&(field, _)) = ALIASES
-            .iter()
-            .find(|(_, aliases)| aliases.contains(&plain.as_str()))
-        else {
+        let Some(field) = columns::field(name) else {
             continue;
         };
         if let Some(&(_, first)) = fields.iter().find(|(known, _)| *known == field) {

@@ -112,7 +112,7 @@ impl<'a> Lease<'a> {
         self.saved = checkpoint.clone();
         self.batch.status = status;
         self.batch.stalled = stalled;
-        self.telling.saved(&self.batch, self.table.take_refused());
+        self.telling.saved(&self.batch);
         Ok(())
     }
 
@@ -166,12 +166,13 @@ impl<'a> Lease<'a> {
         Ok(())
     }
 
-    /// Brings units and speed in the checkpoint up to date.
+    /// Brings units, refusals and speed in the checkpoint up to date.
     fn account(&mut self) {
         let spent = self.table.take_spent();
         let at = &mut self.batch.checkpoint;
         at.capacity.read_units += spent.read_units;
         at.capacity.write_units += spent.write_units;
+        at.throttles += self.table.take_refused();
         let (since, rows, bytes) = self.began;
         let millis = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
         at.rows_per_second = per_second(at.rows.read - rows, millis);

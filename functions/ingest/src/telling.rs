@@ -17,8 +17,7 @@ pub struct Telling {
     /// Of the checkpoint, as last told: the next telling is of what came since.
     rows: Rows,
     capacity: Capacity,
-    /// Refusals since.
-    refused: u64,
+    throttles: u64,
     /// When a checkpoint was last saved, and the longest time between two since last told.
     saved: Instant,
     longest: Duration,
@@ -33,18 +32,16 @@ impl Telling {
             told: now,
             rows: batch.checkpoint.rows,
             capacity: batch.checkpoint.capacity,
-            refused: 0,
+            throttles: batch.checkpoint.throttles,
             saved: now,
             longest: Duration::ZERO,
         }
     }
 
-    /// Notes that a checkpoint was saved and how many requests were refused since the last,
-    /// and tells what is due.
-    pub fn saved(&mut self, batch: &Batch, refused: u64) {
+    /// Notes that a checkpoint was saved, and tells what is due.
+    pub fn saved(&mut self, batch: &Batch) {
         self.longest = self.longest.max(self.saved.elapsed());
         self.saved = Instant::now();
-        self.refused += refused;
         if self.told.elapsed() >= PERIOD {
             self.tell(batch, &[]);
         }
@@ -58,7 +55,7 @@ impl Telling {
         figures.extend([
             Figure::count("ReadUnits", units.read_units - self.capacity.read_units),
             Figure::count("WriteUnits", units.write_units - self.capacity.write_units),
-            Figure::count("Throttles", count(self.refused)),
+            Figure::count("Throttles", count(at.throttles - self.throttles)),
             Figure::seconds("CheckpointAge", self.longest.as_secs_f64()),
         ]);
         figures.extend_from_slice(end);
@@ -68,8 +65,8 @@ impl Telling {
             ("request_id", request),
         ];
         self.metrics.tell(&figures, &about);
-        (self.rows, self.capacity) = (at.rows, at.capacity);
-        (self.told, self.refused, self.longest) = (Instant::now(), 0, Duration::ZERO);
+        (self.rows, self.capacity, self.throttles) = (at.rows, at.capacity, at.throttles);
+        (self.told, self.longest) = (Instant::now(), Duration::ZERO);
     }
 }
 

@@ -121,6 +121,7 @@ fn service(binary: &str, setup: &Setup) -> Option<Result<Kind, SetupError>> {
         "health" => health::service(setup).map(Kind::Http),
         "ingest" => ingest::service(setup).map(Kind::Event),
         "list-batches" => list_batches::service(setup).map(Kind::Http),
+        "get-key" => get_key::service(setup).map(Kind::Http),
         "list-keys" => list_keys::service(setup).map(Kind::Http),
         "list-members" => list_members::service(setup).map(Kind::Http),
         "list-parts" => list_parts::service(setup).map(Kind::Http),

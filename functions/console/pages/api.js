@@ -1,0 +1,89 @@
+// The key that is signed in, and calls to the API with it. The secret is kept in this tab's
+// sessionStorage and goes nowhere but into the Authorization header of this API.
+
+const STORE = "mpulse-key";
+const ROLES = ["reader", "writer", "admin"];
+
+let key = null;
+let header = null;
+
+// A refusal in the server's words; `fields` holds what it says of single fields.
+export class Problem extends Error {
+  constructor(status, body = {}) {
+    super(body.detail ?? body.message ?? `The registry answered ${status}.`);
+    this.status = status;
+    this.fields = body.errors ?? [];
+  }
+}
+
+// What became of the session: "expired" when a key that opened stops opening.
+export const session = new EventTarget();
+
+export const holder = () => key;
+export const may = (role) => key !== null && ROLES.indexOf(key.role) >= ROLES.indexOf(role);
+
+// Holds the id and secret against the registry, and keeps them if they open it.
+export async function signIn(id, secret) {
+  const pair = new TextEncoder().encode(`${id}:${secret}`);
+  header = `Basic ${btoa(String.fromCharCode(...pair))}`;
+  try {
+    key = await call(`/api/keys/${encodeURIComponent(id)}`);
+  } catch (error) {
+    header = null;
+    throw error;
+  }
+  sessionStorage.setItem(STORE, JSON.stringify({ id, secret }));
+}
+
+// Signs in again after a reload; tells whether there was a key.
+export async function resume() {
+  const stored = JSON.parse(sessionStorage.getItem(STORE));
+  if (!stored) return false;
+  await signIn(stored.id, stored.secret);
+  return true;
+}
+
+export function signOut() {
+  key = header = null;
+  sessionStorage.removeItem(STORE);
+}
+
+// Calls the API. `body` is sent as JSON.
+export async function call(path, options = {}) {
+  return (await answer(path, options)).body;
+}
+
+// The same, with the answer's headers.
+export async function answer(path, { method = "GET", body, headers = {}, signal } = {}) {
+  const sent = { accept: "application/json", authorization: header, ...headers };
+  if (body !== undefined) sent["content-type"] = "application/json";
+  let response;
+  try {
+    // Without credentials of the browser's own, a 401 opens no dialog of its own either.
+    response = await fetch(path, {
+      method, headers: sent, signal, credentials: "omit", cache: "no-store",
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Problem(0, { detail: "The registry can’t be reached." });
+  }
+  const isJson = /json/.test(response.headers.get("content-type"));
+  const content = await (isJson ? response.json() : response.text());
+  if (response.ok) return { body: content, headers: response.headers };
+  const problem = new Problem(response.status, isJson ? content : {});
+  if (response.status === 401 && key) {
+    signOut();
+    session.dispatchEvent(new CustomEvent("expired", { detail: problem.message }));
+  }
+  throw problem;
+}
+
+// A link of the API as a path: the page may know the registry by another name.
+export function path(url) {
+  const { pathname, search } = new URL(url);
+  return pathname + search;
+}
+
+export const member = (id) => `/api/members/${encodeURIComponent(id)}`;
+export const batch = (id, tail = "") => `/api/members/batch/${encodeURIComponent(id)}${tail}`;

@@ -1,0 +1,111 @@
+// The frame: who is signed in, and which page is shown. Pages are fetched when first opened.
+
+import { holder, may, resume, session, signIn, signOut } from "./api.js";
+import { alert, form, h, hitch, link, say } from "./dom.js";
+
+const PAGES = {
+  members: { title: "Members", load: () => import("./members.js") },
+  send: { title: "Send a file", load: () => import("./send.js"), role: "writer" },
+  batches: { title: "Batches", load: () => import("./batches.js") },
+  keys: { title: "Keys", load: () => import("./keys.js"), role: "admin" },
+};
+const FIRST = "members";
+
+const at = (id) => document.getElementById(id);
+// Aborted when the page that is shown is left.
+let shown = new AbortController();
+
+function frame() {
+  const key = holder();
+  at("sign-in").hidden = key !== null;
+  at("nav").hidden = at("who").hidden = key === null;
+  if (!key) return;
+  at("holder").textContent = `${key.key_id} (${key.role})`;
+  at("nav").replaceChildren(...Object.entries(PAGES)
+    .filter(([, { role }]) => !role || may(role))
+    .map(([name, { title }]) => link(name, title, { id: `nav-${name}` })));
+}
+
+// `#/page/id?parameters`
+function address() {
+  const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
+  const [name, ...id] = path.split("/").map(decodeURIComponent);
+  return { name: PAGES[name] ? name : FIRST, id: id.join("/") || null, query: new URLSearchParams(query) };
+}
+
+async function show() {
+  shown.abort();
+  shown = new AbortController();
+  const { signal } = shown;
+  closeDialogs();
+  hitch("");
+  const view = at("view");
+  view.replaceChildren();
+  if (!holder()) return;
+  const { name, id, query } = address();
+  const page = PAGES[name];
+  for (const tab of at("nav").children) {
+    if (tab.id === `nav-${name}`) tab.setAttribute("aria-current", "page");
+    else tab.removeAttribute("aria-current");
+  }
+  const heading = h("h1", { tabindex: -1 }, page.title);
+  view.append(heading);
+  document.title = `${page.title} – mPulse`;
+  heading.focus();
+  try {
+    if (page.role && !may(page.role)) throw new Error(`This page needs a key with the role ${page.role}.`);
+    const module = await page.load();
+    if (!signal.aborted) await module.show(view, { id, query, signal, heading });
+  } catch (error) {
+    if (!signal.aborted && error.name !== "AbortError") view.append(alert(error));
+  }
+}
+
+function askForKey(message) {
+  const element = form({
+    className: "fields",
+    fields: [
+      { name: "id", label: "Key id", autocomplete: "username", required: true },
+      { name: "secret", label: "Secret", type: "password", autocomplete: "current-password", required: true },
+    ],
+    action: "Sign in",
+    submit: async ({ id, secret }) => {
+      if (!id || !secret) throw new Error("Both are needed: the key’s id and its secret.");
+      await signIn(id, secret);
+      element.reset();
+      frame();
+      say(`Signed in as ${id}.`);
+      await show();
+    },
+  });
+  at("sign-in-form").replaceChildren(...(message ? [alert(message)] : []), element);
+  document.title = "Sign in – mPulse";
+  frame();
+  show();
+  element.querySelector("input").focus();
+}
+
+function closeDialogs() {
+  for (const dialog of document.querySelectorAll("dialog")) dialog.close();
+}
+
+session.addEventListener("expired", ({ detail }) => askForKey(detail));
+at("sign-out").addEventListener("click", () => {
+  signOut();
+  // What was on the pages goes with the key: a new load forgets all of it.
+  location.replace("/admin/");
+});
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  at("page").focus();
+});
+addEventListener("hashchange", show);
+
+try {
+  if (await resume()) {
+    frame();
+    show();
+  } else askForKey();
+} catch (error) {
+  askForKey(error.message);
+}

@@ -1,0 +1,129 @@
+// Batches: all of them, newest first; and one, with its progress and its rejects.
+
+import { batch as at, call, may, path } from "./api.js";
+import { parse } from "./csv.js";
+import { alert, ask, busy, button, count, dollars, duration, facts, h, link, pause, say, table, time } from "./dom.js";
+import { follow, hasEnded, seconds, status, view } from "./watch.js";
+
+// Between two looks at a list in which something is at work.
+const LIST_MILLIS = 2500;
+// Rejects that are shown in place, and how much of the report is fetched for them.
+const REJECTS = 25;
+const REJECTS_BYTES = 64 * 1024;
+
+export async function show(page, { id, signal, heading }) {
+  if (id) await showOne(page, id, signal, heading);
+  else await showAll(page, signal);
+}
+
+function author(batch) {
+  const [, id] = batch.created_by.split(/:(.*)/s);
+  return id;
+}
+
+async function showAll(page, signal) {
+  const place = h("div");
+  page.append(place);
+  const later = [];
+  let next = null;
+  const more = busy("More", async () => {
+    const answer = await call(next, { signal });
+    later.push(...answer.results);
+    next = answer.next && path(answer.next);
+    draw();
+  });
+  let first = [];
+  const draw = () => {
+    const all = [...first, ...later.filter((one) => !first.some(({ batch_id }) => batch_id === one.batch_id))];
+    const rows = all.map((one) => [
+      link(`batches/${one.batch_id}`, one.file_name ?? one.batch_id),
+      status(one),
+      time(one.created_at),
+      author(one),
+      one.started_at ? outcomes(one) : "–",
+      one.started_at ? duration(seconds(one)) : "–",
+      one.started_at ? dollars(one.price.usd) : "–",
+    ]);
+    const focused = document.activeElement?.getAttribute("href");
+    place.replaceChildren(all.length
+      ? table("Batches", ["File", "Status", "Sent", "By", "Rows", "Duration", "Cost"], rows)
+      : h("p", { class: "hint" }, "No file was sent yet. ", may("writer") ? link("send", "Send one") : ""),
+    next ? more : "");
+    if (focused) place.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus();
+  };
+  for (;;) {
+    const answer = await call("/api/members/batch?limit=25", { signal });
+    first = answer.results;
+    if (!later.length) next = answer.next && path(answer.next);
+    draw();
+    if (first.every((one) => hasEnded(one) || one.status === "awaiting_upload")) return;
+    await pause(LIST_MILLIS, signal);
+  }
+}
+
+function outcomes({ rows }) {
+  const parts = Object.entries(rows).filter(([name, n]) => name !== "read" && n > 0);
+  return h("span", null, parts.length ? parts.map(([name, n]) => h("span", { class: `count ${name}` }, `${count(n)} ${name}`)) : "no rows yet");
+}
+
+async function showOne(page, id, signal, heading) {
+  const about = h("div");
+  const live = view();
+  const rejects = h("div");
+  const cancel = button("Cancel the batch", () => ask("Cancel the batch?",
+    "It stops at its next checkpoint. Rows that were applied stay.", "Cancel the batch", async () => {
+      await call(at(id), { method: "DELETE" });
+      say("The batch is being stopped.");
+    }), { class: "danger", hidden: true });
+  page.append(h("p", null, link("batches", "All batches")), about, live.element, h("div", { class: "actions" }, cancel), rejects);
+  const draw = (batch) => {
+    heading.textContent = batch.file_name ?? `Batch ${id}`;
+    document.title = `${heading.textContent} – mPulse`;
+    about.replaceChildren(facts([
+      ["Batch", id],
+      ["Sent", h("span", null, time(batch.created_at), ` by ${author(batch)}`)],
+      batch.account_id && ["Account", batch.account_id],
+      ["Rows are", { upsert: "compared, and written where they differ", create: "written where nobody is yet", overwrite: "all written" }[batch.mode]],
+      batch.parent_batch_id && ["Corrects", link(`batches/${batch.parent_batch_id}`, batch.parent_batch_id)],
+      batch.child_batch_ids.length > 0 && ["Corrected by", h("span", null, batch.child_batch_ids.map((child) => [link(`batches/${child}`, child), " "]).flat())],
+    ]));
+    live.draw(batch);
+    cancel.hidden = hasEnded(batch) || batch.status === "cancelling" || !may("writer");
+  };
+  const batch = await follow(id, signal, draw);
+  if (batch.links.rejects) await showRejects(rejects, batch, signal);
+}
+
+// The report's first rows, the whole of it, and the way to send it back.
+async function showRejects(place, batch, signal) {
+  const id = batch.batch_id;
+  const report = () => call(at(id, "/rejects"), { signal });
+  const shown = h("div");
+  place.append(
+    h("h2", null, "Rejected rows"),
+    h("p", null, "Download the report, correct the rows in it and send it back as it is: the columns that were added are ignored."),
+    h("div", { class: "actions" },
+      busy("Download the report", async () => h("a", { href: (await report()).url, download: "" }).click(), { class: "primary" }),
+      may("writer") && link(`send?parent=${id}`, "Send the corrected report", { class: "button" })),
+    shown,
+  );
+  const { url } = await report();
+  const response = await fetch(url, { signal, credentials: "omit", headers: { range: `bytes=0-${REJECTS_BYTES - 1}` } }).catch(() => null);
+  if (!response?.ok) {
+    shown.append(alert("The report can’t be shown here."));
+    return;
+  }
+  const text = await response.text();
+  const [header, ...rows] = parse(text, ",", REJECTS + 1);
+  // The last row may be cut where the look ends.
+  const whole = rows.filter((row) => row.length === header.length);
+  const [first, last] = [["line", "code", "message"], header.slice(3)];
+  shown.append(
+    h("p", { class: "hint" }, whole.length < batch.rows.rejected ? `The first ${count(whole.length)} of ${count(batch.rows.rejected)}:` : "All of them:"),
+    table("Rejected rows", ["Line", "Reason", "Fields"], whole.map((row) => [
+      row[first.indexOf("line")],
+      h("span", null, row[2], " ", h("code", null, row[1])),
+      facts(last.map((name, place) => row[place + 3] !== "" && [name, row[place + 3]])),
+    ])),
+  );
+}

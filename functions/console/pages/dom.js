@@ -1,0 +1,189 @@
+// Elements, words for figures, and the pieces that every page is made of. Text is only ever set
+// as text, never as markup.
+
+const LOCALE = "en";
+const numbers = new Intl.NumberFormat(LOCALE);
+const dates = new Intl.DateTimeFormat(LOCALE, { dateStyle: "medium", timeStyle: "short" });
+
+// An element. Attributes that begin with `on` are listeners; `null` and `false` leave one out.
+export function h(name, attributes, ...children) {
+  const element = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes ?? {})) {
+    if (value === null || value === undefined || value === false) continue;
+    if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
+    else element.setAttribute(key, value === true ? "" : value);
+  }
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  return element;
+}
+
+export const count = (n) => numbers.format(n);
+export const plural = (n, one, many = `${one}s`) => `${count(n)} ${n === 1 ? one : many}`;
+
+export function bytes(n) {
+  let unit = "bytes";
+  for (const larger of ["kB", "MB", "GB", "TB"]) {
+    if (n < 1000) break;
+    n /= 1000;
+    unit = larger;
+  }
+  return unit === "bytes" ? plural(n, "byte") : `${n.toPrecision(3)} ${unit}`;
+}
+
+export function duration(seconds) {
+  if (seconds < 10) return `${Math.max(seconds, 0).toFixed(1)} s`;
+  const whole = Math.round(seconds);
+  const [hours, minutes] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60];
+  if (hours) return `${hours} h ${minutes} min`;
+  return minutes ? `${minutes} min ${whole % 60} s` : `${whole} s`;
+}
+
+export function time(text) {
+  return text ? h("time", { datetime: text, title: text }, dates.format(new Date(text))) : "–";
+}
+
+// Dollars with as many digits as say something.
+export const dollars = (n) => (n === 0 ? "$0" : n < 0.01 ? "under $0.01" : `$${n.toFixed(2)}`);
+
+// Tells a screen reader.
+export function say(text) {
+  document.getElementById("said").textContent = text;
+}
+
+// Tells everybody what is amiss for now; nothing takes it away again.
+export function hitch(text) {
+  document.getElementById("hitch").textContent = text;
+}
+
+export function button(text, onclick, attributes) {
+  return h("button", { type: "button", onclick, ...attributes }, text);
+}
+
+// A link to a page of the console.
+export const link = (to, text, attributes) => h("a", { href: `#/${to}`, ...attributes }, text);
+
+export function alert(error) {
+  const text = typeof error === "string" ? error : error.message;
+  return h("p", { class: "alert", role: "alert" }, text);
+}
+
+// Runs what a button does: the button rests meanwhile, and a refusal stands behind it.
+export function busy(text, work, attributes) {
+  const self = button(text, async () => {
+    self.nextElementSibling?.matches(".alert") && self.nextElementSibling.remove();
+    self.disabled = true;
+    try {
+      await work();
+    } catch (error) {
+      if (error.name !== "AbortError") self.after(alert(error));
+    }
+    self.disabled = false;
+  }, attributes);
+  return self;
+}
+
+// A table; narrow screens show each row as a card, hence the roles and the cells' labels.
+export function table(label, columns, rows) {
+  const cell = (content, at) => h("td", { role: "cell", "data-label": columns[at] }, content ?? "–");
+  return h("table", { role: "table", "aria-label": label, class: "cards" },
+    h("thead", { role: "rowgroup" },
+      h("tr", { role: "row" }, columns.map((name) => h("th", { role: "columnheader", scope: "col" }, name)))),
+    h("tbody", { role: "rowgroup" }, rows.map((row) => h("tr", { role: "row" }, row.map(cell)))));
+}
+
+// A list of names and what they stand for.
+export function facts(pairs) {
+  return h("dl", { class: "facts" }, pairs.filter(Boolean).map(([name, value]) => h("div", null, h("dt", null, name), h("dd", null, value))));
+}
+
+let labels = 0;
+
+// A form of labelled fields: `{name, label, hint, value, options, …attributes}`. What the server
+// says of a field stands at the field; the rest, above the button.
+export function form({ fields, action, submit, secondary, className }) {
+  const inputs = new Map();
+  const general = h("div");
+  const rows = fields.map(({ name, label, hint, options, value, ...attributes }) => {
+    const id = `field-${++labels}`;
+    const fault = h("span", { id: `${id}-fault`, class: "fault" });
+    const described = hint ? `${id}-hint ${id}-fault` : `${id}-fault`;
+    const all = { id, name, "aria-describedby": described, ...attributes };
+    const input = options
+      ? h("select", all, options.map(([key, text]) => h("option", { value: key }, text)))
+      : h("input", { autocomplete: "off", spellcheck: "false", ...all });
+    if (value !== undefined && value !== null) input.value = value;
+    inputs.set(name, { input, fault });
+    return h("div", { class: "field" }, h("label", { for: id }, label), input,
+      hint && h("span", { id: `${id}-hint`, class: "hint" }, hint), fault);
+  });
+  const button = h("button", { class: "primary" }, action);
+  const element = h("form", { novalidate: true, class: className ?? "fields" }, rows, general,
+    h("div", { class: "actions" }, button, secondary));
+  const show = (error) => {
+    const rest = [];
+    for (const { field, message } of error.fields ?? []) {
+      const at = inputs.get(field);
+      if (!at) rest.push(`${field} ${message}`);
+      else {
+        at.fault.textContent = message;
+        at.input.setAttribute("aria-invalid", "true");
+      }
+    }
+    const first = [...inputs.values()].find(({ input }) => input.hasAttribute("aria-invalid"));
+    if (!first || rest.length) general.replaceChildren(alert(rest.join("; ") || error.message));
+    (first?.input ?? button).focus();
+  };
+  element.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    general.replaceChildren();
+    for (const { input, fault } of inputs.values()) {
+      fault.textContent = "";
+      input.removeAttribute("aria-invalid");
+    }
+    button.disabled = true;
+    try {
+      await submit(Object.fromEntries([...inputs].map(([name, { input }]) => [name, input.value.trim()])));
+    } catch (error) {
+      button.disabled = false;
+      show(error);
+    }
+    button.disabled = false;
+  });
+  return element;
+}
+
+// A dialog over the page, which Escape closes. `onclose` is told.
+export function dialog(title, content, { onclose, sheet } = {}) {
+  const id = `title-${++labels}`;
+  const element = h("dialog", { "aria-labelledby": id, class: sheet ? "sheet" : null },
+    h("div", { class: "title" }, h("h2", { id }, title), button("Close", () => element.close(), { class: "quiet" })),
+    content);
+  element.addEventListener("close", () => {
+    element.remove();
+    onclose?.();
+  });
+  document.body.append(element);
+  element.showModal();
+  return element;
+}
+
+// Asks before something that can't be taken back.
+export function ask(title, text, action, work) {
+  const element = dialog(title, h("div", null, h("p", null, text), h("div", { class: "actions" },
+    busy(action, async () => {
+      await work();
+      element.close();
+    }, { class: "danger" }),
+    button("Keep it as it is", () => element.close()))));
+}
+
+// Waits, or stops waiting when the page is left.
+export function pause(millis, signal) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, millis);
+    signal?.addEventListener("abort", () => {
+      clearTimeout(timer);
+      reject(new DOMException("left", "AbortError"));
+    }, { once: true });
+  });
+}

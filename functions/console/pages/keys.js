@@ -1,0 +1,66 @@
+// Access keys, for admins: made (the secret is shown once), listed, revoked.
+
+import { call, holder } from "./api.js";
+import { ask, button, dialog, form, h, say, table, time } from "./dom.js";
+
+const ROLES = [
+  ["reader", "reader: looks"],
+  ["writer", "writer: also changes members and sends files"],
+  ["admin", "admin: everything, keys too"],
+];
+
+export async function show(page, { signal }) {
+  const list = h("div");
+  const load = async () => {
+    const { results } = await call("/api/keys", { signal });
+    list.replaceChildren(table("Keys", ["Key", "Role", "Accounts", "Made", "State", "Action"], results.map((key) => [
+      key.key_id,
+      key.role,
+      key.accounts?.join(", ") ?? "all",
+      time(key.created_at),
+      key.revoked_at ? h("span", null, "revoked ", time(key.revoked_at)) : "in use",
+      key.revoked_at || key.key_id === holder().key_id ? "" : button("Revoke", () => ask(`Revoke ${key.key_id}?`,
+        "It opens nothing from then on. That can’t be taken back.", "Revoke", async () => {
+          await call(`/api/keys/${encodeURIComponent(key.key_id)}`, { method: "DELETE" });
+          say(`${key.key_id} was revoked.`);
+          await load();
+        }), { class: "danger", "aria-label": `Revoke ${key.key_id}` }),
+    ])));
+  };
+  page.append(h("section", { class: "card" }, h("h2", null, "New key"), form({
+    className: "fields line",
+    fields: [
+      { name: "key_id", label: "Key id", required: true, hint: "Who or what holds it, as “night-job”" },
+      { name: "role", label: "Role", options: ROLES },
+      { name: "accounts", label: "Accounts", hint: "With commas between; empty for all" },
+    ],
+    action: "Create",
+    submit: async ({ key_id, role, accounts }) => {
+      const body = { key_id, role };
+      const bound = accounts.split(/[\s,]+/).filter(Boolean);
+      if (bound.length) body.accounts = bound;
+      const key = await call("/api/keys", { method: "POST", body });
+      reveal(key);
+      await load();
+    },
+  })), list);
+  await load();
+}
+
+// The one time that a secret is seen.
+function reveal(key) {
+  const both = h("input", { id: "secret", readonly: true, value: `${key.key_id}:${key.secret}`, spellcheck: "false" });
+  const copied = h("p", { role: "status" });
+  dialog("The new key", h("div", null,
+    h("p", null, "Copy it now: the secret is not kept, and is never shown again."),
+    h("label", { for: "secret" }, "Key id and secret"), both,
+    h("div", { class: "actions" }, button("Copy", async () => {
+      both.select();
+      try {
+        await navigator.clipboard.writeText(both.value);
+        copied.textContent = "Copied.";
+      } catch {
+        copied.textContent = "The browser didn’t let it be copied; it is selected, so copy it by hand.";
+      }
+    }, { class: "primary" })), copied));
+}

@@ -1,0 +1,152 @@
+// Members: found by one box, shown, created, changed and removed.
+
+import { answer, call, may, member as at, path } from "./api.js";
+import { ask, busy, button, dialog, facts, form, h, link, plural, say, table, time } from "./dom.js";
+
+// What was last looked for, so that coming back finds it again.
+let last = { text: "", account: "" };
+
+// How a text may be meant: as an id, a phone or a client id. Digits may be either of the last two.
+function meanings(text, account) {
+  const aid = account ? { aid: account } : {};
+  if (!text) return [aid];
+  if (text.includes("~")) return [{ id: text, ...aid }];
+  const found = [];
+  if (text.replace(/\D/g, "").length >= 5) found.push({ ph: text, ...aid });
+  if (/^[A-Za-z0-9._:@-]{1,64}$/.test(text)) found.push({ cmid: text, ...aid });
+  return found.length ? found : [{ cmid: text, ...aid }];
+}
+
+// Asks for each meaning. One that makes no sense to the server is passed over, unless all are.
+async function find(text, account, signal) {
+  const urls = meanings(text, account).map((query) => `/api/members/?${new URLSearchParams(query)}`);
+  const lists = await Promise.allSettled(urls.map((url) => call(url, { signal })));
+  const good = lists.filter((list) => list.status === "fulfilled").map((list) => list.value);
+  const refused = lists.filter((list) => list.status === "rejected").map((list) => list.reason);
+  const other = refused.find((reason) => reason.status !== 400);
+  if (other) throw other;
+  if (!good.length) throw refused[0];
+  return good;
+}
+
+export async function show(page, { id, signal }) {
+  const results = h("div", { id: "results" });
+  const search = form({
+    className: "fields line",
+    fields: [
+      { name: "text", label: "Find a member", type: "search", hint: "An id, a phone written any way, or a client id", value: last.text },
+      { name: "account", label: "Account", hint: "Only in this account", value: last.account },
+    ],
+    action: "Find",
+    secondary: may("writer") && button("New member", () => edit(null, load)),
+    submit: async (values) => {
+      last = values;
+      await load();
+    },
+  });
+  search.setAttribute("role", "search");
+
+  async function load() {
+    const { text, account } = last;
+    let lists;
+    try {
+      lists = await find(text, account, signal);
+    } catch (error) {
+      results.replaceChildren();
+      // The server names the parameter; on this page it is this field.
+      for (const fault of error.fields ?? []) fault.field = fault.field === "aid" ? "account" : "text";
+      throw error;
+    }
+    const members = new Map();
+    const more = busy("More", async () => {
+      lists = await Promise.all(lists.filter((list) => list.next).map((list) => call(path(list.next), { signal })));
+      draw();
+    });
+    const draw = () => {
+      for (const list of lists) for (const one of list.results) members.set(one.id, one);
+      const next = lists.some((list) => list.next);
+      const said = members.size
+        ? `${plural(members.size, "member")}${next ? " so far" : ""}`
+        : text || account ? "Nobody was found." : "There are no members yet. Create one, or send a file.";
+      say(said);
+      results.replaceChildren(h("p", { class: "hint" }, said),
+        members.size ? table("Members", ["Name", "Phone", "Account", "Client id", "Changed"],
+          [...members.values()].map((one) => [
+            button(`${one.first_name} ${one.last_name}`, () => open(one.id, load), { class: "link" }),
+            one.phone_number, one.account_id, one.client_member_id, time(one.updated_at),
+          ])) : "",
+        next ? more : "");
+    };
+    draw();
+  }
+
+  page.append(search, results);
+  if (id) open(id, load);
+  await load();
+}
+
+function author(text) {
+  const [kind, id] = text.split(/:(.*)/s);
+  return kind === "batch" ? link(`batches/${id}`, `batch ${id}`) : `key ${id}`;
+}
+
+// A member, as it is now. `changed` is called after a change.
+async function open(id, changed) {
+  const place = h("div", null, h("p", null, "…"));
+  const sheet = dialog(`Member ${id}`, place, { sheet: true });
+  try {
+    const { body: one, headers } = await answer(at(id));
+    const match = { "if-match": headers.get("etag") };
+    place.replaceChildren(
+      facts([
+        ["Name", `${one.first_name} ${one.last_name}`],
+        ["Phone", one.phone_number],
+        ["Account", one.account_id],
+        ["Client id", one.client_member_id],
+        ["Id", one.id],
+        ["Created", h("span", null, time(one.created_at), " by ", author(one.created_by))],
+        ["Last written", h("span", null, time(one.updated_at), " by ", author(one.updated_by))],
+      ]),
+      may("writer") ? h("div", { class: "actions" },
+        button("Change", () => {
+          sheet.close();
+          edit(one, changed, match);
+        }),
+        button("Remove", () => ask(`Remove ${one.first_name} ${one.last_name}?`,
+          `The member ${one.id} is removed. A file that still holds the person creates it again.`,
+          "Remove", async () => {
+            await call(at(id), { method: "DELETE", headers: match });
+            sheet.close();
+            say("Removed.");
+            await changed();
+          }), { class: "danger" })) : "");
+  } catch (error) {
+    place.replaceChildren(h("p", { class: "alert", role: "alert" }, error.message));
+  }
+}
+
+// The form of a new member, or of one to change.
+function edit(one, changed, match) {
+  const fields = [
+    !one && { name: "account_id", label: "Account", required: true, hint: "The client’s account, letters and digits", value: last.account },
+    !one && { name: "client_member_id", label: "Client id", required: true, hint: "The client’s own id for the person" },
+    { name: "first_name", label: "First name", required: true, value: one?.first_name },
+    { name: "last_name", label: "Last name", required: true, value: one?.last_name },
+    { name: "phone_number", label: "Phone", type: "tel", required: true, hint: "Written any way; with + and the country’s code if it is abroad", value: one?.phone_number },
+  ].filter(Boolean);
+  const sheet = dialog(one ? `Change ${one.id}` : "New member", form({
+    fields,
+    action: one ? "Save" : "Create",
+    secondary: button("Cancel", () => sheet.close()),
+    submit: async (values) => {
+      const saved = one
+        ? await call(at(one.id), { method: "PATCH", body: values, headers: match })
+        : await call("/api/members/", { method: "POST", body: values });
+      sheet.close();
+      say(one ? "Saved." : "Created.");
+      open(saved.id, changed);
+      await changed();
+    },
+  }), { sheet: true });
+  sheet.querySelector("input").focus();
+}

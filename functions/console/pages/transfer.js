@@ -1,0 +1,246 @@
+// A file on its way to the URLs that the API signs: small ones by one PUT, large ones in parts,
+// several at once, each sent again by itself when it is cut. Parts can be paused and resumed,
+// after a reload too. A refused URL is asked for anew.
+
+import { batch as at, call, Problem } from "./api.js";
+import { pause } from "./dom.js";
+
+// Files larger than this go in parts: below it, starting over costs little.
+export const ONE_PUT_BYTES = 100e6;
+const PARTS_AT_ONCE = 4;
+const PARTS_ASKED = 100;
+// Seconds before each further try of what failed; the last one is used again and again.
+const PAUSES = [1, 2, 4, 8, 15];
+// How many tries in a row without a byte arriving end a transfer.
+const TRIES = 20;
+// The speed is that of the last seconds.
+const SPEED_SECONDS = 5;
+
+const NOTES = "mpulse-uploads";
+
+// What this browser knows of uploads in parts that are not complete: enough to know the file
+// again, by batch. Neither keys nor anything of the file's content.
+export function notes() {
+  return JSON.parse(localStorage.getItem(NOTES) ?? "{}");
+}
+
+function note(id, file) {
+  const all = notes();
+  if (file) all[id] = { name: file.name, size: file.size, modified: file.lastModified };
+  else delete all[id];
+  localStorage.setItem(NOTES, JSON.stringify(all));
+}
+
+export const forget = (id) => note(id, null);
+
+// Whether a file is the one that was begun to be sent.
+export function isSame(noted, file) {
+  return noted && noted.name === file.name && noted.size === file.size && noted.modified === file.lastModified;
+}
+
+class Refused extends Error {
+  constructor(status) {
+    super(status === 403 ? "The file store refused the upload." : `The file store answered ${status}.`);
+    this.status = status;
+  }
+}
+
+export class Transfer {
+  // `changed` is called whenever there is something new to show.
+  constructor(file, changed) {
+    this.file = file;
+    this.changed = changed;
+    // waiting, sending, paused, sent, cancelled, failed
+    this.state = "waiting";
+    this.batch = null;
+    this.inParts = file.size > ONE_PUT_BYTES;
+    this.problem = null;
+    // Settled when the file is there, or was given up.
+    this.finished = new Promise((finish) => { this.finish = finish; });
+    // What delays it now, in words.
+    this.hitch = null;
+    this.arrived = 0;
+    this.flying = new Map();
+    this.marks = [];
+  }
+
+  get sent() {
+    let sum = this.arrived;
+    for (const loaded of this.flying.values()) sum += loaded;
+    return Math.min(sum, this.file.size);
+  }
+
+  // Bytes a second, lately.
+  get speed() {
+    const [first] = this.marks;
+    const now = performance.now();
+    return first && now > first.at ? Math.max(0, ((this.sent - first.sent) * 1000) / (now - first.at)) : 0;
+  }
+
+  // Opens a batch for the file.
+  async open(request) {
+    const { name, size } = this.file;
+    const body = { file_name: name, size, ...request };
+    if (this.inParts) body.multipart = true;
+    this.batch = await call("/api/members/batch", { method: "POST", body });
+    if (this.inParts) note(this.batch.batch_id, this.file);
+  }
+
+  pause() {
+    this.state = "paused";
+    this.stop.abort();
+    this.changed();
+  }
+
+  async cancel() {
+    await call(at(this.batch.batch_id), { method: "DELETE" });
+    forget(this.batch.batch_id);
+    this.state = "cancelled";
+    this.stop.abort();
+    this.changed();
+    this.finish();
+  }
+
+  // Sends the file, or what is left of it.
+  async send() {
+    const stop = (this.stop = new AbortController());
+    this.state = "sending";
+    this.problem = null;
+    this.marks = [];
+    const clock = setInterval(() => this.tick(), 250);
+    this.changed();
+    try {
+      await (this.inParts ? this.sendParts() : this.sendWhole(this.batch.upload));
+      this.state = "sent";
+      forget(this.batch.batch_id);
+      this.finish();
+    } catch (error) {
+      if (!stop.signal.aborted) {
+        this.state = "failed";
+        this.problem = error;
+        stop.abort();
+      }
+    } finally {
+      clearInterval(clock);
+      // Unless it was resumed meanwhile.
+      if (this.stop === stop) {
+        this.flying.clear();
+        this.hitch = null;
+        this.changed();
+      }
+    }
+  }
+
+  tick() {
+    const now = performance.now();
+    this.marks.push({ at: now, sent: this.sent });
+    while (this.marks.length > 2 && now - this.marks[0].at > SPEED_SECONDS * 1000) this.marks.shift();
+    this.changed();
+  }
+
+  async sendWhole({ url, headers }) {
+    await this.patiently(async (again) => {
+      // Perhaps it did arrive, and only the answer was lost.
+      const arrived = again && (await call(at(this.batch.batch_id))).status !== "awaiting_upload";
+      if (!arrived) await this.put("file", url, headers, this.file);
+    });
+    this.arrived = this.file.size;
+  }
+
+  async sendParts() {
+    const { signal } = this.stop;
+    const id = this.batch.batch_id;
+    const ask = (from, limit) => call(at(id, `/parts?from=${from}&limit=${limit}`), { signal });
+    this.arrived = 0;
+    const queue = [];
+    let next = 1;
+    // Pages of parts are asked for as they are needed: URLs don't last for ever.
+    const more = async () => {
+      const page = await this.patiently(() => ask(next, PARTS_ASKED));
+      this.parts = page.part_count;
+      for (const part of page.results) {
+        if (part.etag) this.arrived += part.size;
+        else queue.push(part);
+      }
+      next += page.results.length;
+    };
+    let asking = null;
+    const worker = async () => {
+      for (;;) {
+        while (!queue.length && next <= (this.parts ?? 1)) await (asking ??= more().finally(() => { asking = null; }));
+        const part = queue.shift();
+        if (!part) return;
+        await this.patiently(async (again) => {
+          const { url } = again ? (await ask(part.part_number, 1)).results[0] : part;
+          // It had arrived, and only the answer was lost.
+          if (url) await this.put(part.part_number, url, {}, this.file.slice(part.offset, part.offset + part.size));
+        });
+        this.arrived += part.size;
+      }
+    };
+    await Promise.all(Array.from({ length: PARTS_AT_ONCE }, worker));
+    await this.patiently(() => call(at(id, "/complete"), { method: "POST", signal }));
+  }
+
+  // Does something again until it goes well, with pauses; not what was refused for good.
+  async patiently(work) {
+    const { signal } = this.stop;
+    for (let tries = 0; ; tries++) {
+      signal.throwIfAborted();
+      const before = this.arrived;
+      try {
+        const result = await work(tries > 0);
+        this.hitch = null;
+        return result;
+      } catch (error) {
+        signal.throwIfAborted();
+        const passing = !error.status || error.status >= 500 || error.status === 429
+          || (error instanceof Refused && error.status === 403 && this.inParts && tries < 2);
+        if (this.arrived > before) tries = 0;
+        if (!passing || tries >= TRIES) throw error;
+        const seconds = PAUSES[Math.min(tries, PAUSES.length - 1)];
+        this.hitch = navigator.onLine ? "The connection was cut; trying again." : "This computer is offline; waiting.";
+        this.changed();
+        await Promise.race([
+          pause(seconds * 1000, signal),
+          new Promise((online) => addEventListener("online", online, { once: true, signal })),
+        ]);
+      }
+    }
+  }
+
+  // A browser tells of a file that can't be read any more as of a broken connection.
+  async whyCut() {
+    try {
+      await this.file.slice(0, 1).arrayBuffer();
+      return new Error("The connection to the file store failed.");
+    } catch {
+      return new Problem(400, { detail: "The file was changed, moved or removed after it was chosen." });
+    }
+  }
+
+  // One PUT. Only XMLHttpRequest tells how much has left; it sends no credentials elsewhere.
+  put(name, url, headers, content) {
+    const { signal } = this.stop;
+    return new Promise((resolve, reject) => {
+      const request = new XMLHttpRequest();
+      const done = (settle) => () => {
+        signal.removeEventListener("abort", abort);
+        this.flying.delete(name);
+        settle();
+      };
+      const abort = () => request.abort();
+      signal.addEventListener("abort", abort);
+      request.upload.addEventListener("progress", ({ loaded }) => this.flying.set(name, loaded));
+      request.addEventListener("load", done(() => (request.status < 300 ? resolve() : reject(new Refused(request.status)))));
+      request.addEventListener("error", done(async () => reject(await this.whyCut())));
+      request.addEventListener("abort", done(() => reject(new DOMException("stopped", "AbortError"))));
+      request.open("PUT", url);
+      for (const [key, value] of Object.entries(headers)) {
+        // The browser says the length itself, and lets nobody else.
+        if (key.toLowerCase() !== "content-length") request.setRequestHeader(key, value);
+      }
+      request.send(content);
+    });
+  }
+}

@@ -1,0 +1,146 @@
+// A batch at work, live: how far it is, what became of its rows, and how fast it goes.
+
+import { batch as at, call } from "./api.js";
+import { bytes, count, dollars, duration, facts, h, hitch, pause, plural, say } from "./dom.js";
+
+// Between two looks, while the page is seen and while it isn't.
+const SEEN_MILLIS = 700;
+const UNSEEN_MILLIS = 5000;
+// Points of the chart.
+const POINTS = 120;
+
+export const OUTCOMES = [
+  ["created", "new"],
+  ["updated", "changed"],
+  ["unchanged", "the same already"],
+  ["superseded", "older than what stands"],
+  ["rejected", "refused"],
+];
+
+const STATUS = {
+  awaiting_upload: "waiting for its file",
+  queued: "in the queue",
+  processing: "processing",
+  completed: "completed",
+  completed_with_rejects: "completed, with rejects",
+  failed: "failed",
+  cancelling: "stopping",
+  cancelled: "cancelled",
+  expired: "expired, no file came",
+};
+
+export const status = (batch) => h("span", { class: `status ${batch.status}` }, STATUS[batch.status] ?? batch.status);
+export const hasEnded = (batch) => batch.finished_at !== null || ["expired", "cancelled"].includes(batch.status);
+
+// Seconds of work, so far or in all.
+export function seconds(batch) {
+  if (!batch.started_at) return null;
+  const end = batch.finished_at ? Date.parse(batch.finished_at) : Date.now();
+  return (end - Date.parse(batch.started_at)) / 1000;
+}
+
+// Rows per second as seen from here, by batch: a page that comes back finds its chart again.
+const seen = new Map();
+
+function take(batch) {
+  const points = seen.get(batch.batch_id) ?? [];
+  seen.set(batch.batch_id, points);
+  const now = performance.now();
+  const before = points.at(-1);
+  if (before && before.read === batch.rows.read && hasEnded(batch)) return points;
+  const rate = before ? ((batch.rows.read - before.read) * 1000) / (now - before.at) : 0;
+  points.push({ at: now, read: batch.rows.read, rate: Math.max(0, rate) });
+  if (points.length > POINTS) points.shift();
+  return points;
+}
+
+const SVG = "http://www.w3.org/2000/svg";
+
+function chart() {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("viewBox", "0 0 300 60");
+  svg.setAttribute("preserveAspectRatio", "none");
+  svg.setAttribute("role", "img");
+  const area = document.createElementNS(SVG, "path");
+  svg.append(area);
+  const caption = h("figcaption");
+  const figure = h("figure", { class: "chart", hidden: true }, svg, caption);
+  return {
+    figure,
+    draw(points) {
+      const most = Math.max(...points.map(({ rate }) => rate));
+      figure.hidden = points.length < 3 || most === 0;
+      if (figure.hidden) return;
+      const x = (at) => ((at - points[0].at) / (points.at(-1).at - points[0].at)) * 300;
+      const y = (rate) => 58 - (rate / most) * 54;
+      const line = points.map(({ at, rate }) => `L${x(at).toFixed(1)} ${y(rate).toFixed(1)}`).join("");
+      area.setAttribute("d", `M0 60${line}L300 60Z`);
+      const words = `Rows per second over the last ${duration((points.at(-1).at - points[0].at) / 1000)}; at most ${count(Math.round(most))}`;
+      svg.setAttribute("aria-label", words);
+      caption.textContent = words;
+    },
+  };
+}
+
+// The view of a batch, drawn once and then updated in place.
+export function view() {
+  const bar = h("progress", { max: 100, value: 0, "aria-label": "Processed" });
+  const line = h("p", { class: "progress-line" });
+  const badge = h("span");
+  const counts = h("div", { class: "outcomes" });
+  const graph = chart();
+  const more = h("div");
+  const problem = h("div");
+  const element = h("div", { class: "watch" }, h("p", null, badge), problem, bar, line, counts, graph.figure, more);
+  let told = null;
+  return {
+    element,
+    draw(batch) {
+      const { rows } = batch;
+      const ended = hasEnded(batch);
+      if (told !== batch.status) say(`The batch is ${STATUS[batch.status]}.`);
+      told = batch.status;
+      badge.replaceChildren(status(batch));
+      bar.hidden = !batch.started_at;
+      bar.value = batch.bytes.percent;
+      const words = [];
+      if (batch.started_at) {
+        words.push(`${batch.bytes.percent} %`, plural(rows.read, "row"));
+        if (batch.bytes.total !== null) words.push(`${bytes(batch.bytes.done)} of ${bytes(batch.bytes.total)}`);
+        if (batch.rows_per_second) words.push(`${count(batch.rows_per_second)} rows per second`);
+        if (!ended && batch.eta_seconds !== null) words.push(`about ${duration(batch.eta_seconds)} left`);
+        if (ended) words.push(`took ${duration(seconds(batch))}`);
+      }
+      line.textContent = words.join(" · ");
+      counts.replaceChildren(...(batch.started_at ? OUTCOMES.map(([name, meaning]) => h("div", { class: name },
+        h("b", null, count(rows[name])), h("span", null, name), h("small", null, meaning))) : []));
+      graph.draw(take(batch));
+      problem.replaceChildren(...(batch.problem
+        ? [h("p", { class: batch.status === "failed" ? "alert" : "note" }, batch.problem.message)] : []));
+      more.replaceChildren(batch.started_at ? facts([
+        ["Runs", count(batch.attempts)],
+        ["Requests thrown back by the table", count(batch.throttles)],
+        ["Read and write units", `${count(batch.capacity.read_units)} and ${count(batch.capacity.write_units)}`],
+        ["Cost, by list price", dollars(batch.price.usd)],
+        batch.ignored_columns.length > 0 && ["Columns that were ignored", batch.ignored_columns.join(", ")],
+      ]) : "");
+    },
+  };
+}
+
+// Looks at a batch until it has ended, and gives it to `draw` each time.
+export async function follow(id, signal, draw) {
+  for (;;) {
+    try {
+      const batch = await call(at(id), { signal });
+      hitch("");
+      draw(batch);
+      if (hasEnded(batch)) return batch;
+    } catch (error) {
+      // The batch goes on without us: a cut connection is no news of it.
+      if (error.name === "AbortError" || (error.status && error.status < 500 && error.status !== 429)) throw error;
+      hitch(`${error.message} Trying again.`);
+    }
+    await pause(document.hidden ? UNSEEN_MILLIS : SEEN_MILLIS, signal);
+  }
+}

@@ -1,0 +1,8 @@
+//! The `get-key` Lambda function.
+
+use mpulse_shared::http;
+
+#[tokio::main]
+async fn main() -> Result<(), lambda_http::Error> {
+    http::run(get_key::service).await
+}
