@@ -32,7 +32,7 @@ const DEFAULT_URL: &str = "http://127.0.0.1:9000";
 
 /// The largest file that is sent by one request, in bytes. A larger one comes in parts, as S3's
 /// own guide advises from 100 MB on: what a cut connection costs is then a part, not all of it.
-const LARGEST_PUT: u64 = 100 * 1024 * 1024;
+const LARGEST_PUT: u64 = 100_000_000;
 
 /// What `mpulse upload` is told.
 #[derive(Debug, Args)]

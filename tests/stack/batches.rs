@@ -106,7 +106,7 @@ async fn a_new_batch_says_where_its_file_goes() {
             },
             "ignored_columns": [],
             "problem": null,
-            "links": {"self": this, "rejects": null},
+            "links": {"self": this, "rejects": null, "parts": null},
         })
     );
     assert_eq!(stack.batch(&id).await, batch, "the same when asked for");

@@ -12,7 +12,6 @@ use mpulse_shared::http::batch_view::{self, BatchView, Uploaded};
 use mpulse_shared::http::problem::Problem;
 use mpulse_shared::http::{self, Service, link};
 use mpulse_shared::parts::{Cut, told};
-use mpulse_shared::scope::Scope;
 use mpulse_shared::setup::{Setup, SetupError};
 use mpulse_shared::store::batches::Batches;
 use mpulse_shared::store::files::Files;
@@ -51,52 +50,33 @@ async fn complete(function: &Function, request: &Request) -> Result<Response<Bod
     let mine = &caller.accounts;
     // A part may be sent once more between the look and the joining; then it is looked at anew.
     for _ in 0..http::ATTEMPTS {
-        let batch = awaiting(function, request, mine).await?;
-        let (batch, completion) = match batch {
-            Found::Arrived(answer) => return Ok(answer),
-            Found::Awaiting(batch) => {
-                let completion = join(function, &batch).await?;
-                (batch, completion)
-            }
+        let batch = batch_view::requested(&function.batches, request, mine).await?;
+        let awaits_parts = awaits_file(&batch) && batch.multipart.is_some();
+        let completion = if awaits_parts {
+            join(function, &batch).await?
+        } else {
+            Completion::Unknown
         };
-        match completion {
-            Completion::Done => {
-                tracing::info!(batch_id = %batch.batch_id, "completed an upload");
-                // It may have been cancelled meanwhile, or be in work already.
-                let batch = batch_view::requested(&function.batches, request, mine).await?;
-                let bytes = batch.bytes_total.unwrap_or_default();
-                let uploaded = Some(Uploaded { bytes });
-                return arrived(request, &batch, uploaded.filter(|_| awaits(&batch)));
-            }
-            Completion::Unknown => return ended(function, request, &batch, mine).await,
-            Completion::PartsChanged => {}
+        if completion == Completion::PartsChanged {
+            continue;
         }
+        if completion == Completion::Done {
+            tracing::info!(batch_id = %batch.batch_id, "completed an upload");
+        }
+        // It may be in work already, or cancelled. S3 is asked before the record is read again:
+        // an object is gone only after that tells why.
+        let uploaded = function.files.find_awaited(&batch).await?;
+        let batch = batch_view::requested(&function.batches, request, mine).await?;
+        return arrived(request, &batch, uploaded);
     }
     Err(Problem::conflict(
         "Parts are still being sent. Complete the upload when all have arrived.",
     ))
 }
 
-/// What is there of a batch.
-enum Found {
-    /// Its parts are awaited.
-    Awaiting(Box<Batch>),
-    /// Its file is there, or was: this is the answer.
-    Arrived(Response<Body>),
-}
-
-/// The batch, if it awaits its parts or got them.
-async fn awaiting(function: &Function, request: &Request, mine: &Scope) -> Result<Found, Problem> {
-    let batch = batch_view::requested(&function.batches, request, mine).await?;
-    if batch.multipart.is_none() || !awaits(&batch) {
-        return arrived(request, &batch, None).map(Found::Arrived);
-    }
-    if batch.told_status(false, Timestamp::now()) == Status::Expired {
-        return ended(function, request, &batch, mine)
-            .await
-            .map(Found::Arrived);
-    }
-    Ok(Found::Awaiting(Box::new(batch)))
+/// Whether the file may still come, as far as the record tells.
+fn awaits_file(batch: &Batch) -> bool {
+    batch.told_status(false, Timestamp::now()) == Status::AwaitingUpload
 }
 
 /// Joins the parts, if all are there and nobody has cancelled the batch.
@@ -113,24 +93,11 @@ async fn join(function: &Function, batch: &Batch) -> Result<Completion, Problem>
         return Err(incomplete(cut, &missing));
     }
     // The listing took a moment. What is cancelled after this look is deleted by who cancels.
-    let batch = function.batches.get(id).await?;
-    if !batch.is_some_and(|batch| awaits(&batch)) {
+    let now = function.batches.get(id).await?;
+    if !now.is_some_and(|batch| awaits_file(&batch)) {
         return Ok(Completion::Unknown);
     }
     Ok(function.parts.complete(id, upload, &received).await?)
-}
-
-/// The answer where S3 has no such upload any more, or its time is over.
-async fn ended(
-    function: &Function,
-    request: &Request,
-    batch: &Batch,
-    mine: &Scope,
-) -> Result<Response<Body>, Problem> {
-    // S3 is asked before the record is read again: an object is gone only after that tells why.
-    let uploaded = function.files.find_awaited(batch).await?;
-    let batch = batch_view::requested(&function.batches, request, mine).await?;
-    arrived(request, &batch, uploaded.filter(|_| awaits(&batch)))
 }
 
 /// The answer where the file is there or was: 202 and the batch. Where it never came, or the
@@ -141,6 +108,8 @@ fn arrived(
     uploaded: Option<Uploaded>,
 ) -> Result<Response<Body>, Problem> {
     let now = Timestamp::now();
+    // Once a run has begun, the record tells more than the object.
+    let uploaded = uploaded.filter(|_| batch.status == Status::AwaitingUpload);
     let status = batch.told_status(uploaded.is_some(), now);
     let has_file = match status {
         Status::Queued
@@ -156,10 +125,6 @@ fn arrived(
     }
     let view = BatchView::new(batch, uploaded, &link::base(request), now);
     http::json(StatusCode::ACCEPTED, &view)
-}
-
-fn awaits(batch: &Batch) -> bool {
-    batch.status == Status::AwaitingUpload
 }
 
 /// The numbers of the parts that haven't arrived whole.
