@@ -118,6 +118,9 @@ impl<'a> Scene<'a> {
                     .await;
                 browser.press("Send").await;
                 browser.shows("Rows per second over").await;
+                browser
+                    .run("document.querySelector('.watch').parentElement.scrollIntoView()")
+                    .await;
             }
             "batches" => {
                 browser.press("Batches").await;
@@ -131,6 +134,8 @@ impl<'a> Scene<'a> {
                     ))
                     .await;
                 browser.shows("All of them").await;
+                let place = "document.querySelector('.outcomes').scrollIntoView()";
+                browser.run(place).await;
             }
             "keys" => {
                 browser.press("Keys").await;

@@ -108,11 +108,11 @@ export function view() {
         words.push(`${batch.bytes.percent} %`, plural(rows.read, "row"));
         if (batch.bytes.total !== null) words.push(`${bytes(batch.bytes.done)} of ${bytes(batch.bytes.total)}`);
         if (batch.rows_per_second) words.push(`${count(batch.rows_per_second)} rows per second`);
-        if (!ended && batch.eta_seconds !== null) words.push(`about ${duration(batch.eta_seconds)} left`);
+        if (!ended && batch.eta_seconds) words.push(`about ${duration(batch.eta_seconds)} left`);
         if (ended) words.push(`took ${duration(seconds(batch))}`);
       }
       line.textContent = words.join(" · ");
-      counts.replaceChildren(...(batch.started_at ? OUTCOMES.map(([name, meaning]) => h("div", { class: name },
+      counts.replaceChildren(...(batch.started_at ? OUTCOMES.map(([name, meaning]) => h("div", { class: rows[name] ? name : null },
         h("b", null, count(rows[name])), h("span", null, name), h("small", null, meaning))) : []));
       graph.draw(take(batch));
       problem.replaceChildren(...(batch.problem
