@@ -1,6 +1,6 @@
 //! `mpulse-bench cold-start`: how long each function takes from its start to its readiness and
 //! to its first answer, and how large it is, beside a Python and a Node function that do the
-//! same read. Functions are the release binaries beside this program.
+//! same read. Functions are the programs that go to Lambda, as `.ci/functions` builds them.
 
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
@@ -35,6 +35,10 @@ const KEY: (&str, &str) = ("events", "the-key-of-the-sample-events");
 
 /// Where the Node function's SDK is installed.
 const NODE_MODULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench-node");
+
+/// Where cargo-lambda puts a function: in a folder of its name, as this.
+const LAMBDA_FOLDER: &str = "lambda";
+const BOOTSTRAP: &str = "bootstrap";
 
 /// The event that the peers answer too.
 const READ: &str = "get-member";
@@ -149,12 +153,16 @@ fn event(program: &str) -> Result<Value, Error> {
     Ok(serde_json::from_str(&file)?)
 }
 
-/// A function of the template, as its release binary.
+/// A function of the template, as Lambda is given it.
 fn ours(machine: &Machine, function: &Function) -> Result<Program, Error> {
-    let path = std::env::current_exe()?.with_file_name(&function.binary);
+    let program = std::env::current_exe()?;
+    let target = program.ancestors().nth(2).ok_or("no target folder")?;
+    let path = target
+        .join(LAMBDA_FOLDER)
+        .join(&function.binary)
+        .join(BOOTSTRAP);
     if !path.exists() {
-        let place = path.display();
-        return Err(format!("{place} is not there: cargo build --release --workspace").into());
+        return Err(format!("{} is not there: .ci/functions", path.display()).into());
     }
     let mut environment = surroundings(machine);
     environment.extend(function.environment.clone());

@@ -2,15 +2,25 @@
 //!
 //! Fields are ids, counts and durations. A name, a phone number or a secret never is one.
 
-use tracing_subscriber::EnvFilter;
+use std::io;
 
-/// Starts logging; `RUST_LOG` sets the level, which is `info` by default.
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// Starts logging; `RUST_LOG` sets the level, which is `info` by default, for all or by module
+/// (`warn,ingest=debug`).
 pub fn start() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    // A second start in one process (tests) keeps the first: there is nothing to report.
-    let _ = tracing_subscriber::fmt()
+    let filter = std::env::var("RUST_LOG")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
+    let lines = tracing_subscriber::fmt::layer()
         .json()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(io::stderr);
+    // A second start in one process (tests) keeps the first: there is nothing to report.
+    let _ = tracing_subscriber::registry()
+        .with(lines)
+        .with(filter)
         .try_init();
 }

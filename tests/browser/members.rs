@@ -1,0 +1,235 @@
+//! Members: created, found, changed, removed; by mouse and by keyboard alone.
+
+use fantoccini::key::Key;
+use mpulse_tests::{Stack, roster};
+use reqwest::Method;
+use serde_json::json;
+
+use crate::browser::Browser;
+
+async fn find(browser: &Browser, text: &str) {
+    browser.fill("Find a member", text).await;
+    browser.press("Find").await;
+}
+
+/// Fills the form of a new member.
+async fn fill(browser: &Browser, fields: [(&str, &str); 5]) {
+    for (label, value) in fields {
+        browser.fill(label, value).await;
+    }
+}
+
+const ZOE: [(&str, &str); 5] = [
+    ("Account", "4"),
+    ("Client id", "5622780"),
+    ("First name", "Zoë"),
+    ("Last name", "Brien"),
+    ("Phone", "(714) 555-0123"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_is_created_and_found_by_whatever_is_known() {
+    let stack = Stack::start().await;
+    let browser = Browser::signed_in(&stack, &stack.writer).await;
+    browser.press("New member").await;
+    fill(&browser, ZOE).await;
+    browser.press("Create").await;
+    browser.shows("Member 4~5622780").await;
+    browser.shows("+17145550123").await;
+    browser.shows("by key writer").await;
+    browser.press("Close").await;
+
+    for known in [
+        "7145550123",
+        "+1 714-555-0123",
+        "(714) 555 0123",
+        "5622780",
+        "4~5622780",
+    ] {
+        find(&browser, "nobody-has-this").await;
+        browser.shows("Nobody was found.").await;
+        find(&browser, known).await;
+        browser.shows("Zoë Brien").await;
+    }
+    browser.fill("Account", "5").await;
+    browser.press("Find").await;
+    browser.shows("Nobody was found.").await;
+    browser.fill("Account", "4").await;
+    browser.press("Find").await;
+    browser.shows("Zoë Brien").await;
+    find(&browser, "!!").await;
+    let fault = browser.fault("Find a member").await;
+    assert!(
+        fault.contains("must be 1 to 64 of the characters"),
+        "{fault}"
+    );
+    browser.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_stand_at_their_fields_in_the_server_s_words() {
+    let stack = Stack::start().await;
+    let browser = Browser::signed_in(&stack, &stack.writer).await;
+    browser.press("New member").await;
+    fill(&browser, ZOE).await;
+    browser.fill("Client id", "a b").await;
+    browser.fill("Phone", "12").await;
+    browser.fill("First name", " ").await;
+    browser.press("Create").await;
+    let body = json!({"account_id": "4", "client_member_id": "a b", "first_name": " ",
+                      "last_name": "Brien", "phone_number": "12"});
+    let told = stack.post("/api/members/", &body).await.json();
+    for (field, label) in [
+        ("client_member_id", "Client id"),
+        ("first_name", "First name"),
+        ("phone_number", "Phone"),
+    ] {
+        let errors = told["errors"].as_array().expect("errors");
+        let error = errors.iter().find(|error| error["field"] == field);
+        let message = &error.expect("the field is at fault")["message"];
+        assert_eq!(browser.fault(label).await, *message, "{label}");
+    }
+    let focused = browser.run("return document.activeElement.name").await;
+    assert_eq!(focused, "client_member_id", "the first fault has the focus");
+
+    fill(&browser, ZOE).await;
+    browser.press("Create").await;
+    browser.shows("Member 4~5622780").await;
+    browser.press("Close").await;
+    browser.press("New member").await;
+    fill(&browser, ZOE).await;
+    browser.press("Create").await;
+    browser.shows("The member 4~5622780 exists already.").await;
+    browser.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_somebody_else_came_before_is_refused() {
+    let stack = Stack::start().await;
+    stack.upload(roster("4", 1)).await;
+    let [id] = &stack.ids("aid=4").await[..] else {
+        panic!("one member");
+    };
+    let browser = Browser::signed_in(&stack, &stack.writer).await;
+    browser.go(&format!("/admin/#/members/{id}")).await;
+    browser.press("Change").await;
+    let path = format!("/api/members/{id}");
+    let other = stack
+        .request(Method::PATCH, &path)
+        .json(&json!({"last_name": "Else"}));
+    mpulse_tests::send(other).await.expect(200);
+    browser.fill("Last name", "Mine").await;
+    browser.press("Save").await;
+    let told = stack
+        .request(Method::PATCH, &path)
+        .header("if-match", "\"old\"")
+        .json(&json!({"last_name": "Mine"}));
+    let told = mpulse_tests::send(told)
+        .await
+        .problem(412, "precondition-failed");
+    browser.shows(mpulse_tests::text(&told["detail"])).await;
+
+    browser.press("Cancel").await;
+    browser.go("/admin/#/batches").await;
+    browser.go(&format!("/admin/#/members/{id}")).await;
+    browser.shows("Else").await;
+    browser.press("Change").await;
+    browser.fill("Last name", "Mine").await;
+    browser.press("Save").await;
+    browser.shows(" Mine").await;
+    assert_eq!(stack.get(&path).await.json()["last_name"], "Mine");
+    browser.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_leads_to_the_batch_that_wrote_it_and_can_be_removed() {
+    let stack = Stack::start().await;
+    let batch = stack
+        .upload_with(&json!({"file_name": "people.csv"}), roster("4", 60))
+        .await;
+    let batch = mpulse_tests::text(&batch["batch_id"]);
+    let browser = Browser::signed_in(&stack, &stack.writer).await;
+    browser.shows("50 members so far").await;
+    browser.press("More").await;
+    browser.shows("60 members").await;
+
+    let id = &stack.ids("aid=4").await[0];
+    find(&browser, id).await;
+    browser.shows("1 member").await;
+    let name = browser
+        .run("return document.querySelector('td .link').textContent")
+        .await;
+    browser.press(mpulse_tests::text(&name)).await;
+    browser.press(&format!("batch {batch}")).await;
+    browser.shows("people.csv").await;
+    browser.shows("60 rows").await;
+
+    // What was looked for is found again.
+    browser.press("Members").await;
+    browser.press(mpulse_tests::text(&name)).await;
+    browser.press("Remove").await;
+    browser
+        .shows("A file that still holds the person creates it again.")
+        .await;
+    browser.press("Keep it as it is").await;
+    browser.press("Remove").await;
+    browser.shows("creates it again").await;
+    browser.press("Remove").await;
+    browser.shows("Nobody was found.").await;
+    assert_eq!(stack.get(&format!("/api/members/{id}")).await.status, 404);
+    browser.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_of_it_can_be_done_by_keyboard() {
+    let stack = Stack::start().await;
+    let browser = Browser::start(&stack).await;
+    browser.field("Key id").await;
+    // The first field has the focus when the page opens.
+    browser.types(&stack.writer.id).await;
+    browser.key(Key::Tab).await;
+    browser.types(&stack.writer.secret).await;
+    browser.key(Key::Enter).await;
+    browser.shows("There are no members yet").await;
+
+    // Goes on with Tab until something has the focus, which must be seen.
+    let reach = async |name: &str| {
+        for _ in 0..30 {
+            let script = "const at = document.activeElement;
+                return [at.textContent.trim() || at.labels?.[0]?.textContent, getComputedStyle(at).outlineStyle]";
+            let focused = browser.run(script).await;
+            if focused[0] == name {
+                assert_ne!(focused[1], "none", "the focus on {name} is seen");
+                return;
+            }
+            browser.key(Key::Tab).await;
+        }
+        panic!("Tab leads to no {name}");
+    };
+    reach("New member").await;
+    browser.key(Key::Enter).await;
+    for (label, value) in ZOE {
+        reach(label).await;
+        browser.types(value).await;
+    }
+    browser.key(Key::Enter).await;
+    browser.shows("Member 4~5622780").await;
+    browser.key(Key::Escape).await;
+    browser.shows("1 member").await;
+    reach("Zoë Brien").await;
+    browser.key(Key::Enter).await;
+    browser.shows("Member 4~5622780").await;
+    browser.key(Key::Escape).await;
+    browser
+        .holds("return !document.querySelector('dialog')")
+        .await;
+    let focused = browser
+        .run("return document.activeElement.textContent")
+        .await;
+    assert_eq!(focused, "Zoë Brien", "the focus is back where it came from");
+
+    reach("Batches").await;
+    browser.key(Key::Enter).await;
+    browser.shows("No file was sent yet.").await;
+    browser.end().await;
+}

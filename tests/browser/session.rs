@@ -1,0 +1,103 @@
+//! Signing in and out, and keys that don't open or stop opening.
+
+use mpulse_tests::{Login, Stack, send};
+use reqwest::Method;
+
+use crate::browser::Browser;
+
+/// Whether a text stands anywhere that the browser keeps things, the tab's own store aside.
+fn is_kept(text: &str) -> String {
+    format!(
+        "return [location.href, document.title, document.documentElement.outerHTML, document.cookie,
+           JSON.stringify(localStorage)].some((place) => place.includes('{text}'))"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_opens_and_its_secret_stays_in_the_tab() {
+    let stack = Stack::start().await;
+    let browser = Browser::signed_in(&stack, &stack.admin).await;
+    browser.shows("Members").await;
+    browser.shows("There are no members yet").await;
+    assert_eq!(browser.run(&is_kept(&stack.admin.secret)).await, false);
+
+    browser.reload().await;
+    browser.shows("admin (admin)").await;
+    browser.press("Sign out").await;
+    browser.shows("Sign in").await;
+    let kept = browser.run("return JSON.stringify(sessionStorage)").await;
+    assert_eq!(kept, "{}");
+    browser.reload().await;
+    browser.shows("Sign in").await;
+    browser.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_key_is_told_in_the_server_s_words() {
+    let stack = Stack::start().await;
+    let browser = Browser::start(&stack).await;
+    browser.press("Sign in").await;
+    browser.shows("Both are needed").await;
+    for (id, secret) in [("admin", "wrong-secret"), ("no one:", "x"), ("nobody", "x")] {
+        browser.fill("Key id", id).await;
+        browser.fill("Secret", secret).await;
+        browser.press("Sign in").await;
+        browser
+            .shows("The key is unknown or revoked, or its secret is wrong.")
+            .await;
+    }
+    assert_eq!(browser.run(&is_kept("wrong-secret")).await, false);
+    // It can be mended where it stands.
+    browser.sign_in(&stack.writer).await;
+    browser.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_revoked_ends_its_session_with_words() {
+    let stack = Stack::start().await;
+    let browser = Browser::signed_in(&stack, &stack.writer).await;
+    browser.shows("There are no members yet").await;
+    let revoked = stack.request_as(&stack.admin, Method::DELETE, "/api/keys/writer");
+    send(revoked).await.expect(200);
+    browser.press("Batches").await;
+    browser.shows("The key is unknown or revoked").await;
+    browser.field("Key id").await;
+    browser.sign_in(&stack.admin).await;
+    browser.shows("Batches").await;
+    browser.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_shown_what_it_may_do() {
+    let stack = Stack::start().await;
+    let browser = Browser::signed_in(&stack, &stack.reader).await;
+    browser.shows("There are no members yet").await;
+    for name in ["New member", "Send a file", "Keys"] {
+        assert!(!browser.has(name).await, "{name}");
+    }
+    browser.go("/admin/#/keys").await;
+    browser
+        .shows("This page needs a key with the role admin.")
+        .await;
+    browser.press("Sign out").await;
+    browser.shows("Sign in").await;
+
+    browser.sign_in(&stack.writer).await;
+    browser.control("New member").await;
+    assert!(browser.has("Send a file").await && !browser.has("Keys").await);
+    browser.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_may_hold_any_letters() {
+    let stack = Stack::start().await;
+    let login = Login {
+        id: "odd".into(),
+        secret: "Zoë: “é”+/=".into(),
+    };
+    let role = mpulse_shared::access::Role::Reader;
+    stack.fixed_key(&login.id, &login.secret, role).await;
+    let browser = Browser::signed_in(&stack, &login).await;
+    browser.shows("odd (reader)").await;
+    browser.end().await;
+}
