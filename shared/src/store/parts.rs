@@ -261,12 +261,12 @@ mod tests {
 
     use super::*;
 
-    async fn parts(url: String) -> Parts {
+    fn parts(url: &str) -> Parts {
         let vars = [
             ("AWS_REGION", "us-east-1"),
             ("AWS_ACCESS_KEY_ID", "id"),
             ("AWS_SECRET_ACCESS_KEY", "secret"),
-            ("AWS_ENDPOINT_URL_S3", &url),
+            ("AWS_ENDPOINT_URL_S3", url),
             ("FILES_BUCKET", "files"),
         ];
         let vars: HashMap<_, _> = vars.map(|(n, v)| (n.to_owned(), v.to_owned())).into();
@@ -292,7 +292,7 @@ mod tests {
             String::from_utf8(request).unwrap().to_lowercase()
         });
         let id = BatchId::generate();
-        assert_eq!(parts(url).await.start(&id).await.unwrap(), "7");
+        assert_eq!(parts(&url).start(&id).await.unwrap(), "7");
         let sent = sent.await.unwrap();
         let path = format!("post /files/uploads/{id}.csv?uploads http/1.1\r\n").to_lowercase();
         assert!(sent.starts_with(&path), "{sent}");
@@ -302,7 +302,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_url_of_a_part_is_good_for_its_size_and_asks_for_no_checksum() {
-        let parts = parts("http://127.0.0.1:1".to_owned()).await;
+        let parts = parts("http://127.0.0.1:1");
         let upload = Multipart {
             upload_id: "7".to_owned(),
             part_size: 5,
