@@ -269,6 +269,42 @@ async fn what_functions_name_is_there_and_what_is_there_is_used() {
     assert!(told.into_iter().all(|told| read.contains(&told.queue_arn)));
 }
 
+/// What acts by itself. Any other resource is there for one that names it.
+const ACTORS: [&str; 6] = [
+    "AWS::CloudWatch::Alarm",
+    "AWS::CloudWatch::Dashboard",
+    "AWS::S3::BucketPolicy",
+    "AWS::SNS::Subscription",
+    "AWS::SQS::QueuePolicy",
+    "AWS::Serverless::Function",
+];
+
+#[test]
+fn what_the_template_names_is_in_it_and_what_is_in_it_is_named() {
+    // Names stand behind these, and end where something else than a letter or a digit follows.
+    let named: BTreeSet<&str> = ["!Ref ", "!GetAtt ", "${"]
+        .into_iter()
+        .flat_map(|marker| BUILT_IN_TEMPLATE.split(marker).skip(1))
+        .filter(|behind| !behind.starts_with("AWS::"))
+        .filter_map(|behind| behind.split(|c: char| !c.is_ascii_alphanumeric()).next())
+        .collect();
+    let template = template();
+    let part = |name: &str| template[name].as_object().expect("a part of the template");
+    let resources = part("Resources");
+    let used = resources
+        .iter()
+        .filter(|(_, resource)| ACTORS.iter().all(|kind| resource["Type"] != *kind))
+        .map(|(name, _)| name)
+        .chain(part("Parameters").keys());
+    for name in used {
+        assert!(named.contains(name.as_str()), "nothing names {name}");
+    }
+    for name in named {
+        let is_there = resources.contains_key(name) || part("Parameters").contains_key(name);
+        assert!(is_there, "{name} is named and isn't there");
+    }
+}
+
 #[test]
 fn every_setting_that_a_function_is_given_is_read_by_its_code() {
     let shared = source(&root().join("shared/src"));
