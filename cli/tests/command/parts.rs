@@ -195,7 +195,8 @@ async fn a_part_whose_url_is_refused_gets_another() {
     setting.road.spoil_urls(1);
     let output = setting.output(setting.upload(&["--multipart"])).await;
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(errors.contains("403"), "{errors}");
+    // S3 may hang up on a part whose rest it doesn't want before its 403 is read.
+    assert!(errors.contains("trying again"), "{errors}");
     assert!(
         !errors.contains("X-Amz"),
         "a URL is as good as a key: {errors}"
