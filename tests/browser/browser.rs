@@ -29,7 +29,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// How long anything that is waited for may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The time between two looks at something that is waited for.
 const GLANCE: Duration = Duration::from_millis(30);
@@ -169,12 +169,6 @@ impl Browser {
     /// Loads the page again.
     pub async fn reload(&self) {
         self.client.refresh().await.expect("it loads");
-    }
-
-    /// The address that is open.
-    pub async fn address(&self) -> String {
-        let address = self.client.current_url().await.expect("an address");
-        address.to_string()
     }
 
     /// The text of what is seen: of the topmost dialog, or of the page.
