@@ -40,6 +40,24 @@ const AXE: &str = "../target/ci-axe/node_modules/axe-core/axe.min.js";
 /// Browsers at a time: a machine of two cores has the stacks to run as well.
 static BROWSERS: Semaphore = Semaphore::const_new(2);
 
+/// A screen, and whether the system wants it dark.
+#[derive(Debug, Clone, Copy)]
+pub struct Look {
+    /// In CSS pixels.
+    pub screen: (u32, u32),
+    /// Whether light text stands on a dark ground.
+    pub dark: bool,
+}
+
+impl Default for Look {
+    fn default() -> Self {
+        Self {
+            screen: WIDE,
+            dark: false,
+        }
+    }
+}
+
 /// A wide and a narrow screen, in CSS pixels.
 pub const WIDE: (u32, u32) = (960, 560);
 /// The narrowest that is promised.
@@ -122,7 +140,7 @@ impl Browser {
             _profile: profile,
             _permit: permit,
         };
-        browser.screen(WIDE).await;
+        browser.look(Look::default()).await;
         browser.go("/").await;
         browser
     }
@@ -245,13 +263,6 @@ impl Browser {
         .await;
     }
 
-    /// Waits until the page knows who is signed in, or asks.
-    pub async fn settled(&self) {
-        let script = "return !document.getElementById('sign-in').hidden
-            || document.getElementById('holder').textContent !== ''";
-        self.holds(script).await;
-    }
-
     /// The place at which a person looks: the topmost dialog, or the page.
     async fn place(&self) -> &'static str {
         let open = self
@@ -363,17 +374,14 @@ impl Browser {
         focused.send_keys(text).await.expect("keys");
     }
 
-    /// The size of the screen, in CSS pixels.
-    pub async fn screen(&self, (width, height): (u32, u32)) {
+    /// The screen from now on.
+    pub async fn look(&self, look: Look) {
+        let (width, height) = look.screen;
         let size = json!({
             "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false,
         });
         self.cdp("Emulation.setDeviceMetricsOverride", size).await;
-    }
-
-    /// Whether the system wants it dark.
-    pub async fn dark(&self, dark: bool) {
-        let value = if dark { "dark" } else { "light" };
+        let value = if look.dark { "dark" } else { "light" };
         let media = json!({"features": [{"name": "prefers-color-scheme", "value": value}]});
         self.cdp("Emulation.setEmulatedMedia", media).await;
     }

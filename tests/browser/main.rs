@@ -12,5 +12,4 @@ mod keys;
 mod large;
 mod members;
 mod pages;
-mod pictures;
 mod session;
