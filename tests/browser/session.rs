@@ -62,8 +62,11 @@ async fn a_key_that_is_revoked_ends_its_session_with_words() {
     browser.press("Batches").await;
     browser.shows("The key is unknown or revoked").await;
     browser.field("Key id").await;
+    // Whoever comes next finds nothing of whoever was there.
+    browser.run("globalThis.kept = 'by the page'").await;
     browser.sign_in(&stack.admin).await;
-    browser.shows("Batches").await;
+    browser.holds("return globalThis.kept === undefined").await;
+    browser.shows("admin (admin)").await;
     browser.end().await;
 }
 

@@ -12,6 +12,8 @@ const PAGES = {
 const FIRST = "members";
 
 const at = (id) => document.getElementById(id);
+// Who was signed in last in this tab.
+let before = null;
 // Aborted when the page that is shown is left.
 let shown = new AbortController();
 
@@ -20,6 +22,7 @@ function frame() {
   at("sign-in").hidden = key !== null;
   at("nav").hidden = at("who").hidden = key === null;
   if (!key) return;
+  before = key.key_id;
   at("holder").textContent = `${key.key_id} (${key.role})`;
   at("nav").replaceChildren(...Object.entries(PAGES)
     .filter(([, { role }]) => !role || may(role))
@@ -72,6 +75,8 @@ function askForKey(message) {
     submit: async ({ id, secret }) => {
       if (!id || !secret) throw new Error("Both are needed: the key’s id and its secret.");
       await signIn(id, secret);
+      // What is on the pages is somebody else's: a new load forgets all of it.
+      if (before && before !== id) return location.reload();
       element.reset();
       frame();
       say(`Signed in as ${id}.`);

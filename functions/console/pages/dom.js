@@ -27,7 +27,7 @@ export function bytes(n) {
     n /= 1000;
     unit = larger;
   }
-  return unit === "bytes" ? plural(n, "byte") : `${n.toPrecision(3)} ${unit}`;
+  return unit === "bytes" ? plural(n, "byte") : `${Number(n.toPrecision(3))} ${unit}`;
 }
 
 export function duration(seconds) {

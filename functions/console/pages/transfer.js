@@ -17,16 +17,19 @@ const TRIES = 20;
 const SPEED_SECONDS = 5;
 
 const NOTES = "mpulse-uploads";
+// How long an upload in parts waits for the rest of them.
+const NOTED_MILLIS = 24 * 3600 * 1000;
 
 // What this browser knows of uploads in parts that are not complete: enough to know the file
 // again, by batch. Neither keys nor anything of the file's content.
 export function notes() {
-  return JSON.parse(localStorage.getItem(NOTES) ?? "{}");
+  const all = Object.entries(JSON.parse(localStorage.getItem(NOTES) ?? "{}"));
+  return Object.fromEntries(all.filter(([, { begun }]) => Date.now() - begun < NOTED_MILLIS));
 }
 
 function note(id, file) {
   const all = notes();
-  if (file) all[id] = { name: file.name, size: file.size, modified: file.lastModified };
+  if (file) all[id] = { name: file.name, size: file.size, modified: file.lastModified, begun: Date.now() };
   else delete all[id];
   localStorage.setItem(NOTES, JSON.stringify(all));
 }

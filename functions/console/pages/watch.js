@@ -3,9 +3,9 @@
 import { batch as at, call } from "./api.js";
 import { bytes, count, dollars, duration, facts, h, hitch, pause, plural, say } from "./dom.js";
 
-// Between two looks, while the page is seen and while it isn't.
+// Between two looks: while there is something to see, and while there isn't.
 const SEEN_MILLIS = 700;
-const UNSEEN_MILLIS = 5000;
+const UNSEEN_MILLIS = 4000;
 // Points of the chart.
 const POINTS = 120;
 
@@ -131,16 +131,18 @@ export function view() {
 // Looks at a batch until it has ended, and gives it to `draw` each time.
 export async function follow(id, signal, draw) {
   for (;;) {
+    let idle = document.hidden;
     try {
       const batch = await call(at(id), { signal });
       hitch("");
       draw(batch);
       if (hasEnded(batch)) return batch;
+      idle ||= batch.status === "awaiting_upload";
     } catch (error) {
       // The batch goes on without us: a cut connection is no news of it.
       if (error.name === "AbortError" || (error.status && error.status < 500 && error.status !== 429)) throw error;
       hitch(`${error.message} Trying again.`);
     }
-    await pause(document.hidden ? UNSEEN_MILLIS : SEEN_MILLIS, signal);
+    await pause(idle ? UNSEEN_MILLIS : SEEN_MILLIS, signal);
   }
 }
