@@ -14,10 +14,9 @@ use futures_util::stream::{self, TryStreamExt};
 use md5::{Digest, Md5};
 use reqwest::StatusCode;
 use tokio::io::AsyncReadExt;
-use tokio::time::sleep;
 
 use super::progress::Progress;
-use super::transfer::{self, PAUSES, Source, TransferError};
+use super::transfer::{self, Source, TransferError, Tries};
 use crate::client::{Client, ClientError, Part, PartPage, Request};
 
 /// Parts on their way at once: enough to fill a line whose answers take their time.
@@ -104,21 +103,13 @@ impl Sender<'_> {
             self.progress.sent(part.size);
             return Ok(());
         }
-        let mut pauses = PAUSES.iter();
+        let mut tries = Tries::new(self.progress);
+        let what = format!("part {}: ", part.number);
         loop {
-            let error = match self.put(&part).await {
-                Err(error) if may_pass(&error) => error,
+            match self.put(&part).await {
+                Err(error) if may_pass(&error) => tries.again(&what, error).await?,
                 result => return result,
-            };
-            let Some(&pause) = pauses.next() else {
-                return Err(error);
-            };
-            self.progress.note(&format!(
-                "part {}: {error}; trying again in {} s",
-                part.number,
-                pause.as_secs()
-            ));
-            sleep(pause).await;
+            }
             // The URL may have run out, and the part may have arrived, though not the answer.
             match self.client.parts(self.batch_id, part.number, 1).await {
                 Ok(page) => part = page.results.into_iter().next().unwrap_or(part),
@@ -175,17 +166,12 @@ async fn patiently<T, F>(progress: &Progress, call: impl Fn() -> F) -> Result<T,
 where
     F: Future<Output = Result<T, ClientError>>,
 {
-    let mut pauses = PAUSES.iter();
+    let mut tries = Tries::new(progress);
     loop {
-        let error = match call().await {
-            Err(error) if error.is_transient() => error,
+        match call().await {
+            Err(error) if error.is_transient() => tries.again("", error).await?,
             result => return result,
-        };
-        let Some(&pause) = pauses.next() else {
-            return Err(error);
-        };
-        progress.note(&format!("{error}; trying again in {} s", pause.as_secs()));
-        sleep(pause).await;
+        }
     }
 }
 

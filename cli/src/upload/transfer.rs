@@ -27,7 +27,7 @@ use crate::client::{Client, ClientError, Request, excerpt};
 const PIECE: usize = 256 * 1024;
 
 /// The pauses before each further try; half a minute is enough to start the machine again.
-pub const PAUSES: [Duration; 5] = [
+const PAUSES: [Duration; 5] = [
     Duration::from_secs(1),
     Duration::from_secs(2),
     Duration::from_secs(4),
@@ -87,6 +87,37 @@ impl TransferError {
     }
 }
 
+/// The tries that are left of something, each with a pause before it.
+pub struct Tries<'a> {
+    pauses: std::slice::Iter<'static, Duration>,
+    progress: &'a Progress,
+}
+
+impl<'a> Tries<'a> {
+    /// All of them; `progress` is told why each is needed.
+    pub fn new(progress: &'a Progress) -> Self {
+        Self {
+            pauses: PAUSES.iter(),
+            progress,
+        }
+    }
+
+    /// Waits until the next try of `what` (a prefix, or empty), which failed just now.
+    ///
+    /// # Errors
+    /// The error itself, where no try is left.
+    pub async fn again<E: fmt::Display>(&mut self, what: &str, error: E) -> Result<(), E> {
+        let Some(&pause) = self.pauses.next() else {
+            return Err(error);
+        };
+        let seconds = pause.as_secs();
+        self.progress
+            .note(&format!("{what}{error}; trying again in {seconds} s"));
+        sleep(pause).await;
+        Ok(())
+    }
+}
+
 /// Sends the file by one request, if need be several times from its beginning.
 ///
 /// # Errors
@@ -98,17 +129,12 @@ pub async fn send(
     source: &Source<'_>,
     progress: &Progress,
 ) -> Result<(), TransferError> {
-    let mut pauses = PAUSES.iter();
+    let mut tries = Tries::new(progress);
     loop {
-        let error = match put(client, request, source, None, progress).await {
-            Err(error) if error.is_transient() => error,
+        match put(client, request, source, None, progress).await {
+            Err(error) if error.is_transient() => tries.again("", error).await?,
             result => return result,
-        };
-        let Some(&pause) = pauses.next() else {
-            return Err(error);
-        };
-        progress.note(&format!("{error}; trying again in {} s", pause.as_secs()));
-        sleep(pause).await;
+        }
         // Perhaps the file did arrive, and only the answer was lost.
         let batch = client.batch(batch_id).await;
         if batch.is_ok_and(|batch| !batch.awaits_upload()) {

@@ -1,6 +1,6 @@
 //! `DELETE /api/members/batch/{id}`: stops a batch. One that no run has begun is cancelled
-//! at once, with what has come of its file, and a file that comes late is deleted; a running one stops at its next
-//! checkpoint and keeps what it wrote.
+//! at once, with what has come of its file, and a file that comes late is deleted; a running one
+//! stops at its next checkpoint and keeps what it wrote.
 
 use std::sync::Arc;
 

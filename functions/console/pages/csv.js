@@ -4,7 +4,7 @@
 import { COLUMNS, DELIMITERS } from "./columns.js";
 
 // How much of a file is looked at.
-export const LOOKED_AT = 64 * 1024;
+const LOOKED_AT = 64 * 1024;
 const ROWS = 5;
 
 // `COLUMNS` are `{name, label, aliases}`.

@@ -152,16 +152,13 @@ export function form({ fields, action, submit, secondary, className }) {
   return element;
 }
 
-// A dialog over the page, which Escape closes. `onclose` is told.
-export function dialog(title, content, { onclose, sheet } = {}) {
+// A dialog over the page, which Escape closes; a sheet stands at its side.
+export function dialog(title, content, { sheet } = {}) {
   const id = `title-${++labels}`;
   const element = h("dialog", { "aria-labelledby": id, class: sheet ? "sheet" : null },
     h("div", { class: "title" }, h("h2", { id }, title), button("Close", () => element.close(), { class: "quiet" })),
     content);
-  element.addEventListener("close", () => {
-    element.remove();
-    onclose?.();
-  });
+  element.addEventListener("close", () => element.remove());
   document.body.append(element);
   element.showModal();
   return element;

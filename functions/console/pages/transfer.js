@@ -6,7 +6,7 @@ import { batch as at, call, Problem } from "./api.js";
 import { pause } from "./dom.js";
 
 // Files larger than this go in parts: below it, starting over costs little.
-export const ONE_PUT_BYTES = 100e6;
+const ONE_PUT_BYTES = 100e6;
 const PARTS_AT_ONCE = 4;
 const PARTS_ASKED = 100;
 // Seconds before each further try of what failed; the last one is used again and again.

@@ -9,7 +9,7 @@ const UNSEEN_MILLIS = 4000;
 // Points of the chart.
 const POINTS = 120;
 
-export const OUTCOMES = [
+const OUTCOMES = [
   ["created", "new"],
   ["updated", "changed"],
   ["unchanged", "the same already"],

@@ -89,14 +89,7 @@ impl Default for Files {
 }
 
 fn tag(content: &str) -> String {
-    let hash = Sha256::digest(content.as_bytes());
-    let (start, _) = hash.split_at(8);
-    format!(
-        "\"{:x}\"",
-        start
-            .iter()
-            .fold(0u64, |tag, &byte| tag << 8 | u64::from(byte))
-    )
+    format!("\"{:x}\"", Sha256::digest(content.as_bytes()))
 }
 
 /// The fields of a member with their names for people and their other names, and the delimiters.
