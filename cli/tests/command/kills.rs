@@ -92,18 +92,23 @@ impl<'a> Model<'a> {
     }
 }
 
-/// The batch, once `enough` holds of it. A machine with faults may fail to tell.
+/// The batch, once `enough` holds of it, however long that takes as long as it gets on. A
+/// machine with faults may fail to tell.
 async fn wait_until(api: &Api, id: &str, enough: impl Fn(&Value) -> bool) -> Value {
-    let deadline = Instant::now() + PATIENCE;
+    let mut moved = Instant::now();
     let mut batch = Value::Null;
-    while Instant::now() < deadline {
+    while moved.elapsed() < PATIENCE {
         let request = api.request(Method::GET, &format!("/api/members/batch/{id}"));
         let answer = request.send().await.expect("an answer");
         if answer.status() == StatusCode::OK {
-            batch = answer.json().await.expect("JSON");
-            if enough(&batch) {
-                return batch;
+            let seen: Value = answer.json().await.expect("JSON");
+            if enough(&seen) {
+                return seen;
             }
+            if seen["rows"] != batch["rows"] {
+                moved = Instant::now();
+            }
+            batch = seen;
         }
         tokio::time::sleep(GLANCE).await;
     }

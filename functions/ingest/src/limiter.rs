@@ -89,6 +89,8 @@ struct Pace {
     /// Units a second in the measure before; `None` until the first is whole.
     achieved: Option<f64>,
     last_cut: Option<Instant>,
+    /// Whether nothing that was to be written was wholly taken since the last cut.
+    in_vain: bool,
     /// Cuts one upon another, and the pace before the first of them.
     cuts: (u32, f64),
     /// Until when refusals don't count.
@@ -167,6 +169,9 @@ impl Permit {
     pub fn taken(&self) {
         let mut state = self.shared.state();
         state.limit = (state.limit + 1.0 / state.limit).min(MOST);
+        if self.expected > 0.0 {
+            state.pace.in_vain = false;
+        }
     }
 
     /// The service asked for less: half as much may be in flight, at a lower pace.
@@ -199,6 +204,7 @@ impl Pace {
             measured: (now, 0.0),
             achieved: None,
             last_cut: None,
+            in_vain: false,
             cuts: (0, 0.0),
             left_alone: None,
         }
@@ -269,7 +275,10 @@ impl Pace {
             return;
         };
         let next = (achieved.clamp(rate / 2.0, rate) * CUT).max(SLOWEST);
-        if self.cuts.0 == 0 || since_cut.is_none_or(|since| since > 2 * MEASURE) {
+        // Time in which a run only read says nothing of the last cut.
+        let helped = !self.in_vain && since_cut.is_none_or(|since| since > 2 * MEASURE);
+        self.in_vain = true;
+        if self.cuts.0 == 0 || helped {
             self.cuts = (0, rate);
         }
         self.cuts.0 += 1;
@@ -427,6 +436,25 @@ mod tests {
         assert!(achieved > 0.5 * 60.0 / 0.005, "{achieved}");
     }
 
+    #[test]
+    fn nor_a_run_that_reads_for_seconds_between_its_writes() {
+        let start = Instant::now();
+        let (mut pace, mut now) = (Pace::new(None, start), start);
+        let mut windows = 0;
+        while now < at(start, 300.0) {
+            // Read, and then write forty requests, each of which the table takes four fifths of.
+            now += Duration::from_secs(3);
+            for _ in 0..40 {
+                now += pace.book(75.0, now) + Duration::from_millis(50);
+                pace.wrote(75.0, 60.0, now);
+                pace.cut(now);
+            }
+            windows += 1;
+        }
+        // Without any pace a window would take five seconds.
+        assert!(windows > 40, "{windows} windows");
+    }
+
     /// A table that takes so many units a second, saves up a second's worth, and answers
     /// after a while. Gives what share of its units a load uses between the tenth second
     /// and the sixtieth, and what share of requests is refused, wholly or in part.
@@ -460,6 +488,8 @@ mod tests {
                 pace.wrote(ITEMS * 3.0, units, at(start, when));
                 if units < ITEMS * 3.0 {
                     pace.cut(at(start, when));
+                } else {
+                    pace.in_vain = false;
                 }
             }
         }
