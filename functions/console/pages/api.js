@@ -16,7 +16,8 @@ export class Problem extends Error {
   }
 }
 
-// What became of the session: "expired" when a key that opened stops opening.
+// What became of the session: "expired" when a key that opened stops opening, "replaced" when
+// another key signs in where one was.
 export const session = new EventTarget();
 
 export const holder = () => key;
@@ -29,17 +30,23 @@ export async function signIn(id, secret) {
   try {
     key = await call(`/api/keys/${encodeURIComponent(id)}`);
   } catch (error) {
-    header = null;
+    key = header = null;
     throw error;
   }
   sessionStorage.setItem(STORE, JSON.stringify({ id, secret }));
 }
 
-// Signs in again after a reload; tells whether there was a key.
+// Signs in again after a reload; tells whether there was a key. It is kept where the registry
+// can't tell for now whether it opens.
 export async function resume() {
   const stored = JSON.parse(sessionStorage.getItem(STORE));
   if (!stored) return false;
-  await signIn(stored.id, stored.secret);
+  try {
+    await signIn(stored.id, stored.secret);
+  } catch (error) {
+    if (error.status === 401) signOut();
+    throw error;
+  }
   return true;
 }
 
@@ -55,29 +62,32 @@ export async function call(path, options = {}) {
 
 // The same, with the answer's headers.
 export async function answer(path, { method = "GET", body, headers = {}, signal } = {}) {
-  const sent = { accept: "application/json", authorization: header, ...headers };
+  const mine = header;
+  const sent = { accept: "application/json", authorization: mine, ...headers };
   if (body !== undefined) sent["content-type"] = "application/json";
-  let response;
+  let response, content;
   try {
     // Without credentials of the browser's own, a 401 opens no dialog of its own either.
     response = await fetch(path, {
       method, headers: sent, signal, credentials: "omit", cache: "no-store",
       body: body === undefined ? undefined : JSON.stringify(body),
     });
+    content = await (isJson(response) ? response.json() : response.text());
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Problem(0, { detail: "The registry can’t be reached." });
   }
-  const isJson = /json/.test(response.headers.get("content-type"));
-  const content = await (isJson ? response.json() : response.text());
   if (response.ok) return { body: content, headers: response.headers };
-  const problem = new Problem(response.status, isJson ? content : {});
-  if (response.status === 401 && key) {
+  const problem = new Problem(response.status, isJson(response) ? content : {});
+  // Not where the answer is to a key that was signed in before.
+  if (response.status === 401 && key && mine === header) {
     signOut();
     session.dispatchEvent(new CustomEvent("expired", { detail: problem.message }));
   }
   throw problem;
 }
+
+const isJson = (response) => /json/.test(response.headers.get("content-type"));
 
 // A link of the API as a path: the page may know the registry by another name.
 export function path(url) {

@@ -1,7 +1,7 @@
 // The frame: who is signed in, and which page is shown. Pages are fetched when first opened.
 
 import { holder, may, resume, session, signIn, signOut } from "./api.js";
-import { alert, form, h, hitch, link, say } from "./dom.js";
+import { alert, busy, button, form, h, hitch, link, say } from "./dom.js";
 
 const PAGES = {
   members: { title: "Members", load: () => import("./members.js") },
@@ -57,7 +57,9 @@ async function show() {
   heading.focus();
   try {
     if (page.role && !may(page.role)) throw new Error(`This page needs a key with the role ${page.role}.`);
-    const module = await page.load();
+    const module = await page.load().catch(() => {
+      throw new Error("This page could not be loaded; perhaps the console was renewed. Reload it.");
+    });
     if (!signal.aborted) await module.show(view, { id, query, signal, heading });
   } catch (error) {
     if (!signal.aborted && error.name !== "AbortError") view.append(alert(error));
@@ -76,7 +78,10 @@ function askForKey(message) {
       if (!id || !secret) throw new Error("Both are needed: the key’s id and its secret.");
       await signIn(id, secret);
       // What is on the pages is somebody else's: a new load forgets all of it.
-      if (before && before !== id) return location.reload();
+      if (before && before !== id) {
+        session.dispatchEvent(new Event("replaced"));
+        return location.reload();
+      }
       element.reset();
       frame();
       say(`Signed in as ${id}.`);
@@ -95,22 +100,31 @@ function closeDialogs() {
 }
 
 session.addEventListener("expired", ({ detail }) => askForKey(detail));
-at("sign-out").addEventListener("click", () => {
+function leave() {
   signOut();
+  askForKey();
   // What was on the pages goes with the key: a new load forgets all of it.
   location.replace("/admin/");
-});
+}
+
+// With the key that this tab holds, if it holds one.
+async function start() {
+  try {
+    if (!(await resume())) return askForKey();
+  } catch (error) {
+    if (error.status === 401) return askForKey(error.message);
+    at("view").replaceChildren(h("section", { class: "card narrow" }, h("h1", { tabindex: -1 }, "Signing in"), alert(error),
+      h("div", { class: "actions" }, busy("Try again", start), button("Sign out", leave))));
+    return;
+  }
+  frame();
+  await show();
+}
+
+at("sign-out").addEventListener("click", leave);
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();
   at("page").focus();
 });
-addEventListener("hashchange", show);
-
-try {
-  if (await resume()) {
-    frame();
-    show();
-  } else askForKey();
-} catch (error) {
-  askForKey(error.message);
-}
+addEventListener("hashchange", () => holder() && show());
+await start();

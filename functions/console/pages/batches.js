@@ -2,11 +2,12 @@
 
 import { batch as at, call, may, path } from "./api.js";
 import { parse } from "./csv.js";
-import { alert, ask, busy, button, count, dollars, duration, facts, h, link, pause, say, table, time } from "./dom.js";
-import { follow, hasEnded, seconds, status, view } from "./watch.js";
+import { alert, ask, busy, button, count, dollars, duration, facts, h, link, redraw, table, time } from "./dom.js";
+import { follow, hasEnded, seconds, status, view, watch } from "./watch.js";
 
-// Between two looks at a list in which something is at work.
+// Between two looks at a list: while something in it is at work, and while nothing is.
 const LIST_MILLIS = 2500;
+const IDLE_MILLIS = 10_000;
 // Rejects that are shown in place, and how much of the report is fetched for them.
 const REJECTS = 25;
 const REJECTS_BYTES = 64 * 1024;
@@ -24,41 +25,47 @@ function author(batch) {
 async function showAll(page, signal) {
   const place = h("div");
   page.append(place);
-  const later = [];
-  let next = null;
+  const known = new Map();
+  const take = (batches) => batches.forEach((one) => known.set(one.batch_id, one));
+  // Where the list goes on; not known before the first look.
+  let next;
   const more = busy("More", async () => {
     const answer = await call(next, { signal });
-    later.push(...answer.results);
+    take(answer.results);
     next = answer.next && path(answer.next);
     draw();
   });
-  let first = [];
+  let drawn = null;
   const draw = () => {
-    const all = [...first, ...later.filter((one) => !first.some(({ batch_id }) => batch_id === one.batch_id))];
-    const rows = all.map((one) => [
-      link(`batches/${one.batch_id}`, one.file_name ?? one.batch_id),
-      status(one),
-      time(one.created_at),
-      author(one),
-      one.started_at ? outcomes(one) : "–",
-      one.started_at ? duration(seconds(one)) : "–",
-      one.started_at ? dollars(one.price.usd) : "–",
-    ]);
-    const focused = document.activeElement?.getAttribute("href");
-    place.replaceChildren(all.length
-      ? table("Batches", ["File", "Status", "Sent", "By", "Rows", "Duration", "Cost"], rows)
-      : h("p", { class: "hint" }, "No file was sent yet. ", may("writer") ? link("send", "Send one") : ""),
+    // Ids grow with time.
+    const all = [...known.values()].sort((a, b) => (a.batch_id < b.batch_id ? 1 : -1));
+    const state = JSON.stringify([all, next]);
+    if (state === drawn) return;
+    drawn = state;
+    redraw(place, all.length
+      ? table("Batches", ["File", "Status", "Sent", "By", "Rows", "Duration", "Cost"], all.map((one) => [
+        link(`batches/${one.batch_id}`, one.file_name ?? one.batch_id),
+        status(one),
+        time(one.created_at),
+        author(one),
+        one.started_at ? outcomes(one) : "–",
+        one.started_at ? duration(seconds(one)) : "–",
+        one.started_at ? dollars(one.price.usd) : "–",
+      ]))
+      : h("p", { class: "hint" }, next ? "None of the newest files is yours. " : "No file was sent yet. ", may("writer") ? link("send", "Send one") : ""),
     next ? more : "");
-    if (focused) place.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus();
   };
-  for (;;) {
+  const isAtWork = (one) => !hasEnded(one) && one.status !== "awaiting_upload";
+  await watch(signal, async () => {
     const answer = await call("/api/members/batch?limit=25", { signal });
-    first = answer.results;
-    if (!later.length) next = answer.next && path(answer.next);
+    const newest = new Set(answer.results.map((one) => one.batch_id));
+    const others = [...known.values()].filter((one) => isAtWork(one) && !newest.has(one.batch_id));
+    take(await Promise.all(others.map((one) => call(at(one.batch_id), { signal }))));
+    take(answer.results);
+    if (next === undefined) next = answer.next && path(answer.next);
     draw();
-    if (first.every((one) => hasEnded(one) || one.status === "awaiting_upload")) return;
-    await pause(LIST_MILLIS, signal);
-  }
+    return [...known.values()].some(isAtWork) ? LIST_MILLIS : IDLE_MILLIS;
+  });
 }
 
 function outcomes({ rows }) {
@@ -73,13 +80,19 @@ async function showOne(page, id, signal, heading) {
   const cancel = button("Cancel the batch", () => ask("Cancel the batch?",
     "It stops at its next checkpoint. Rows that were applied stay.", "Cancel the batch", async () => {
       await call(at(id), { method: "DELETE" });
-      say("The batch is being stopped.");
+      return "The batch is being stopped.";
     }), { class: "danger", hidden: true });
   page.append(h("p", null, link("batches", "All batches")), about, live.element, h("div", { class: "actions" }, cancel), rejects);
+  let corrected = null;
   const draw = (batch) => {
+    live.draw(batch);
+    cancel.hidden = hasEnded(batch) || batch.status === "cancelling" || !may("writer");
+    // The rest of what is told of a batch stays as it is.
+    if (corrected === String(batch.child_batch_ids)) return;
+    corrected = String(batch.child_batch_ids);
     heading.textContent = batch.file_name ?? `Batch ${id}`;
     document.title = `${heading.textContent} – mPulse`;
-    about.replaceChildren(facts([
+    redraw(about, facts([
       ["Batch", id],
       ["Sent", h("span", null, time(batch.created_at), ` by ${author(batch)}`)],
       batch.account_id && ["Account", batch.account_id],
@@ -87,8 +100,6 @@ async function showOne(page, id, signal, heading) {
       batch.parent_batch_id && ["Corrects", link(`batches/${batch.parent_batch_id}`, batch.parent_batch_id)],
       batch.child_batch_ids.length > 0 && ["Corrected by", h("span", null, batch.child_batch_ids.map((child) => [link(`batches/${child}`, child), " "]).flat())],
     ]));
-    live.draw(batch);
-    cancel.hidden = hasEnded(batch) || batch.status === "cancelling" || !may("writer");
   };
   const batch = await follow(id, signal, draw);
   if (batch.links.rejects) await showRejects(rejects, batch, signal);
@@ -103,7 +114,8 @@ async function showRejects(place, batch, signal) {
     h("h2", null, "Rejected rows"),
     h("p", null, "Download the report, correct the rows in it and send it back as it is: the columns that were added are ignored."),
     h("div", { class: "actions" },
-      busy("Download the report", async () => h("a", { href: (await report()).url, download: "" }).click(), { class: "primary" }),
+      // In another tab: what is on its way here would ask before this one may be left.
+      busy("Download the report", async () => h("a", { href: (await report()).url, target: "_blank", rel: "noopener" }).click(), { class: "primary" }),
       may("writer") && link(`send?parent=${id}`, "Send the corrected report", { class: "button" })),
     shown,
   );

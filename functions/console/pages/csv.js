@@ -58,20 +58,23 @@ export async function look(file) {
   if (begins(0x1f, 0x8b) || begins(0x50, 0x4b, 3, 4)) {
     return { problem: "The file is compressed or a spreadsheet. Save or export it as CSV text." };
   }
-  if (bytes.includes(0)) return { problem: "The file holds NUL bytes: it is no text that can be read." };
   // A row or a letter that the look cuts in two is left out.
   const cut = file.size > bytes.length;
   const text = new TextDecoder().decode(bytes, { stream: cut });
   const delimiter = delimiterOf(text);
-  const all = parse(text, delimiter, ROWS + 1);
+  const all = parse(text, delimiter, ROWS + 2);
   if (!all.length) return { problem: "The file is empty: it has not even a header." };
+  if (cut) all.pop();
   const [header, ...rows] = all;
+  if (!header) return { problem: "The header is longer than 64 kB, or a quote in it is never closed." };
+  if (header.some((name) => name.includes("\0"))) return { problem: "The header holds NUL bytes: the file is UTF-16 or no text at all." };
+  if (header.some((name) => name.includes("\uFFFD"))) return { problem: "The header is not UTF-8 (Latin-1, perhaps). Save the file as UTF-8." };
   const fields = header.map((name) => COLUMNS.find(({ aliases }) => aliases.includes(plain(name))) ?? null);
   const twice = fields.find((field, at) => field && fields.indexOf(field) !== at);
   if (twice) return { problem: `Two columns mean ${twice.label}. Leave one out.` };
   const missing = COLUMNS.filter((column) => !fields.includes(column));
   return {
-    delimiter, header, fields, rows,
+    delimiter, header, fields, rows: rows.slice(0, ROWS),
     accountMissing: missing.some(({ name }) => name === "account_id"),
     missing: missing.filter(({ name }) => name !== "account_id"),
     latin1: text.includes("\uFFFD"),

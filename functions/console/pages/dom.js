@@ -67,10 +67,18 @@ export function alert(error) {
   return h("p", { class: "alert", role: "alert" }, text);
 }
 
+// Where the focus goes when what had it is gone: to what stands for it now, or to the page's title.
+function refocus(instead) {
+  if (document.activeElement !== document.body) return;
+  const to = instead?.isConnected ? instead : document.querySelector("#view h1");
+  to?.focus({ preventScroll: true });
+}
+
 // Runs what a button does: the button rests meanwhile, and a refusal stands behind it.
 export function busy(text, work, attributes) {
   const self = button(text, async () => {
     self.nextElementSibling?.matches(".alert") && self.nextElementSibling.remove();
+    const focused = document.activeElement === self;
     self.disabled = true;
     try {
       await work();
@@ -78,8 +86,18 @@ export function busy(text, work, attributes) {
       if (error.name !== "AbortError") self.after(alert(error));
     }
     self.disabled = false;
+    if (focused) refocus(self);
   }, attributes);
   return self;
+}
+
+// Draws a place anew, and leaves the focus where it was.
+export function redraw(place, ...content) {
+  const focused = document.activeElement;
+  const within = place.contains(focused);
+  const target = focused.getAttribute("href");
+  place.replaceChildren(...content);
+  if (within) refocus(place.contains(focused) ? focused : target && place.querySelector(`[href="${CSS.escape(target)}"]`));
 }
 
 // A table; narrow screens show each row as a card, hence the roles and the cells' labels.
@@ -158,18 +176,25 @@ export function dialog(title, content, { sheet } = {}) {
   const element = h("dialog", { "aria-labelledby": id, class: sheet ? "sheet" : null },
     h("div", { class: "title" }, h("h2", { id }, title), button("Close", () => element.close(), { class: "quiet" })),
     content);
-  element.addEventListener("close", () => element.remove());
+  const opener = document.activeElement;
+  element.addEventListener("close", () => {
+    element.remove();
+    // What opened it may have been drawn anew since.
+    refocus(document.getElementById(opener.id));
+  });
   document.body.append(element);
   element.showModal();
   return element;
 }
 
-// Asks before something that can't be taken back.
+// Asks before something that can't be taken back. `work` gives what there is to say afterwards:
+// while a dialog is open, nothing behind it is read out.
 export function ask(title, text, action, work) {
   const element = dialog(title, h("div", null, h("p", null, text), h("div", { class: "actions" },
     busy(action, async () => {
-      await work();
+      const words = await work();
       element.close();
+      if (words) say(words);
     }, { class: "danger" }),
     button("Keep it as it is", () => element.close()))));
 }

@@ -1,7 +1,7 @@
 // Access keys, for admins: made (the secret is shown once), listed, revoked.
 
 import { call, holder } from "./api.js";
-import { ask, button, dialog, form, h, say, table, time } from "./dom.js";
+import { ask, button, dialog, form, h, table, time } from "./dom.js";
 
 const ROLES = [
   ["reader", "reader: looks"],
@@ -22,8 +22,8 @@ export async function show(page, { signal }) {
       key.revoked_at || key.key_id === holder().key_id ? "" : button("Revoke", () => ask(`Revoke ${key.key_id}?`,
         "It opens nothing from then on. That can’t be taken back.", "Revoke", async () => {
           await call(`/api/keys/${encodeURIComponent(key.key_id)}`, { method: "DELETE" });
-          say(`${key.key_id} was revoked.`);
           await load();
+          return `${key.key_id} was revoked.`;
         }), { class: "danger", "aria-label": `Revoke ${key.key_id}` }),
     ])));
   };

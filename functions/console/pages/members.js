@@ -46,20 +46,27 @@ export async function show(page, { id, signal }) {
   });
   search.setAttribute("role", "search");
 
+  // A search that is slow must not take the place of a later one.
+  let turn = 0;
   async function load() {
+    const mine = ++turn;
     const { text, account } = last;
     let lists;
     try {
       lists = await find(text, account, signal);
     } catch (error) {
+      if (mine !== turn) return;
       results.replaceChildren();
       // The server names the parameter; on this page it is this field.
       for (const fault of error.fields ?? []) fault.field = fault.field === "aid" ? "account" : "text";
       throw error;
     }
+    if (mine !== turn) return;
     const members = new Map();
     const more = busy("More", async () => {
-      lists = await Promise.all(lists.filter((list) => list.next).map((list) => call(path(list.next), { signal })));
+      const next = await Promise.all(lists.filter((list) => list.next).map((list) => call(path(list.next), { signal })));
+      if (mine !== turn) return;
+      lists = next;
       draw();
     });
     const draw = () => {
@@ -72,7 +79,7 @@ export async function show(page, { id, signal }) {
       results.replaceChildren(h("p", { class: "hint" }, said),
         members.size ? table("Members", ["Name", "Phone", "Account", "Client id", "Changed"],
           [...members.values()].map((one) => [
-            button(`${one.first_name} ${one.last_name}`, () => open(one.id, load), { class: "link" }),
+            button(`${one.first_name} ${one.last_name}`, () => open(one.id, load), { id: `open-${one.id}`, class: "link" }),
             one.phone_number, one.account_id, one.client_member_id, time(one.updated_at),
           ])) : "",
         next ? more : "");
@@ -117,8 +124,8 @@ async function open(id, changed) {
           "Remove", async () => {
             await call(at(id), { method: "DELETE", headers: match });
             sheet.close();
-            say("Removed.");
             await changed();
+            return "Removed.";
           }), { class: "danger" })) : "");
   } catch (error) {
     place.replaceChildren(h("p", { class: "alert", role: "alert" }, error.message));

@@ -1,7 +1,7 @@
 // Files: chosen, looked at, sent, and followed until their rows are dealt with. What is on its
 // way goes on while other pages are looked at, and stands here again afterwards.
 
-import { batch as at, call, holder } from "./api.js";
+import { batch as at, call, holder, session } from "./api.js";
 import { COLUMNS, DELIMITER_NAMES, look } from "./csv.js";
 import { alert, ask, busy, button, bytes, duration, form, h, link, plural, say, table } from "./dom.js";
 import { forget, isSame, notes, Transfer } from "./transfer.js";
@@ -17,12 +17,19 @@ const MODES = [
 const cards = h("div");
 const transfers = new Set();
 
+const sending = () => [...transfers].filter(({ state }) => state === "sending");
+
 addEventListener("beforeunload", (event) => {
-  if ([...transfers].some(({ state }) => state === "sending")) event.preventDefault();
+  if (sending().length) event.preventDefault();
 });
+// What one key began is not another's.
+session.addEventListener("replaced", () => sending().forEach((transfer) => transfer.pause()));
+// A file that is dropped beside its place must not take the page's.
+for (const name of ["dragover", "drop"]) addEventListener(name, (event) => event.preventDefault());
 
 export async function show(page, { query, signal }) {
-  const parent = query.get("parent");
+  const id = query.get("parent");
+  const parent = id && await call(at(id), { signal });
   const input = h("input", {
     id: "files", type: "file", multiple: true, accept: ".csv,.tsv,.txt,text/csv",
     onchange: () => {
@@ -46,7 +53,7 @@ export async function show(page, { query, signal }) {
   const unfinished = h("div");
   page.append(
     parent ? h("p", { class: "note" }, "The file that you choose is taken for the corrected report of ",
-      link(`batches/${parent}`, `batch ${parent}`), "; the two batches will point at each other.") : "",
+      link(`batches/${id}`, `batch ${id}`), "; the two batches will point at each other.") : "",
     zone, unfinished, cards,
     h("details", null, h("summary", null, "What a file looks like"),
       h("p", null, "UTF-8 text with a header; commas, semicolons, tabs or pipes between fields; columns in any order. Other columns are ignored."),
@@ -67,13 +74,15 @@ async function template() {
 // browser began and did not end.
 async function remind(place, signal) {
   const mine = [...cards.children].map((card) => card.dataset.batch);
+  // On their way in another tab.
+  const locks = (await navigator.locks?.query())?.held.map(({ name }) => name) ?? [];
   const { results } = await call("/api/members/batch?limit=25", { signal });
   const working = results.filter(({ batch_id, status }) => ["queued", "processing"].includes(status) && !mine.includes(batch_id));
   for (const { batch_id, file_name } of working) {
     place.append(h("p", { class: "note" }, `${file_name ?? batch_id} is being processed: `, link(`batches/${batch_id}`, "open the batch")));
   }
   for (const [id, noted] of Object.entries(notes())) {
-    if (mine.includes(id)) continue;
+    if (mine.includes(id) || locks.includes(lock(id))) continue;
     // Perhaps it is another key's.
     const batch = await call(at(id), { signal }).catch(() => null);
     if (batch && !batch.links.parts) forget(id);
@@ -83,6 +92,7 @@ async function remind(place, signal) {
       id: `resume-${id}`, type: "file",
       onchange: () => {
         const [file] = input.files;
+        if (!file) return;
         if (!isSame(noted, file)) {
           fault.replaceChildren(alert(`That is not the file that was begun: ${noted.name}, ${plural(noted.size, "byte")}, unchanged since.`));
           return;
@@ -104,6 +114,9 @@ async function remind(place, signal) {
   }
 }
 
+// Held while a tab has an upload in its hands.
+const lock = (id) => `upload-${id}`;
+
 function add(files, parent) {
   for (const file of files.toReversed()) card(file, { parent });
   say(`${plural(files.length, "file")} chosen.`);
@@ -116,13 +129,18 @@ async function card(file, { parent, resumed }) {
   cards.prepend(self);
   heading.focus();
   const transfer = new Transfer(file, () => progress.draw());
-  const progress = sendingView(transfer);
+  const remove = busy("Remove", () => {
+    transfer.finish();
+    self.remove();
+  });
+  const progress = sendingView(transfer, remove);
 
   // From the first byte to the last row.
   const go = async () => {
     const id = transfer.batch.batch_id;
     self.dataset.batch = id;
     transfers.add(transfer);
+    navigator.locks?.request(lock(id), () => transfer.finished);
     body.replaceChildren(progress.element);
     heading.focus();
     transfer.send();
@@ -130,6 +148,7 @@ async function card(file, { parent, resumed }) {
     transfers.delete(transfer);
     if (transfer.state !== "sent") return;
     const live = view();
+    if (body.contains(document.activeElement)) heading.focus();
     body.replaceChildren(h("p", null, "Sent. It goes on if you leave this page: ", link(`batches/${id}`, "open the batch")), live.element);
     await follow(id, undefined, live.draw).catch((error) => body.append(alert(error)));
   };
@@ -140,8 +159,7 @@ async function card(file, { parent, resumed }) {
     await go();
     return;
   }
-  const found = await look(file);
-  const remove = button("Remove", () => self.remove());
+  const found = await look(file).catch(() => ({ problem: "This can’t be read: it is a folder, or was moved or removed." }));
   if (found.problem) {
     body.append(h("p", null, bytes(file.size)), alert(found.problem), h("div", { class: "actions" }, remove));
     return;
@@ -149,6 +167,7 @@ async function card(file, { parent, resumed }) {
   const used = found.fields.filter(Boolean).length;
   const missing = found.missing.map(({ label }) => label.toLowerCase());
   const accounts = holder().accounts;
+  const account = parent?.account_id ?? (accounts?.length === 1 ? accounts[0] : "");
   body.append(...[
     h("p", null, `${bytes(file.size)} · separated by ${DELIMITER_NAMES[found.delimiter]} · ${used} of ${plural(found.header.length, "column")} used`),
     missing.length > 0 && alert(`This file can’t be loaded: it has no column for ${missing.join(", nor for ")}.`),
@@ -158,7 +177,7 @@ async function card(file, { parent, resumed }) {
       fields: [
         {
           name: "account_id", label: "Account",
-          value: found.accountMissing && accounts?.length === 1 ? accounts[0] : "",
+          value: found.accountMissing ? account : "",
           hint: found.accountMissing ? "The file doesn’t say whose members these are, so it has to be said here" : "Only for rows that name none",
         },
         { name: "mode", label: "What to do with the rows", options: MODES },
@@ -169,7 +188,7 @@ async function card(file, { parent, resumed }) {
         if (!account_id && found.accountMissing) throw { message: "An account is needed.", fields: [{ field: "account_id", message: "is needed, since the file has no such column" }] };
         const request = { mode };
         if (account_id) request.account_id = account_id;
-        if (parent) request.parent_batch_id = parent;
+        if (parent) request.parent_batch_id = parent.batch_id;
         await transfer.open(request);
         go();
       },
@@ -187,14 +206,15 @@ function preview({ header, fields, rows }, name) {
 }
 
 // A transfer on its way, and what can be done to it.
-function sendingView(transfer) {
+function sendingView(transfer, remove) {
   const bar = h("progress", { max: Math.max(transfer.file.size, 1), value: 0, "aria-label": "Sent" });
   const line = h("p", { class: "progress-line" });
   const fault = h("div");
   const hold = button("Pause", () => (transfer.state === "paused" ? transfer.send() : transfer.pause()));
   const stop = button("Cancel", () => ask("Cancel the upload?", "What was sent is thrown away.", "Cancel the upload", () => transfer.cancel()));
   const again = button("Try again", () => transfer.send());
-  const element = h("div", null, bar, line, fault, h("div", { class: "actions" }, hold, again, stop));
+  const element = h("div", null, bar, line, fault, h("div", { class: "actions" }, hold, again, stop, remove));
+  let told = null;
   return {
     element,
     draw() {
@@ -208,9 +228,14 @@ function sendingView(transfer) {
       line.textContent = words.join(" · ");
       hold.textContent = state === "paused" ? "Resume" : "Pause";
       hold.hidden = !transfer.inParts || !["sending", "paused"].includes(state);
-      again.hidden = state !== "failed";
-      stop.hidden = !["sending", "paused", "failed"].includes(state);
-      fault.replaceChildren(...(problem ? [alert(problem)] : []));
+      again.hidden = state !== "failed" || transfer.over;
+      stop.hidden = !["sending", "paused", "failed"].includes(state) || transfer.over;
+      remove.hidden = !["failed", "cancelled"].includes(state);
+      if (told === state) return;
+      told = state;
+      say(`${file.name}: ${state}.`);
+      fault.replaceChildren(problem ? alert(problem) : "");
+      if (document.activeElement === document.body) [hold, again, remove].find((one) => !one.hidden)?.focus({ preventScroll: true });
     },
   };
 }

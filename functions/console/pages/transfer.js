@@ -1,6 +1,6 @@
 // A file on its way to the URLs that the API signs: small ones by one PUT, large ones in parts,
 // several at once, each sent again by itself when it is cut. Parts can be paused and resumed,
-// after a reload too. A refused URL is asked for anew.
+// after a reload too. Where an answer was lost, the batch tells whether the file arrived.
 
 import { batch as at, call, Problem } from "./api.js";
 import { pause } from "./dom.js";
@@ -15,6 +15,13 @@ const PAUSES = [1, 2, 4, 8, 15];
 const TRIES = 20;
 // The speed is that of the last seconds.
 const SPEED_SECONDS = 5;
+// The slowest that content may come along before its connection counts as dead, in bytes a
+// millisecond, and what it is given beyond that.
+const SLOWEST = 16;
+const GRACE_MILLIS = 30_000;
+// How often something that the file store refuses is tried again: its URL may have run out
+// (403), or the connection have stood still (400).
+const REFUSALS = 2;
 
 const NOTES = "mpulse-uploads";
 // How long an upload in parts waits for the rest of them.
@@ -43,7 +50,7 @@ export function isSame(noted, file) {
 
 class Refused extends Error {
   constructor(status) {
-    super(status === 403 ? "The file store refused the upload." : `The file store answered ${status}.`);
+    super(status === 403 ? "The file store refused the upload: perhaps its time has run out." : `The file store answered ${status}.`);
     this.status = status;
   }
 }
@@ -58,6 +65,10 @@ export class Transfer {
     this.batch = null;
     this.inParts = file.size > ONE_PUT_BYTES;
     this.problem = null;
+    // Whether there is nothing left to try.
+    this.over = false;
+    // Whether something may have been sent.
+    this.began = false;
     // Settled when the file is there, or was given up.
     this.finished = new Promise((finish) => { this.finish = finish; });
     // What delays it now, in words.
@@ -95,13 +106,40 @@ export class Transfer {
     this.changed();
   }
 
+  // Gives the batch up. One that is at work already is followed until it has stopped.
   async cancel() {
-    await call(at(this.batch.batch_id), { method: "DELETE" });
-    forget(this.batch.batch_id);
-    this.state = "cancelled";
+    this.problem = null;
+    this.pause();
+    try {
+      const { status } = await call(at(this.batch.batch_id), { method: "DELETE" });
+      this.end(status === "cancelled" ? "cancelled" : "sent");
+    } catch (error) {
+      // It has ended already, and is looked at to tell how.
+      if (error.status === 409) return this.end("sent");
+      this.fail(error);
+      throw error;
+    }
+  }
+
+  end(state) {
+    this.state = state;
     this.stop.abort();
+    forget(this.batch.batch_id);
     this.changed();
     this.finish();
+  }
+
+  fail(error) {
+    this.state = "failed";
+    this.problem = error;
+    this.over ||= this.isClosed(error);
+    this.stop.abort();
+    this.changed();
+  }
+
+  // A part gets another URL, a whole file doesn't.
+  isClosed(error) {
+    return !this.inParts && error instanceof Refused && error.status === 403;
   }
 
   // Sends the file, or what is left of it.
@@ -113,16 +151,11 @@ export class Transfer {
     const clock = setInterval(() => this.tick(), 250);
     this.changed();
     try {
-      await (this.inParts ? this.sendParts() : this.sendWhole(this.batch.upload));
-      this.state = "sent";
-      forget(this.batch.batch_id);
-      this.finish();
+      await this.unlessArrived(() => (this.inParts ? this.sendParts() : this.sendWhole(this.batch.upload)));
+      this.arrived = this.file.size;
+      if (!stop.signal.aborted) this.end("sent");
     } catch (error) {
-      if (!stop.signal.aborted) {
-        this.state = "failed";
-        this.problem = error;
-        stop.abort();
-      }
+      if (!stop.signal.aborted) this.fail(error);
     } finally {
       clearInterval(clock);
       // Unless it was resumed meanwhile.
@@ -134,6 +167,24 @@ export class Transfer {
     }
   }
 
+  // What is refused because the batch waits for nothing any more may be so because the file
+  // has arrived, and only the answer was lost, or came after a pause.
+  async unlessArrived(work) {
+    try {
+      await work();
+    } catch (error) {
+      if (![404, 409].includes(error.status) || await this.patiently(() => this.isAwaited())) throw error;
+    }
+  }
+
+  // Whether the batch waits for its file.
+  async isAwaited() {
+    const { status } = await call(at(this.batch.batch_id), { signal: this.stop.signal });
+    this.over = ["cancelled", "expired"].includes(status);
+    if (this.over) throw new Problem(410, { detail: `The batch is ${status}. Choose the file again to send it.` });
+    return status === "awaiting_upload";
+  }
+
   tick() {
     const now = performance.now();
     this.marks.push({ at: now, sent: this.sent });
@@ -142,12 +193,12 @@ export class Transfer {
   }
 
   async sendWhole({ url, headers }) {
-    await this.patiently(async (again) => {
+    await this.patiently(async () => {
       // Perhaps it did arrive, and only the answer was lost.
-      const arrived = again && (await call(at(this.batch.batch_id))).status !== "awaiting_upload";
-      if (!arrived) await this.put("file", url, headers, this.file);
+      if (this.began && !(await this.isAwaited())) return;
+      this.began = true;
+      await this.put("file", url, headers, this.file);
     });
-    this.arrived = this.file.size;
   }
 
   async sendParts() {
@@ -162,8 +213,13 @@ export class Transfer {
       const page = await this.patiently(() => ask(next, PARTS_ASKED));
       this.parts = page.part_count;
       for (const part of page.results) {
-        if (part.etag) this.arrived += part.size;
-        else queue.push(part);
+        if (!part.etag) {
+          queue.push(part);
+          continue;
+        }
+        this.arrived += part.size;
+        // It was not sent just now, and says nothing of the speed.
+        for (const mark of this.marks) mark.sent += part.size;
       }
       next += page.results.length;
     };
@@ -198,7 +254,7 @@ export class Transfer {
       } catch (error) {
         signal.throwIfAborted();
         const passing = !error.status || error.status >= 500 || error.status === 429
-          || (error instanceof Refused && error.status === 403 && this.inParts && tries < 2);
+          || (error instanceof Refused && tries < REFUSALS && !this.isClosed(error));
         if (this.arrived > before) tries = 0;
         if (!passing || tries >= TRIES) throw error;
         const seconds = PAUSES[Math.min(tries, PAUSES.length - 1)];
@@ -237,8 +293,10 @@ export class Transfer {
       request.upload.addEventListener("progress", ({ loaded }) => this.flying.set(name, loaded));
       request.addEventListener("load", done(() => (request.status < 300 ? resolve() : reject(new Refused(request.status)))));
       request.addEventListener("error", done(async () => reject(await this.whyCut())));
+      request.addEventListener("timeout", done(() => reject(new Error("The connection to the file store stood still."))));
       request.addEventListener("abort", done(() => reject(new DOMException("stopped", "AbortError"))));
       request.open("PUT", url);
+      request.timeout = GRACE_MILLIS + content.size / SLOWEST;
       for (const [key, value] of Object.entries(headers)) {
         // The browser says the length itself, and lets nobody else.
         if (key.toLowerCase() !== "content-length") request.setRequestHeader(key, value);

@@ -3,9 +3,10 @@
 import { batch as at, call } from "./api.js";
 import { bytes, count, dollars, duration, facts, h, hitch, pause, plural, say } from "./dom.js";
 
-// Between two looks: while there is something to see, and while there isn't.
+// Between two looks: while there is something to see, and while there isn't; and after a fault.
 const SEEN_MILLIS = 700;
 const UNSEEN_MILLIS = 4000;
+const FAULT_MILLIS = 2000;
 // Points of the chart.
 const POINTS = 120;
 
@@ -48,6 +49,8 @@ function take(batch) {
   const now = performance.now();
   const before = points.at(-1);
   if (before && before.read === batch.rows.read && hasEnded(batch)) return points;
+  // Another part of the page follows it too.
+  if (before && now - before.at < SEEN_MILLIS / 2) return points;
   const rate = before ? ((batch.rows.read - before.read) * 1000) / (now - before.at) : 0;
   points.push({ at: now, read: batch.rows.read, rate: Math.max(0, rate) });
   if (points.length > POINTS) points.shift();
@@ -128,21 +131,32 @@ export function view() {
   };
 }
 
-// Looks at a batch until it has ended, and gives it to `draw` each time.
-export async function follow(id, signal, draw) {
+// Looks again and again. `look` tells how many milliseconds to wait before the next time, or
+// null at the end. What is looked at goes on without us: a cut connection is no news of it.
+export async function watch(signal, look) {
   for (;;) {
-    let idle = document.hidden;
+    let wait;
     try {
-      const batch = await call(at(id), { signal });
+      wait = await look();
       hitch("");
-      draw(batch);
-      if (hasEnded(batch)) return batch;
-      idle ||= batch.status === "awaiting_upload";
     } catch (error) {
-      // The batch goes on without us: a cut connection is no news of it.
       if (error.name === "AbortError" || (error.status && error.status < 500 && error.status !== 429)) throw error;
       hitch(`${error.message} Trying again.`);
+      wait = FAULT_MILLIS;
     }
-    await pause(idle ? UNSEEN_MILLIS : SEEN_MILLIS, signal);
+    if (wait === null) return;
+    await pause(document.hidden ? Math.max(wait, UNSEEN_MILLIS) : wait, signal);
   }
+}
+
+// Looks at a batch until it has ended, and gives it to `draw` each time; in the end it is given back.
+export async function follow(id, signal, draw) {
+  let batch;
+  await watch(signal, async () => {
+    batch = await call(at(id), { signal });
+    draw(batch);
+    if (hasEnded(batch)) return null;
+    return batch.status === "awaiting_upload" ? UNSEEN_MILLIS : SEEN_MILLIS;
+  });
+  return batch;
 }

@@ -60,7 +60,7 @@ fn get(function: &Function, request: &Request) -> Result<Response<Body>, Problem
         http::with_body(StatusCode::OK, file.media_type, &*file.content)
     };
     let headers: [(HeaderName, &str); 5] = [
-        // Asked for again each time, so that a page and its files are of one version.
+        // Asked for again each time, so that a load of the page gets what is deployed.
         (CACHE_CONTROL, "no-cache"),
         (ETAG, &file.tag),
         (CONTENT_SECURITY_POLICY, &function.policy),
