@@ -7,6 +7,9 @@ use serde_json::json;
 
 use crate::browser::Browser;
 
+/// What is told while the registry is out of reach.
+const OUT_OF_REACH: &str = "The registry can’t be reached. Trying again.";
+
 /// Write units a second that make a roster take long enough to be watched.
 const SLOW: &str = "wcu=600,seed=7";
 
@@ -54,14 +57,14 @@ async fn a_batch_at_work_is_left_found_again_and_cancelled() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn batches_are_listed_newest_first_and_the_list_is_live() {
-    let stack = Stack::start().await;
+    let stack = Stack::with_faults(SLOW).await;
     for number in 0..30 {
         stack
             .open_batch(&json!({"file_name": format!("file-{number}.csv")}))
             .await;
     }
     let failed = json!({"file_name": "failed.csv"});
-    stack.upload_with(&failed, "a,b\n1,2\n").await;
+    let failed = stack.upload_with(&failed, "a,b\n1,2\n").await;
     let browser = Browser::signed_in(&stack, &stack.writer).await;
     browser.press("Batches").await;
     browser.status("failed").await;
@@ -70,13 +73,29 @@ async fn batches_are_listed_newest_first_and_the_list_is_live() {
         .await;
     assert_eq!(first, "failed.csv");
     assert!(!browser.text().await.contains("file-0.csv"));
-    browser.press("More").await;
+    // Another comes while the registry was out of reach, and is followed to its end.
+    browser.line(0).await;
+    browser.shows(OUT_OF_REACH).await;
+    let slow = stack.open_batch(&json!({"file_name": "slow.csv"})).await;
+    stack.put_file(&slow, roster("4", 3000)).await.expect(200);
+    browser.line(1_000_000).await;
+    browser.shows_no(OUT_OF_REACH).await;
+    browser.shows("slow.csv").await;
+    browser.status("processing").await;
+    let more = browser.control("More").await;
+    more.send_keys("\u{e007}").await.expect("Enter");
     browser.shows("file-0.csv").await;
+    assert!(
+        browser.text().await.contains("file-8.csv"),
+        "none falls between two pages"
+    );
+    let focused = "return document.activeElement !== document.body";
+    assert_eq!(browser.run(focused).await, true);
+    browser.status("completed").await;
+    browser.shows("3,000 created").await;
     browser.press("failed.csv").await;
     browser.shows("The header lacks").await;
-    let batch = stack.get("/api/members/batch?limit=1").await.json();
-    let problem = text(&batch["results"][0]["problem"]["message"]).to_owned();
-    browser.shows(&problem).await;
+    browser.shows(text(&failed["problem"]["message"])).await;
     browser
         .go("/admin/#/batches/01ARZ3NDEKTSV4RRFFQ69G5FAV")
         .await;

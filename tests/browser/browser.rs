@@ -386,6 +386,71 @@ impl Browser {
         self.cdp("Emulation.setEmulatedMedia", media).await;
     }
 
+    /// How many bytes a second the browser's line takes from now on; without any it is offline.
+    pub async fn line(&self, bytes: u32) {
+        self.cdp("Network.enable", json!({})).await;
+        let line = json!({
+            "offline": bytes == 0, "latency": 0, "downloadThroughput": bytes, "uploadThroughput": bytes,
+        });
+        self.cdp("Network.emulateNetworkConditions", line).await;
+    }
+
+    /// From now on the page waits for the answers of such URLs until `release()`.
+    pub async fn hold_answers(&self, url: &str) {
+        let script = format!(
+            "const real = fetch, held = new Promise((release) => {{ globalThis.release = release; }});
+             globalThis.fetch = async (url, options) => {{
+               const answer = await real(url, options);
+               if (url.includes('{url}') && globalThis.release) {{ globalThis.holding = true; await held; }}
+               return answer;
+             }};"
+        );
+        self.run(&script).await;
+    }
+
+    /// Waits until an answer is held.
+    pub async fn holds_an_answer(&self) {
+        self.holds("return globalThis.holding === true").await;
+    }
+
+    /// Lets the page have all answers.
+    pub async fn release(&self) {
+        self.run("release(); globalThis.release = null").await;
+    }
+
+    /// Drops files onto the page, over an element.
+    pub async fn drop_files(&self, over: &str, files: &[&Path]) {
+        let middle = format!(
+            "const {{ x, y, width, height }} = document.querySelector('{over}').getBoundingClientRect();
+             return [x + width / 2, y + height / 2]"
+        );
+        let middle = self.run(&middle).await;
+        for kind in ["dragEnter", "dragOver", "drop"] {
+            let drag = json!({
+                "type": kind, "x": middle[0], "y": middle[1],
+                "data": {"items": [], "files": files, "dragOperationsMask": 1},
+            });
+            self.cdp("Input.dispatchDragEvent", drag).await;
+        }
+    }
+
+    /// Goes on in another tab of the browser, with the console open.
+    pub async fn other_tab(&self) {
+        let tab = self.client.new_window(true).await.expect("a tab");
+        let tab = self.client.switch_to_window(tab.handle);
+        tab.await.expect("it is gone to");
+        self.go("/").await;
+    }
+
+    /// Closes the tab, and goes back to the first.
+    pub async fn close_tab(&self) {
+        self.client.close_window().await.expect("it closes");
+        let tabs = self.client.windows().await.expect("tabs");
+        let first = tabs.into_iter().next().expect("a tab");
+        let back = self.client.switch_to_window(first);
+        back.await.expect("it is gone back to");
+    }
+
     /// A command of the Chrome `DevTools` protocol.
     pub async fn cdp(&self, command: &str, params: Value) -> Value {
         let body = json!({"cmd": command, "params": params});

@@ -4,9 +4,10 @@ use std::fmt::Write;
 use std::fs;
 
 use mpulse_tests::{HEADER, Stack, count, row, text};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::browser::Browser;
+use crate::newest;
 
 /// Rows of the large file, and how many of them are bad.
 const ROWS: usize = 20_000;
@@ -23,12 +24,6 @@ fn with_bad_rows() -> String {
         }
     }
     file
-}
-
-/// The newest batch of the stack.
-async fn newest(stack: &Stack) -> Value {
-    let list = stack.get("/api/members/batch?limit=1").await.json();
-    list["results"][0].clone()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -67,11 +62,20 @@ async fn a_file_is_sent_its_rejects_are_read_corrected_and_sent_again() {
     let lines = browser.run("return [...document.querySelectorAll('td:first-child')].map((cell) => cell.textContent)").await;
     assert_eq!(lines[1], "202", "the header is line 1");
 
-    let report = stack.get(text(&parent["links"]["rejects"])).await;
-    let report =
-        mpulse_tests::send(stack.anonymous(reqwest::Method::GET, report.header("location"))).await;
+    let downloads = folder.path().join("downloads");
+    let allow = json!({"behavior": "allow", "downloadPath": downloads});
+    browser.cdp("Browser.setDownloadBehavior", allow).await;
+    browser.press("Download the report").await;
+    let report = browser
+        .until("the report", async || {
+            let file = fs::read_dir(&downloads).ok()?.next()?.ok()?.path();
+            let is_whole = file.extension()? == "csv";
+            is_whole.then(|| fs::read_to_string(file).ok())?
+        })
+        .await;
+    assert_eq!(report.lines().count(), BAD + 1);
+    browser.shows("Send the corrected report").await;
     let corrected: String = report
-        .text()
         .lines()
         .enumerate()
         .map(|(at, line)| match at {
@@ -106,7 +110,7 @@ async fn what_is_wrong_with_a_file_is_said_before_it_is_sent() {
     let folder = tempfile::tempdir().expect("a folder");
     let browser = Browser::signed_in(&stack, &stack.writer).await;
     browser.press("Send a file").await;
-    let files: [(&str, &[u8], &str); 7] = [
+    let files: [(&str, &[u8], &str); 10] = [
         (
             "no-phone.csv",
             b"aid,cmid,first,last\n4,1,A,B\n",
@@ -133,6 +137,17 @@ async fn what_is_wrong_with_a_file_is_said_before_it_is_sent() {
             "latin1.csv",
             b"aid,cmid,first,last,ph\n4,1,Zo\xeb,B,7145550100\n",
             "The file is not UTF-8",
+        ),
+        (
+            "latin1-header.csv",
+            b"aid,cmid,first,last,ph,caf\xe9\n",
+            "The header is not UTF-8",
+        ),
+        ("nul.csv", b"a\0,b\n", "The header holds NUL bytes"),
+        (
+            "endless.csv",
+            &[b"\"aid,cmid\n".as_slice(), &[b'x'; 70_000]].concat(),
+            "a quote in it is never closed",
         ),
     ];
     for (name, content, told) in files {
@@ -182,5 +197,72 @@ async fn a_file_without_an_account_is_given_one() {
     assert_eq!(stack.ids("aid=acme").await, ["acme~1"]);
     assert_eq!(newest(&stack).await["mode"], "create");
     browser.shows("Columns that were ignored").await;
+    browser.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_a_row_alone_stops_no_file() {
+    let stack = Stack::start().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("rows.csv");
+    let long = "x".repeat(70_000);
+    let file = format!("{HEADER}4,1,A\0,B,7145550100\n4,2,{long},B,7145550100\n");
+    fs::write(&path, file + &row("4", 3)).expect("a file");
+    let browser = Browser::signed_in(&stack, &stack.writer).await;
+    browser.press("Send a file").await;
+    browser.give("Choose CSV files", &[&path]).await;
+    browser.shows("What to do with the rows").await;
+    // The second row is cut where the look ends, and not shown.
+    let rows = "return document.querySelectorAll('.scroll tbody tr').length";
+    assert_eq!(browser.run(rows).await, 1);
+    browser.press("Send").await;
+    browser.status("completed_with_rejects").await;
+    let rows = &newest(&stack).await["rows"];
+    assert_eq!((count(&rows["created"]), count(&rows["rejected"])), (1, 2));
+    browser.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_corrected_report_has_the_account_of_its_file() {
+    let stack = Stack::start().await;
+    let asked = json!({"account_id": "acme"});
+    let parent = stack
+        .upload_with(&asked, "cmid,first,last,ph\n1,Ann,Lee,12\n")
+        .await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("corrected.csv");
+    fs::write(&path, "cmid,first,last,ph\n1,Ann,Lee,7145550100\n").expect("a file");
+    let browser = Browser::signed_in(&stack, &stack.writer).await;
+    let parent = text(&parent["batch_id"]);
+    browser.go(&format!("/admin/#/batches/{parent}")).await;
+    browser.press("Send the corrected report").await;
+    browser.give("Choose CSV files", &[&path]).await;
+    browser.press("Send").await;
+    browser.status("completed").await;
+    assert_eq!(stack.ids("aid=acme").await, ["acme~1"]);
+    assert_eq!(newest(&stack).await["parent_batch_id"], parent);
+    browser.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_can_be_dropped_and_what_is_none_is_refused() {
+    let stack = Stack::start().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("dropped.csv");
+    fs::write(&path, HEADER.to_owned() + &row("4", 1)).expect("a file");
+    let browser = Browser::signed_in(&stack, &stack.writer).await;
+    browser.press("Send a file").await;
+    browser.shows("or drag them here").await;
+    // Beside the place for it, it opens nothing.
+    browser.drop_files("h1", &[&path]).await;
+    browser.drop_files(".drop", &[&path]).await;
+    browser.shows("5 of 5 columns used").await;
+    browser.press("Send").await;
+    browser.status("completed").await;
+
+    browser.drop_files(".drop", &[folder.path()]).await;
+    browser.shows("This can’t be read: it is a folder").await;
+    browser.press("Remove").await;
+    browser.shows_no("it is a folder").await;
     browser.end().await;
 }

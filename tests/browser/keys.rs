@@ -43,10 +43,29 @@ async fn a_key_is_made_shown_once_and_revoked() {
         .await;
     assert!(!kept.as_str().expect("a page").contains(secret));
 
+    // Nothing is said while a dialog keeps it from being read out.
+    let unheard = "globalThis.unheard = [];
+        const said = document.getElementById('said');
+        new MutationObserver(() => document.querySelector('dialog[open]') && unheard.push(said.textContent))
+          .observe(said, { childList: true });";
+    browser.run(unheard).await;
     browser.press("Revoke night-job").await;
     browser.shows("That can’t be taken back.").await;
     browser.press("Revoke").await;
-    browser.shows("revoked").await;
+    let row = "return [...document.querySelectorAll('tbody tr')]
+        .some(({ textContent }) => /^night-job.*revoked /.test(textContent))";
+    browser.holds(row).await;
+    browser
+        .holds("return document.getElementById('said').textContent === 'night-job was revoked.'")
+        .await;
+    assert_eq!(browser.run("return unheard").await, serde_json::json!([]));
+    let focused = browser
+        .run("return document.activeElement.textContent")
+        .await;
+    assert_eq!(
+        focused, "Keys",
+        "the button is gone, so the title has the focus"
+    );
     send(look()).await.problem(401, "wrong-key");
     assert!(!browser.has("Revoke admin").await, "not one's own");
     browser.end().await;

@@ -13,3 +13,10 @@ mod large;
 mod members;
 mod pages;
 mod session;
+mod uploads;
+
+/// The newest batch of a stack.
+async fn newest(stack: &mpulse_tests::Stack) -> serde_json::Value {
+    let list = stack.get("/api/members/batch?limit=1").await.json();
+    list["results"][0].clone()
+}

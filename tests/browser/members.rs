@@ -138,6 +138,13 @@ async fn a_change_that_somebody_else_came_before_is_refused() {
     browser.press("Save").await;
     browser.shows(" Mine").await;
     assert_eq!(stack.get(&path).await.json()["last_name"], "Mine");
+    browser.press("Close").await;
+    browser
+        .holds("return !document.querySelector('dialog')")
+        .await;
+    browser
+        .holds("return document.activeElement !== document.body")
+        .await;
     browser.end().await;
 }
 
@@ -152,6 +159,11 @@ async fn a_member_leads_to_the_batch_that_wrote_it_and_can_be_removed() {
     browser.shows("50 members so far").await;
     browser.press("More").await;
     browser.shows("60 members").await;
+    // There is no more of it: the focus is at the title, and not lost.
+    let focused = browser
+        .run("return document.activeElement.textContent")
+        .await;
+    assert_eq!(focused, "Members");
 
     let id = &stack.ids("aid=4").await[0];
     find(&browser, id).await;
@@ -231,5 +243,33 @@ async fn all_of_it_can_be_done_by_keyboard() {
     reach("Batches").await;
     browser.key(Key::Enter).await;
     browser.shows("No file was sent yet.").await;
+    browser.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_that_answers_late_does_not_hide_a_later_one() {
+    let stack = Stack::start().await;
+    let browser = Browser::signed_in(&stack, &stack.writer).await;
+    browser.shows("There are no members yet").await;
+    browser.hold_answers("cmid=5622780").await;
+    find(&browser, "id-5622780").await;
+    browser.shows("Nobody was found.").await;
+    find(&browser, "5622780").await;
+    browser.holds_an_answer().await;
+    // The answer that is held tells of nobody.
+    browser
+        .run("globalThis.first = release; globalThis.release = null")
+        .await;
+    browser.press("New member").await;
+    fill(&browser, ZOE).await;
+    browser.press("Create").await;
+    browser.shows("Member 4~5622780").await;
+    browser.press("Close").await;
+    browser.shows("1 member").await;
+    browser.run("first()").await;
+    browser
+        .holds("return !document.querySelector('form[role=search] .primary').disabled")
+        .await;
+    assert!(browser.text().await.contains("Zoë Brien"));
     browser.end().await;
 }

@@ -1,5 +1,5 @@
 //! Every page as everybody meets it: with a screen reader, on a narrow screen, in light and dark,
-//! over a slow line. Pictures of them go to the folder that `PICTURES` names, or below target/;
+//! and the first one in few requests. Pictures of them go to the folder that `PICTURES` names, or below target/;
 //! those in docs/console are made so.
 
 use std::fmt::Write;

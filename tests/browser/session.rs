@@ -8,8 +8,9 @@ use crate::browser::Browser;
 /// Whether a text stands anywhere that the browser keeps things, the tab's own store aside.
 fn is_kept(text: &str) -> String {
     format!(
-        "return [location.href, document.title, document.documentElement.outerHTML, document.cookie,
-           JSON.stringify(localStorage)].some((place) => place.includes('{text}'))"
+        "const asked = performance.getEntriesByType('resource').map(({{ name }}) => name);
+         return [location.href, document.title, document.documentElement.outerHTML, document.cookie,
+           JSON.stringify(localStorage), ...asked].some((place) => place.includes('{text}'))"
     )
 }
 
@@ -102,5 +103,44 @@ async fn a_secret_may_hold_any_letters() {
     stack.fixed_key(&login.id, &login.secret, role).await;
     let browser = Browser::signed_in(&stack, &login).await;
     browser.shows("odd (reader)").await;
+    browser.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signing_out_closes_the_page_before_it_is_left() {
+    let stack = Stack::start().await;
+    let browser = Browser::signed_in(&stack, &stack.writer).await;
+    browser.shows("There are no members yet").await;
+    // While a file is sent the browser asks, and the page may stay.
+    let script = "document.getElementById('sign-out').click();
+        return [document.getElementById('sign-in').hidden, document.getElementById('who').hidden,
+          document.getElementById('view').textContent]";
+    let seen = browser.run(script).await;
+    assert_eq!(seen, serde_json::json!([false, true, ""]));
+    browser.shows("Use the access key").await;
+    browser.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_can_t_be_reached_ends_no_session() {
+    let stack = Stack::start().await;
+    let browser = Browser::signed_in(&stack, &stack.writer).await;
+    browser.shows("There are no members yet").await;
+    let block = |urls: &'static [&str]| {
+        browser.cdp("Network.setBlockedURLs", serde_json::json!({"urls": urls}))
+    };
+    browser.cdp("Network.enable", serde_json::json!({})).await;
+    block(&["*/api/*"]).await;
+    browser.reload().await;
+    browser.shows("The registry can’t be reached.").await;
+    browser.press("Try again").await;
+    browser.shows("The registry can’t be reached.").await;
+    block(&[]).await;
+    browser.press("Try again").await;
+    browser.shows("There are no members yet").await;
+
+    block(&["*/assets/batches.js"]).await;
+    browser.press("Batches").await;
+    browser.shows("This page could not be loaded").await;
     browser.end().await;
 }

@@ -129,11 +129,11 @@ async function card(file, { parent, resumed }) {
   cards.prepend(self);
   heading.focus();
   const transfer = new Transfer(file, () => progress.draw());
-  const remove = busy("Remove", () => {
+  const remove = () => busy("Remove", () => {
     transfer.finish();
     self.remove();
   });
-  const progress = sendingView(transfer, remove);
+  const progress = sendingView(transfer, remove());
 
   // From the first byte to the last row.
   const go = async () => {
@@ -161,7 +161,7 @@ async function card(file, { parent, resumed }) {
   }
   const found = await look(file).catch(() => ({ problem: "This can’t be read: it is a folder, or was moved or removed." }));
   if (found.problem) {
-    body.append(h("p", null, bytes(file.size)), alert(found.problem), h("div", { class: "actions" }, remove));
+    body.append(h("p", null, bytes(file.size)), alert(found.problem), h("div", { class: "actions" }, remove()));
     return;
   }
   const used = found.fields.filter(Boolean).length;
@@ -173,7 +173,7 @@ async function card(file, { parent, resumed }) {
     missing.length > 0 && alert(`This file can’t be loaded: it has no column for ${missing.join(", nor for ")}.`),
     found.latin1 && alert("The file is not UTF-8 (Latin-1, perhaps): rows with other bytes will be refused. Save it as UTF-8."),
     preview(found, file.name),
-    missing.length > 0 ? h("div", { class: "actions" }, remove) : form({
+    missing.length > 0 ? h("div", { class: "actions" }, remove()) : form({
       fields: [
         {
           name: "account_id", label: "Account",
@@ -183,7 +183,7 @@ async function card(file, { parent, resumed }) {
         { name: "mode", label: "What to do with the rows", options: MODES },
       ],
       action: "Send",
-      secondary: remove,
+      secondary: remove(),
       submit: async ({ account_id, mode }) => {
         if (!account_id && found.accountMissing) throw { message: "An account is needed.", fields: [{ field: "account_id", message: "is needed, since the file has no such column" }] };
         const request = { mode };
