@@ -38,6 +38,9 @@ async fn a_key_is_made_shown_once_and_revoked() {
         .await;
     browser.press("Close").await;
     browser.shows("4, 5").await;
+    browser
+        .holds("return !document.querySelector('dialog')")
+        .await;
     let kept = browser
         .run("return document.documentElement.outerHTML")
         .await;
