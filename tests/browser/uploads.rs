@@ -27,7 +27,8 @@ const PUTS: &str = "return performance.getEntriesByType('resource')
 const SPOIL: &str = "const { open } = XMLHttpRequest.prototype;
     globalThis.spoilt = true;
     XMLHttpRequest.prototype.open = function (method, url) {
-      open.call(this, method, globalThis.spoilt ? url.replace(/Signature=../, 'Signature=00') : url);
+      const other = (all, digit) => 'Signature=' + (digit === '0' ? '1' : '0');
+      open.call(this, method, globalThis.spoilt ? url.replace(/Signature=(.)/, other) : url);
     };";
 
 /// The answer of the next upload is lost, as by a line that is cut in that moment.
