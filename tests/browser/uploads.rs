@@ -2,6 +2,7 @@
 //! of mind, another tab. What is told must be what is so.
 
 use std::fs;
+use std::path::Path;
 
 use mpulse_tests::{Stack, count, roster, text};
 use serde_json::{Value, json};
@@ -44,21 +45,19 @@ const LOSE_AN_ANSWER: &str = "const { addEventListener: listen } = XMLHttpReques
 
 /// A browser that is about to send a small file.
 async fn about_to_send(stack: &Stack) -> (Browser, TempDir) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("people.csv");
-    fs::write(&path, roster("4", ROWS)).expect("a file");
-    let browser = Browser::signed_in(stack, &stack.writer).await;
-    browser.press("Send a file").await;
-    browser.give("Choose CSV files", &[&path]).await;
-    browser.shows("What to do with the rows").await;
-    (browser, folder)
+    let write = |path: &Path| fs::write(path, roster("4", ROWS)).expect("a file");
+    chosen(stack, "people.csv", write).await
 }
 
 /// The same for a file that goes in parts.
 async fn about_to_send_parts(stack: &Stack) -> (Browser, TempDir) {
+    chosen(stack, "large.csv", |path| large::write(path, IN_PARTS)).await
+}
+
+async fn chosen(stack: &Stack, name: &str, write: impl FnOnce(&Path)) -> (Browser, TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("large.csv");
-    large::write(&path, IN_PARTS);
+    let path = folder.path().join(name);
+    write(&path);
     let browser = Browser::signed_in(stack, &stack.writer).await;
     browser.press("Send a file").await;
     browser.give("Choose CSV files", &[&path]).await;
