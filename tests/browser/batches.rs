@@ -37,9 +37,9 @@ async fn a_batch_at_work_is_left_found_again_and_cancelled() {
     browser.reload().await;
     browser.shows("slow.csv is being processed").await;
     browser.press("open the batch").await;
-    browser.shows("Requests thrown back by the table").await;
+    browser.shows("Throttled requests").await;
     browser.until("refusal by the table", async || {
-        let terms = "return [...document.querySelectorAll('dt')].find(({ textContent }) => textContent.startsWith('Requests thrown'))?.nextSibling.textContent";
+        let terms = "return [...document.querySelectorAll('dt')].find(({ textContent }) => textContent.startsWith('Throttled'))?.nextSibling.textContent";
         let thrown = browser.run(terms).await;
         thrown.as_str().is_some_and(|n| n != "0").then_some(())
     })

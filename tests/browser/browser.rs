@@ -191,8 +191,14 @@ impl Browser {
 
     /// The text of what is seen: of the topmost dialog, or of the page.
     pub async fn text(&self) -> String {
-        let text = self.client.execute(SEEN, vec![]).await.unwrap_or_default();
-        text.as_str().unwrap_or_default().to_owned()
+        let text = self.run(SEEN).await;
+        text.as_str().expect("a text").to_owned()
+    }
+
+    /// The same, unless the page is just being loaded.
+    async fn seen(&self) -> Option<String> {
+        let text = self.client.execute(SEEN, vec![]).await.ok()?;
+        text.as_str().map(str::to_owned)
     }
 
     /// Runs a script in the page.
@@ -215,7 +221,7 @@ impl Browser {
                 let picture = self.picture("png").await;
                 let path = pictures().join("failed.png");
                 fs::write(&path, picture).expect("a picture");
-                let text = self.text().await;
+                let text = self.seen().await.unwrap_or_default();
                 let log = self.complaints().await;
                 panic!(
                     "no {what}; see {}. The page:\n{text}\n{log:#?}",
@@ -229,7 +235,7 @@ impl Browser {
     /// Waits until the text is seen.
     pub async fn shows(&self, text: &str) {
         self.until(text, async || {
-            self.text().await.contains(text).then_some(())
+            self.seen().await?.contains(text).then_some(())
         })
         .await;
     }
@@ -238,7 +244,7 @@ impl Browser {
     pub async fn shows_no(&self, text: &str) {
         let what = format!("end of {text:?}");
         self.until(&what, async || {
-            (!self.text().await.contains(text)).then_some(())
+            (!self.seen().await?.contains(text)).then_some(())
         })
         .await;
     }
@@ -408,6 +414,25 @@ impl Browser {
         self.run(&script).await;
     }
 
+    /// From now on what a screen reader is told is noted, and whether it can be heard: not while
+    /// a dialog is open.
+    pub async fn listen(&self) {
+        let script = "globalThis.heard = [];
+            globalThis.unheard = [];
+            const said = document.getElementById('said');
+            new MutationObserver(() => {
+              (document.querySelector('dialog[open]') ? unheard : heard).push(said.textContent);
+            }).observe(said, { childList: true });";
+        self.run(script).await;
+    }
+
+    /// Waits until a text was told, and could be heard as all before.
+    pub async fn hears(&self, text: &str) {
+        self.holds(&format!("return heard.includes('{text}')"))
+            .await;
+        assert_eq!(self.run("return unheard").await, json!([]));
+    }
+
     /// Waits until an answer is held.
     pub async fn holds_an_answer(&self) {
         self.holds("return globalThis.holding === true").await;
@@ -432,6 +457,12 @@ impl Browser {
             });
             self.cdp("Input.dispatchDragEvent", drag).await;
         }
+    }
+
+    /// Where files go that are downloaded.
+    pub async fn downloads_to(&self, folder: &Path) {
+        let allow = json!({"behavior": "allow", "downloadPath": folder});
+        self.cdp("Browser.setDownloadBehavior", allow).await;
     }
 
     /// Goes on in another tab of the browser, with the console open.

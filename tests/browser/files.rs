@@ -63,8 +63,7 @@ async fn a_file_is_sent_its_rejects_are_read_corrected_and_sent_again() {
     assert_eq!(lines[1], "202", "the header is line 1");
 
     let downloads = folder.path().join("downloads");
-    let allow = json!({"behavior": "allow", "downloadPath": downloads});
-    browser.cdp("Browser.setDownloadBehavior", allow).await;
+    browser.downloads_to(&downloads).await;
     browser.press("Download the report").await;
     let report = browser
         .until("the report", async || {
@@ -261,5 +260,23 @@ async fn files_can_be_dropped_and_what_is_none_is_refused() {
     browser.shows("This can’t be read: it is a folder").await;
     browser.press("Remove").await;
     browser.shows_no("it is a folder").await;
+    browser.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_template_can_be_had_and_is_a_file_that_can_be_sent() {
+    let stack = Stack::start().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let browser = Browser::signed_in(&stack, &stack.writer).await;
+    browser.downloads_to(folder.path()).await;
+    browser.press("Send a file").await;
+    browser.press("What a file looks like").await;
+    browser.press("Get a template").await;
+    let path = folder.path().join("members.csv");
+    browser
+        .until("the template", async || path.exists().then_some(()))
+        .await;
+    browser.give("Choose CSV files", &[&path]).await;
+    browser.shows("5 of 5 columns used").await;
     browser.end().await;
 }

@@ -133,6 +133,9 @@ async fn a_registry_that_can_t_be_reached_ends_no_session() {
     block(&["*/api/*"]).await;
     browser.reload().await;
     browser.shows("The registry can’t be reached.").await;
+    browser
+        .run("document.querySelector('#view .alert').remove()")
+        .await;
     browser.press("Try again").await;
     browser.shows("The registry can’t be reached.").await;
     block(&[]).await;
@@ -142,5 +145,8 @@ async fn a_registry_that_can_t_be_reached_ends_no_session() {
     block(&["*/assets/batches.js"]).await;
     browser.press("Batches").await;
     browser.shows("This page could not be loaded").await;
+    // An address that can't be read leads to the first page.
+    browser.go("/admin/#/members/50%").await;
+    browser.shows("There are no members yet").await;
     browser.end().await;
 }

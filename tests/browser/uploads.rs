@@ -73,14 +73,6 @@ async fn put_away(browser: &Browser) {
         .await;
 }
 
-/// What a screen reader was told last.
-async fn said(browser: &Browser, text: &str) {
-    let said = "document.getElementById('said').textContent";
-    browser
-        .holds(&format!("return {said}.includes('{text}')"))
-        .await;
-}
-
 async fn is_one_cancelled_batch(stack: &Stack) {
     let list = stack.get("/api/members/batch").await.json();
     let statuses: Vec<&Value> = list["results"]
@@ -109,9 +101,10 @@ async fn a_url_that_is_refused_is_told_and_the_file_can_be_put_away() {
     let stack = Stack::start().await;
     let (browser, _folder) = about_to_send(&stack).await;
     browser.run(SPOIL).await;
+    browser.listen().await;
     browser.press("Send").await;
     browser.shows("The file store refused the upload").await;
-    said(&browser, "people.csv: failed").await;
+    browser.hears("people.csv: failed.").await;
     browser.control("Remove").await;
     let again = "return [...document.querySelectorAll('button')]
         .find(({ textContent }) => textContent === 'Try again').hidden";
@@ -146,11 +139,12 @@ async fn an_upload_is_cancelled() {
     browser.line(SLOW).await;
     browser.press("Send").await;
     browser.shows("per second").await;
+    browser.listen().await;
     browser.press("Cancel").await;
     browser.shows("What was sent is thrown away.").await;
     browser.press("Cancel the upload").await;
     browser.shows(" · cancelled").await;
-    said(&browser, "people.csv: cancelled").await;
+    browser.hears("people.csv: cancelled.").await;
     put_away(&browser).await;
     is_one_cancelled_batch(&stack).await;
     browser.end().await;
@@ -161,10 +155,11 @@ async fn a_pause_at_the_very_end_loses_nothing() {
     let stack = Stack::start().await;
     let (browser, _folder) = about_to_send_parts(&stack).await;
     browser.hold_answers("/complete").await;
+    browser.listen().await;
     browser.press("Send").await;
     browser.holds_an_answer().await;
     browser.press("Pause").await;
-    said(&browser, "large.csv: paused").await;
+    browser.hears("large.csv: paused.").await;
     browser.release().await;
     browser.press("Resume").await;
     browser.status("completed").await;
@@ -178,8 +173,16 @@ async fn parts_that_are_refused_are_sent_at_another_try() {
     browser.run(SPOIL).await;
     browser.press("Send").await;
     browser.shows("The file store refused the upload").await;
+    // After some tries of its own.
+    let again = browser.control("Try again").await;
     browser.run("globalThis.spoilt = false").await;
-    browser.press("Try again").await;
+    browser.line(20 * SLOW).await;
+    again.send_keys("\u{e007}").await.expect("Enter");
+    // That button is gone now, and what can be done instead has the focus.
+    browser
+        .holds("return document.activeElement.textContent === 'Pause'")
+        .await;
+    browser.line(400 * SLOW).await;
     browser.status("completed").await;
     browser.end().await;
 }
@@ -208,23 +211,67 @@ async fn an_upload_is_given_up_after_a_reload_but_not_by_another_tab_that_sends_
 
     browser.other_tab().await;
     browser.sign_in(&stack.writer).await;
-    browser.hold_answers("?limit=25").await;
+    // One that no tab has in its hands is offered; it stands behind the first.
+    let stale = json!({"file_name": "stale.csv", "multipart": true, "size": IN_PARTS});
+    let stale = stack.open_batch(&stale).await;
+    let stale = text(&stale["batch_id"]);
+    let note = format!(
+        "const all = JSON.parse(localStorage.getItem('mpulse-uploads'));
+         all['{stale}'] = {{ name: 'stale.csv', size: 1, modified: 1, begun: Date.now() }};
+         localStorage.setItem('mpulse-uploads', JSON.stringify(all));
+         return Object.keys(all).at(-1) === '{stale}'"
+    );
+    assert_eq!(browser.run(&note).await, true);
     browser.press("Send a file").await;
-    browser.holds_an_answer().await;
-    browser.release().await;
-    browser.press("Batches").await;
-    browser.shows("large.csv").await;
-    browser.press("Send a file").await;
-    browser.shows("or drag them here").await;
-    assert!(!browser.text().await.contains("was not sent to its end"));
+    browser.shows("stale.csv was not sent to its end").await;
+    assert!(!browser.text().await.contains("large.csv"));
+    browser.press("Give it up").await;
+    browser.shows_no("stale.csv").await;
     browser.close_tab().await;
 
     browser.reload().await;
     browser.shows("large.csv was not sent to its end").await;
     browser.press("Give it up").await;
     browser.shows_no("large.csv").await;
-    is_one_cancelled_batch(&stack).await;
+    let list = stack.get("/api/members/batch").await.json();
+    assert_eq!(list["results"][0]["status"], "cancelled");
+    assert_eq!(list["results"][1]["status"], "cancelled");
     let notes = "return localStorage.getItem('mpulse-uploads')";
     assert_eq!(browser.run(notes).await, json!("{}"));
+    browser.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_whose_answer_was_lost_is_told_as_it_is() {
+    let stack = Stack::start().await;
+    let (browser, _folder) = about_to_send(&stack).await;
+    browser.line(SLOW).await;
+    browser.press("Send").await;
+    browser.shows("per second").await;
+    let id = newest(&stack).await["batch_id"].take();
+    let path = format!("/api/members/batch/{}", text(&id));
+    browser.press("Cancel").await;
+    // The first of two: now it has ended already.
+    stack.delete(&path).await.expect(200);
+    browser.press("Cancel the upload").await;
+    browser.shows(" · cancelled").await;
+    browser.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_stands_still_is_given_up_for_another() {
+    let stack = Stack::start().await;
+    let (browser, _folder) = about_to_send_parts(&stack).await;
+    // A minute passes in the page within half a second.
+    let hurry = "const { setTimeout: real } = globalThis;
+        globalThis.setTimeout = (act, millis) => real(act, millis === 60000 ? 500 : millis);";
+    browser.run(hurry).await;
+    browser.line(10 * SLOW).await;
+    browser.press("Send").await;
+    browser.shows("per second").await;
+    browser.line(1).await;
+    browser.shows("stood still. Trying again.").await;
+    browser.line(400 * SLOW).await;
+    browser.status("completed").await;
     browser.end().await;
 }

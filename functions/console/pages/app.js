@@ -32,7 +32,13 @@ function frame() {
 // `#/page/id?parameters`
 function address() {
   const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
-  const [name, ...id] = path.split("/").map(decodeURIComponent);
+  let name, id;
+  try {
+    [name, ...id] = path.split("/").map(decodeURIComponent);
+  } catch {
+    // It is none of this console's.
+    [name, id] = [FIRST, []];
+  }
   return { name: PAGES[name] ? name : FIRST, id: id.join("/") || null, query: new URLSearchParams(query) };
 }
 
@@ -58,7 +64,7 @@ async function show() {
   try {
     if (page.role && !may(page.role)) throw new Error(`This page needs a key with the role ${page.role}.`);
     const module = await page.load().catch(() => {
-      throw new Error("This page could not be loaded; perhaps the console was renewed. Reload it.");
+      throw new Error("This page could not be loaded; perhaps a new version was installed. Reload it.");
     });
     if (!signal.aborted) await module.show(view, { id, query, signal, heading });
   } catch (error) {

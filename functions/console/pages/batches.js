@@ -2,12 +2,17 @@
 
 import { batch as at, call, may, path } from "./api.js";
 import { parse } from "./csv.js";
-import { alert, ask, busy, button, count, dollars, duration, facts, h, link, redraw, table, time } from "./dom.js";
+import { alert, ask, busy, button, count, dollars, duration, facts, h, link, redraw, say, table, time } from "./dom.js";
 import { follow, hasEnded, seconds, status, view, watch } from "./watch.js";
 
 // Between two looks at a list: while something in it is at work, and while nothing is.
 const LIST_MILLIS = 2500;
 const IDLE_MILLIS = 10_000;
+// Batches on a page, and the most that one answer holds.
+const PAGE = 25;
+const MOST_PAGE = 100;
+// The URL of a report is good for longer.
+const RENEWAL_MILLIS = 240_000;
 // Rejects that are shown in place, and how much of the report is fetched for them.
 const REJECTS = 25;
 const REJECTS_BYTES = 64 * 1024;
@@ -57,14 +62,18 @@ async function showAll(page, signal) {
   };
   const isAtWork = (one) => !hasEnded(one) && one.status !== "awaiting_upload";
   await watch(signal, async () => {
-    const answer = await call("/api/members/batch?limit=25", { signal });
-    const newest = new Set(answer.results.map((one) => one.batch_id));
-    const others = [...known.values()].filter((one) => isAtWork(one) && !newest.has(one.batch_id));
-    take(await Promise.all(others.map((one) => call(at(one.batch_id), { signal }))));
-    take(answer.results);
+    const limit = Math.min(Math.max(known.size, PAGE), MOST_PAGE);
+    let answer = await call(`/api/members/batch?limit=${limit}`, { signal });
     if (next === undefined) next = answer.next && path(answer.next);
+    const newest = answer.results;
+    // More may have come since the last look than one answer holds.
+    while (known.size && answer.next && !newest.some((one) => known.has(one.batch_id))) {
+      answer = await call(path(answer.next), { signal });
+      newest.push(...answer.results);
+    }
+    take(newest);
     draw();
-    return [...known.values()].some(isAtWork) ? LIST_MILLIS : IDLE_MILLIS;
+    return newest.some(isAtWork) ? LIST_MILLIS : IDLE_MILLIS;
   });
 }
 
@@ -78,9 +87,9 @@ async function showOne(page, id, signal, heading) {
   const live = view();
   const rejects = h("div");
   const cancel = button("Cancel the batch", () => ask("Cancel the batch?",
-    "It stops at its next checkpoint. Rows that were applied stay.", "Cancel the batch", async () => {
+    "It stops in a moment. Rows that were applied stay.", "Cancel the batch", async () => {
       await call(at(id), { method: "DELETE" });
-      return "The batch is being stopped.";
+      say("The batch is being stopped.");
     }), { class: "danger", hidden: true });
   page.append(h("p", null, link("batches", "All batches")), about, live.element, h("div", { class: "actions" }, cancel), rejects);
   let corrected = null;
@@ -110,32 +119,43 @@ async function showRejects(place, batch, signal) {
   const id = batch.batch_id;
   const report = () => call(at(id, "/rejects"), { signal });
   const shown = h("div");
+  // In another tab: what is on its way here would ask before this one may be left.
+  const download = h("a", { class: "button primary", target: "_blank", rel: "noopener" }, "Download the report");
   place.append(
     h("h2", null, "Rejected rows"),
     h("p", null, "Download the report, correct the rows in it and send it back as it is: the columns that were added are ignored."),
-    h("div", { class: "actions" },
-      // In another tab: what is on its way here would ask before this one may be left.
-      busy("Download the report", async () => h("a", { href: (await report()).url, target: "_blank", rel: "noopener" }).click(), { class: "primary" }),
+    h("div", { class: "actions" }, download,
       may("writer") && link(`send?parent=${id}`, "Send the corrected report", { class: "button" })),
     shown,
   );
   const { url } = await report();
+  download.href = url;
+  await showFirst(shown, url, batch, signal);
+  await watch(signal, async () => {
+    download.href = (await report()).url;
+    return RENEWAL_MILLIS;
+  });
+}
+
+async function showFirst(place, url, batch, signal) {
   const response = await fetch(url, { signal, credentials: "omit", headers: { range: `bytes=0-${REJECTS_BYTES - 1}` } }).catch(() => null);
   if (!response?.ok) {
-    shown.append(alert("The report can’t be shown here."));
+    place.append(alert("The report can’t be shown here."));
     return;
   }
-  const text = await response.text();
-  const [header, ...rows] = parse(text, ",", REJECTS + 1);
+  const body = await response.blob();
+  const [header, ...rows] = parse(await body.text(), ",", REJECTS + 2);
   // The last row may be cut where the look ends.
-  const whole = rows.filter((row) => row.length === header.length);
-  const [first, last] = [["line", "code", "message"], header.slice(3)];
-  shown.append(
-    h("p", { class: "hint" }, whole.length < batch.rows.rejected ? `The first ${count(whole.length)} of ${count(batch.rows.rejected)}:` : "All of them:"),
-    table("Rejected rows", ["Line", "Reason", "Fields"], whole.map((row) => [
-      row[first.indexOf("line")],
-      h("span", null, row[2], " ", h("code", null, row[1])),
-      facts(last.map((name, place) => row[place + 3] !== "" && [name, row[place + 3]])),
+  if (body.size >= REJECTS_BYTES) rows.pop();
+  const first = rows.slice(0, REJECTS);
+  // After line, code and message.
+  const fields = header.slice(3);
+  place.append(
+    h("p", { class: "hint" }, first.length < batch.rows.rejected ? `The first ${count(first.length)} of ${count(batch.rows.rejected)}:` : "All of them:"),
+    table("Rejected rows", ["Line", "Reason", "Fields"], first.map(([line, code, message, ...values]) => [
+      line,
+      h("span", null, message, " ", h("code", null, code)),
+      facts(fields.map((name, at) => values[at] && [name, values[at]])),
     ])),
   );
 }

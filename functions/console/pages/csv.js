@@ -48,7 +48,7 @@ function delimiterOf(text) {
 
 const plain = (name) => name.toLowerCase().replace(/[\s_-]/g, "");
 
-// Gives `{problem}`, or `{delimiter, header, fields, rows, missing, accountMissing}` where
+// Gives `{problem}`, or `{delimiter, header, fields, rows, missing, accountMissing, latin1}` where
 // `fields` has the column that each place of the header stands for, or null.
 export async function look(file) {
   const bytes = new Uint8Array(await file.slice(0, LOOKED_AT).arrayBuffer());

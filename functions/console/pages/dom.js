@@ -45,12 +45,14 @@ export function time(text) {
 // Dollars with as many digits as say something.
 export const dollars = (n) => (n === 0 ? "$0" : n < 0.01 ? "under $0.01" : `$${n.toFixed(2)}`);
 
-// Tells a screen reader.
+// Tells a screen reader; once no dialog is open, since nothing behind one is read out.
 export function say(text) {
-  document.getElementById("said").textContent = text;
+  const dialog = document.querySelector("dialog[open]");
+  if (dialog) dialog.addEventListener("close", () => say(text), { once: true });
+  else document.getElementById("said").textContent = text;
 }
 
-// Tells everybody what is amiss for now; nothing takes it away again.
+// Tells everybody what is amiss for now; an empty text takes it away.
 export function hitch(text) {
   document.getElementById("hitch").textContent = text;
 }
@@ -68,8 +70,9 @@ export function alert(error) {
 }
 
 // Where the focus goes when what had it is gone: to what stands for it now, or to the page's title.
-function refocus(instead) {
-  if (document.activeElement !== document.body) return;
+export function refocus(instead) {
+  const focused = document.activeElement;
+  if (focused !== document.body && !focused.hidden) return;
   const to = instead?.isConnected ? instead : document.querySelector("#view h1");
   to?.focus({ preventScroll: true });
 }
@@ -95,9 +98,13 @@ export function busy(text, work, attributes) {
 export function redraw(place, ...content) {
   const focused = document.activeElement;
   const within = place.contains(focused);
-  const target = focused.getAttribute("href");
   place.replaceChildren(...content);
-  if (within) refocus(place.contains(focused) ? focused : target && place.querySelector(`[href="${CSS.escape(target)}"]`));
+  if (!within) return;
+  const same = ["id", "href"].map((name) => {
+    const value = focused.getAttribute(name);
+    return value && place.querySelector(`[${name}="${CSS.escape(value)}"]`);
+  });
+  refocus(place.contains(focused) ? focused : same.find(Boolean));
 }
 
 // A table; narrow screens show each row as a card, hence the roles and the cells' labels.
@@ -158,14 +165,16 @@ export function form({ fields, action, submit, secondary, className }) {
       fault.textContent = "";
       input.removeAttribute("aria-invalid");
     }
+    const focused = document.activeElement === button;
     button.disabled = true;
     try {
       await submit(Object.fromEntries([...inputs].map(([name, { input }]) => [name, input.value.trim()])));
+      button.disabled = false;
+      if (focused) refocus(button);
     } catch (error) {
       button.disabled = false;
       show(error);
     }
-    button.disabled = false;
   });
   return element;
 }
@@ -187,14 +196,12 @@ export function dialog(title, content, { sheet } = {}) {
   return element;
 }
 
-// Asks before something that can't be taken back. `work` gives what there is to say afterwards:
-// while a dialog is open, nothing behind it is read out.
+// Asks before something that can't be taken back.
 export function ask(title, text, action, work) {
   const element = dialog(title, h("div", null, h("p", null, text), h("div", { class: "actions" },
     busy(action, async () => {
-      const words = await work();
+      await work();
       element.close();
-      if (words) say(words);
     }, { class: "danger" }),
     button("Keep it as it is", () => element.close()))));
 }
@@ -202,10 +209,14 @@ export function ask(title, text, action, work) {
 // Waits, or stops waiting when the page is left.
 export function pause(millis, signal) {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, millis);
-    signal?.addEventListener("abort", () => {
+    const leave = () => {
       clearTimeout(timer);
       reject(new DOMException("left", "AbortError"));
-    }, { once: true });
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener("abort", leave);
+      resolve();
+    }, millis);
+    signal?.addEventListener("abort", leave, { once: true });
   });
 }

@@ -1,7 +1,7 @@
 // Access keys, for admins: made (the secret is shown once), listed, revoked.
 
 import { call, holder } from "./api.js";
-import { ask, button, dialog, form, h, table, time } from "./dom.js";
+import { alert, ask, button, dialog, form, h, redraw, say, table, time } from "./dom.js";
 
 const ROLES = [
   ["reader", "reader: looks"],
@@ -13,20 +13,24 @@ export async function show(page, { signal }) {
   const list = h("div");
   const load = async () => {
     const { results } = await call("/api/keys", { signal });
-    list.replaceChildren(table("Keys", ["Key", "Role", "Accounts", "Made", "State", "Action"], results.map((key) => [
+    redraw(list, table("Keys", ["Key", "Role", "Accounts", "Made", "State", "Action"], results.map((key) => [
       key.key_id,
       key.role,
       key.accounts?.join(", ") ?? "all",
       time(key.created_at),
       key.revoked_at ? h("span", null, "revoked ", time(key.revoked_at)) : "in use",
       key.revoked_at || key.key_id === holder().key_id ? "" : button("Revoke", () => ask(`Revoke ${key.key_id}?`,
-        "It opens nothing from then on. That can’t be taken back.", "Revoke", async () => {
+        "It stops working at once. That can’t be taken back.", "Revoke", async () => {
           await call(`/api/keys/${encodeURIComponent(key.key_id)}`, { method: "DELETE" });
-          await load();
-          return `${key.key_id} was revoked.`;
+          say(`${key.key_id} was revoked.`);
+          changed();
         }), { class: "danger", "aria-label": `Revoke ${key.key_id}` }),
     ])));
   };
+  // After a change, which has succeeded whatever becomes of this.
+  const changed = () => load().catch((error) => {
+    if (error.name !== "AbortError") list.replaceChildren(alert(error));
+  });
   page.append(h("section", { class: "card" }, h("h2", null, "New key"), form({
     className: "fields line",
     fields: [
@@ -41,7 +45,7 @@ export async function show(page, { signal }) {
       if (bound.length) body.accounts = bound;
       const key = await call("/api/keys", { method: "POST", body });
       reveal(key);
-      await load();
+      changed();
     },
   })), list);
   await load();

@@ -1,7 +1,7 @@
 // Members: found by one box, shown, created, changed and removed.
 
 import { answer, call, may, member as at, path } from "./api.js";
-import { ask, busy, button, dialog, facts, form, h, link, plural, say, table, time } from "./dom.js";
+import { alert, ask, busy, button, dialog, facts, form, h, link, plural, redraw, say, table, time } from "./dom.js";
 
 // What was last looked for, so that coming back finds it again.
 let last = { text: "", account: "" };
@@ -38,7 +38,7 @@ export async function show(page, { id, signal }) {
       { name: "account", label: "Account", hint: "Only in this account", value: last.account },
     ],
     action: "Find",
-    secondary: may("writer") && button("New member", () => edit(null, load)),
+    secondary: may("writer") && button("New member", () => edit(null, changed)),
     submit: async (values) => {
       last = values;
       await load();
@@ -76,10 +76,10 @@ export async function show(page, { id, signal }) {
         ? `${plural(members.size, "member")}${next ? " so far" : ""}`
         : text || account ? "Nobody was found." : "There are no members yet. Create one, or send a file.";
       say(said);
-      results.replaceChildren(h("p", { class: "hint" }, said),
+      redraw(results, h("p", { class: "hint" }, said),
         members.size ? table("Members", ["Name", "Phone", "Account", "Client id", "Changed"],
           [...members.values()].map((one) => [
-            button(`${one.first_name} ${one.last_name}`, () => open(one.id, load), { id: `open-${one.id}`, class: "link" }),
+            button(`${one.first_name} ${one.last_name}`, () => open(one.id, changed), { id: `open-${one.id}`, class: "link" }),
             one.phone_number, one.account_id, one.client_member_id, time(one.updated_at),
           ])) : "",
         next ? more : "");
@@ -87,8 +87,13 @@ export async function show(page, { id, signal }) {
     draw();
   }
 
+  // After a change, which has succeeded whatever becomes of this.
+  const changed = () => load().catch((error) => {
+    if (error.name !== "AbortError") results.replaceChildren(alert(error));
+  });
+
   page.append(search, results);
-  if (id) open(id, load);
+  if (id) open(id, changed);
   await load();
 }
 
@@ -124,11 +129,11 @@ async function open(id, changed) {
           "Remove", async () => {
             await call(at(id), { method: "DELETE", headers: match });
             sheet.close();
-            await changed();
-            return "Removed.";
+            say("Removed.");
+            changed();
           }), { class: "danger" })) : "");
   } catch (error) {
-    place.replaceChildren(h("p", { class: "alert", role: "alert" }, error.message));
+    place.replaceChildren(alert(error));
   }
 }
 
@@ -152,7 +157,7 @@ function edit(one, changed, match) {
       sheet.close();
       say(one ? "Saved." : "Created.");
       open(saved.id, changed);
-      await changed();
+      changed();
     },
   }), { sheet: true });
   sheet.querySelector("input").focus();

@@ -3,7 +3,7 @@
 
 import { batch as at, call, holder, session } from "./api.js";
 import { COLUMNS, DELIMITER_NAMES, look } from "./csv.js";
-import { alert, ask, busy, button, bytes, duration, form, h, link, plural, say, table } from "./dom.js";
+import { alert, ask, busy, button, bytes, duration, form, h, link, plural, refocus, say, table } from "./dom.js";
 import { forget, isSame, notes, Transfer } from "./transfer.js";
 import { follow, view } from "./watch.js";
 
@@ -25,7 +25,8 @@ addEventListener("beforeunload", (event) => {
 // What one key began is not another's.
 session.addEventListener("replaced", () => sending().forEach((transfer) => transfer.pause()));
 // A file that is dropped beside its place must not take the page's.
-for (const name of ["dragover", "drop"]) addEventListener(name, (event) => event.preventDefault());
+const holdsFiles = (event) => event.dataTransfer?.types.includes("Files");
+for (const name of ["dragover", "drop"]) addEventListener(name, (event) => holdsFiles(event) && event.preventDefault());
 
 export async function show(page, { query, signal }) {
   const id = query.get("parent");
@@ -39,15 +40,11 @@ export async function show(page, { query, signal }) {
   });
   const zone = h("div", {
     class: "drop",
-    ondragover: (event) => {
-      event.preventDefault();
-      zone.classList.add("over");
-    },
+    ondragover: (event) => holdsFiles(event) && zone.classList.add("over"),
     ondragleave: () => zone.classList.remove("over"),
     ondrop: (event) => {
-      event.preventDefault();
       zone.classList.remove("over");
-      add([...event.dataTransfer.files], parent);
+      if (holdsFiles(event)) add([...event.dataTransfer.files], parent);
     },
   }, h("label", { for: "files" }, "Choose CSV files"), input, h("p", { class: "hint" }, "or drag them here. Nothing is sent before you have seen what is in it."));
   const unfinished = h("div");
@@ -67,7 +64,8 @@ async function template() {
   const response = await call("/api/members/batch/template.csv");
   const url = URL.createObjectURL(new Blob([response], { type: "text/csv" }));
   h("a", { href: url, download: "members.csv" }).click();
-  URL.revokeObjectURL(url);
+  // Not before the browser has read it.
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
 
 // What a reload or a crash took off the page: batches at work, and uploads in parts that this
@@ -94,7 +92,7 @@ async function remind(place, signal) {
         const [file] = input.files;
         if (!file) return;
         if (!isSame(noted, file)) {
-          fault.replaceChildren(alert(`That is not the file that was begun: ${noted.name}, ${plural(noted.size, "byte")}, unchanged since.`));
+          fault.replaceChildren(alert(`That is not the file that was begun: ${noted.name}, ${plural(noted.size, "byte")}. It must be the same, and not changed since.`));
           return;
         }
         box.remove();
@@ -230,12 +228,12 @@ function sendingView(transfer, remove) {
       hold.hidden = !transfer.inParts || !["sending", "paused"].includes(state);
       again.hidden = state !== "failed" || transfer.over;
       stop.hidden = !["sending", "paused", "failed"].includes(state) || transfer.over;
-      remove.hidden = !["failed", "cancelled"].includes(state);
+      remove.hidden = !["failed", "cancelled", "expired"].includes(state);
       if (told === state) return;
       told = state;
       say(`${file.name}: ${state}.`);
       fault.replaceChildren(problem ? alert(problem) : "");
-      if (document.activeElement === document.body) [hold, again, remove].find((one) => !one.hidden)?.focus({ preventScroll: true });
+      refocus([hold, again, remove].find((one) => !one.hidden));
     },
   };
 }

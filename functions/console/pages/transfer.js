@@ -11,17 +11,19 @@ const PARTS_AT_ONCE = 4;
 const PARTS_ASKED = 100;
 // Seconds before each further try of what failed; the last one is used again and again.
 const PAUSES = [1, 2, 4, 8, 15];
-// How many tries in a row without a byte arriving end a transfer.
+// How many tries of one thing end a transfer, unless something else arrived meanwhile or the
+// computer was offline.
 const TRIES = 20;
 // The speed is that of the last seconds.
 const SPEED_SECONDS = 5;
-// The slowest that content may come along before its connection counts as dead, in bytes a
-// millisecond, and what it is given beyond that.
-const SLOWEST = 16;
-const GRACE_MILLIS = 30_000;
+// How long a connection may be silent before it counts as dead.
+const SILENCE_MILLIS = 60_000;
 // How often something that the file store refuses is tried again: its URL may have run out
 // (403), or the connection have stood still (400).
 const REFUSALS = 2;
+
+// The states of a batch whose file didn't come, and is not waited for.
+const NEVER_CAME = ["cancelled", "expired"];
 
 const NOTES = "mpulse-uploads";
 // How long an upload in parts waits for the rest of them.
@@ -48,6 +50,9 @@ export function isSame(noted, file) {
   return noted && noted.name === file.name && noted.size === file.size && noted.modified === file.lastModified;
 }
 
+// The status of what no further try can mend.
+const GONE = 410;
+
 class Refused extends Error {
   constructor(status) {
     super(status === 403 ? "The file store refused the upload: perhaps its time has run out." : `The file store answered ${status}.`);
@@ -60,10 +65,12 @@ export class Transfer {
   constructor(file, changed) {
     this.file = file;
     this.changed = changed;
-    // waiting, sending, paused, sent, cancelled, failed
+    // waiting, sending, paused, failed; and where it is over: sent, cancelled, expired
     this.state = "waiting";
     this.batch = null;
     this.inParts = file.size > ONE_PUT_BYTES;
+    // How many, once the registry has told.
+    this.parts = null;
     this.problem = null;
     // Whether there is nothing left to try.
     this.over = false;
@@ -110,12 +117,15 @@ export class Transfer {
   async cancel() {
     this.problem = null;
     this.pause();
+    const path = at(this.batch.batch_id);
     try {
-      const { status } = await call(at(this.batch.batch_id), { method: "DELETE" });
-      this.end(status === "cancelled" ? "cancelled" : "sent");
+      const { status } = await call(path, { method: "DELETE" }).catch((error) => {
+        if (error.status !== 409) throw error;
+        // It has ended already.
+        return call(path);
+      });
+      this.end(NEVER_CAME.includes(status) ? status : "sent");
     } catch (error) {
-      // It has ended already, and is looked at to tell how.
-      if (error.status === 409) return this.end("sent");
       this.fail(error);
       throw error;
     }
@@ -132,7 +142,7 @@ export class Transfer {
   fail(error) {
     this.state = "failed";
     this.problem = error;
-    this.over ||= this.isClosed(error);
+    this.over ||= error.status === GONE || this.isClosed(error);
     this.stop.abort();
     this.changed();
   }
@@ -180,8 +190,7 @@ export class Transfer {
   // Whether the batch waits for its file.
   async isAwaited() {
     const { status } = await call(at(this.batch.batch_id), { signal: this.stop.signal });
-    this.over = ["cancelled", "expired"].includes(status);
-    if (this.over) throw new Problem(410, { detail: `The batch is ${status}. Choose the file again to send it.` });
+    if (NEVER_CAME.includes(status)) throw new Problem(GONE, { detail: `The batch is ${status}. Choose the file again to send it.` });
     return status === "awaiting_upload";
   }
 
@@ -255,10 +264,10 @@ export class Transfer {
         signal.throwIfAborted();
         const passing = !error.status || error.status >= 500 || error.status === 429
           || (error instanceof Refused && tries < REFUSALS && !this.isClosed(error));
-        if (this.arrived > before) tries = 0;
+        if (this.arrived > before || !navigator.onLine) tries = 0;
         if (!passing || tries >= TRIES) throw error;
         const seconds = PAUSES[Math.min(tries, PAUSES.length - 1)];
-        this.hitch = navigator.onLine ? "The connection was cut; trying again." : "This computer is offline; waiting.";
+        this.hitch = navigator.onLine ? `${error.message} Trying again.` : "This computer is offline; waiting.";
         this.changed();
         await Promise.race([
           pause(seconds * 1000, signal),
@@ -274,7 +283,7 @@ export class Transfer {
       await this.file.slice(0, 1).arrayBuffer();
       return new Error("The connection to the file store failed.");
     } catch {
-      return new Problem(400, { detail: "The file was changed, moved or removed after it was chosen." });
+      return new Problem(GONE, { detail: "The file was changed, moved or removed after it was chosen." });
     }
   }
 
@@ -283,20 +292,31 @@ export class Transfer {
     const { signal } = this.stop;
     return new Promise((resolve, reject) => {
       const request = new XMLHttpRequest();
+      let silence;
+      const hear = () => {
+        clearTimeout(silence);
+        silence = setTimeout(() => {
+          reject(new Error("The connection to the file store stood still."));
+          request.abort();
+        }, SILENCE_MILLIS);
+      };
       const done = (settle) => () => {
+        clearTimeout(silence);
         signal.removeEventListener("abort", abort);
         this.flying.delete(name);
         settle();
       };
       const abort = () => request.abort();
       signal.addEventListener("abort", abort);
-      request.upload.addEventListener("progress", ({ loaded }) => this.flying.set(name, loaded));
+      request.upload.addEventListener("progress", ({ loaded }) => {
+        this.flying.set(name, loaded);
+        hear();
+      });
+      request.upload.addEventListener("load", hear);
       request.addEventListener("load", done(() => (request.status < 300 ? resolve() : reject(new Refused(request.status)))));
       request.addEventListener("error", done(async () => reject(await this.whyCut())));
-      request.addEventListener("timeout", done(() => reject(new Error("The connection to the file store stood still."))));
       request.addEventListener("abort", done(() => reject(new DOMException("stopped", "AbortError"))));
       request.open("PUT", url);
-      request.timeout = GRACE_MILLIS + content.size / SLOWEST;
       for (const [key, value] of Object.entries(headers)) {
         // The browser says the length itself, and lets nobody else.
         if (key.toLowerCase() !== "content-length") request.setRequestHeader(key, value);

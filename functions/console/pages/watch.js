@@ -14,7 +14,7 @@ const OUTCOMES = [
   ["created", "new"],
   ["updated", "changed"],
   ["unchanged", "the same already"],
-  ["superseded", "older than what stands"],
+  ["superseded", "a newer change was saved already"],
   ["rejected", "refused"],
 ];
 
@@ -121,8 +121,8 @@ export function view() {
       problem.replaceChildren(...(batch.problem
         ? [h("p", { class: batch.status === "failed" ? "alert" : "note" }, batch.problem.message)] : []));
       more.replaceChildren(batch.started_at ? facts([
-        ["Runs", count(batch.attempts)],
-        ["Requests thrown back by the table", count(batch.throttles)],
+        ["Attempts", count(batch.attempts)],
+        ["Throttled requests", count(batch.throttles)],
         ["Read and write units", `${count(batch.capacity.read_units)} and ${count(batch.capacity.write_units)}`],
         ["Cost, by list price", dollars(batch.price.usd)],
         batch.ignored_columns.length > 0 && ["Columns that were ignored", batch.ignored_columns.join(", ")],
