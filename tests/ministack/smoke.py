@@ -204,7 +204,8 @@ def main():
 
     check(wait("the batch's end", ended))
 
-    # The same event once more: the batch has ended, so it is looked at and acknowledged.
+    # The same event once more. It comes after the end, since one that meets a run at work waits
+    # for the queue's visibility, a quarter of an hour: so the batch is looked at and acknowledged.
     sample = json.loads((ROOT / "events" / "ingest.json").read_text())
     event = json.loads(sample["Records"][0]["body"])
     upload = event["Records"][0]["s3"]

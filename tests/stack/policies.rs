@@ -13,7 +13,8 @@ use mpulse_tests::Stack;
 use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde_json::{Map, Value};
 
-/// Actions on a resource: (`KeysTable`, `dynamodb:GetItem`).
+/// Actions, each with the place at which it is done, as the ends of ARNs tell it:
+/// (`MembersTable/index/phone-index`, `dynamodb:Query`), (`FilesBucket/uploads/*`, `s3:PutObject`).
 type Actions = BTreeSet<(String, String)>;
 
 /// The stores: the field that functions hold one in, its file, and the resource behind it.
@@ -57,14 +58,23 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
+/// All files below a folder.
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("a folder");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    paths
+        .flat_map(|path| match path.is_dir() {
+            true => files_below(&path),
+            false => vec![path],
+        })
+        .collect()
+}
+
 /// The source below a folder, without tests and without white space, so that a call reads the
 /// same however it was broken into lines.
 fn source(path: &Path) -> String {
     if path.is_dir() {
-        let entries = fs::read_dir(path).expect("a folder");
-        return entries
-            .map(|entry| source(&entry.expect("an entry").path()))
-            .collect();
+        return files_below(path).iter().map(|file| source(file)).collect();
     }
     let text = fs::read_to_string(path).expect("a source");
     let text = text.split("#[cfg(test)]").next().unwrap_or_default();
@@ -75,8 +85,37 @@ fn source(path: &Path) -> String {
         .collect()
 }
 
-/// The actions of the SDK's calls in a text, on a resource.
-fn called(text: &str, resource: &str) -> Actions {
+/// The indexes that a query in a text asks, and the table, where a branch names no index.
+fn queried(text: &str, resource: &str) -> Vec<String> {
+    let branches = text
+        .split("}else")
+        .filter(|branch| branch.contains(".key_condition_expression("));
+    branches
+        .map(|branch| match branch.split_once(".index_name(") {
+            Some((_, name)) => {
+                let name = name.split(')').next().unwrap_or_default();
+                // PHONE_INDEX is phone-index.
+                let name = name.to_ascii_lowercase().replace('_', "-");
+                format!("{resource}/index/{name}")
+            }
+            None => resource.to_owned(),
+        })
+        .collect()
+}
+
+/// The places on a resource at which a text does what it calls.
+fn places(text: &str, (resource, folder): (&str, &str), action: &str) -> Vec<String> {
+    match action {
+        "dynamodb:Query" => queried(text, resource),
+        // A bucket's listing is its own; all else is done to objects.
+        "s3:ListBucket" => vec![resource.to_owned()],
+        _ if action.starts_with("s3:") => vec![format!("{resource}/{folder}/*")],
+        _ => vec![resource.to_owned()],
+    }
+}
+
+/// The actions of the SDK's calls in a text, on a resource; on objects, those of a folder.
+fn called(text: &str, (resource, folder): (&str, &str)) -> Actions {
     CALLS
         .iter()
         .filter(|(call, _)| {
@@ -86,7 +125,10 @@ fn called(text: &str, resource: &str) -> Actions {
             before.iter().any(|before| !before.ends_with("self"))
         })
         .flat_map(|(_, actions)| *actions)
-        .map(|action| (resource.to_owned(), (*action).to_owned()))
+        .flat_map(|action| {
+            let places = places(text, (resource, folder), action).into_iter();
+            places.map(|place| (place, (*action).to_owned()))
+        })
         .collect()
 }
 
@@ -105,7 +147,11 @@ fn methods(file: &str, resource: &str) -> BTreeMap<String, Actions> {
         .collect();
     let mut all: BTreeMap<String, Actions> = bodies
         .iter()
-        .map(|(name, body)| (name.clone(), called(body, resource)))
+        .map(|(name, body)| {
+            let of_report = body.contains("rejects_key");
+            let folder = if of_report { "rejects" } else { "uploads" };
+            (name.clone(), called(body, (resource, folder)))
+        })
         .collect();
     for _ in 0..bodies.len() {
         for (name, body) in &bodies {
@@ -146,16 +192,16 @@ fn calls_of(program: &str) -> Actions {
     }
     // Ingest has the members table and the bucket to itself.
     if program == "ingest" {
-        let direct = called(&text, "").into_iter().map(|(_, action)| {
-            let is_table = action.starts_with("dynamodb:");
-            let resource = if is_table {
-                "MembersTable"
-            } else {
-                "FilesBucket"
-            };
-            (resource.to_owned(), action)
-        });
-        actions.extend(direct);
+        for file in files_below(&root().join("functions/ingest/src")) {
+            let text = source(&file);
+            let is_s3 = text.contains("aws_sdk_s3");
+            let of_report = file.to_string_lossy().contains("report");
+            actions.extend(match (is_s3, of_report) {
+                (true, true) => called(&text, ("FilesBucket", "rejects")),
+                (true, false) => called(&text, ("FilesBucket", "uploads")),
+                (false, _) => called(&text, ("MembersTable", "")),
+            });
+        }
     }
     actions
 }
@@ -197,12 +243,15 @@ fn allowed(function: &Value) -> Actions {
     {
         assert_eq!(statement["Effect"], "Allow", "{statement}");
         for resource in texts(&statement["Resource"]) {
-            let names = STORES.iter().map(|(_, _, resource)| *resource);
-            let name = names.into_iter().find(|name| resource.contains(name));
-            let name = name.unwrap_or_else(|| panic!("{resource} is none of the stores'"));
+            // `MembersTable.Arn`, `${MembersTable.Arn}/index/phone-index`, `…${FilesBucket}/uploads/*`
+            let named = resource.split("${").last().unwrap_or_default();
+            let place = named.replace(".Arn", "").replace('}', "");
+            let name = place.split('/').next().unwrap_or_default();
+            let is_known = STORES.iter().any(|(_, _, resource)| *resource == name);
+            assert!(is_known, "{resource} is none of the stores'");
             for action in texts(&statement["Action"]) {
                 assert!(!action.contains('*'), "{action}");
-                all.insert((name.to_owned(), action.to_owned()));
+                all.insert((place.clone(), action.to_owned()));
             }
         }
     }
@@ -305,14 +354,68 @@ fn what_the_template_names_is_in_it_and_what_is_in_it_is_named() {
     }
 }
 
+/// What in a function's code reads a setting.
+const READERS: [(&str, &[&str]); 9] = [
+    (
+        "MEMBERS_TABLE",
+        &["Members::from_setup(", "required(\"MEMBERS_TABLE\")"],
+    ),
+    ("BATCHES_TABLE", &["Batches::from_setup("]),
+    ("KEYS_TABLE", &["Access::from_setup(", "Keys::from_setup("]),
+    (
+        "FILES_BUCKET",
+        &["Files::from_setup(", "Parts::from_setup("],
+    ),
+    ("DEFAULT_REGION", &[".default_region("]),
+    ("ANONYMOUS_READS", &[".require_reader("]),
+    ("MAX_UPLOAD_BYTES", &[".max_upload_bytes("]),
+    (
+        "MAX_WRITE_UNITS_PER_SECOND",
+        &[".max_write_units_per_second("],
+    ),
+    ("UPLOAD_ORIGIN", &[".upload_origin("]),
+];
+
 #[test]
-fn every_setting_that_a_function_is_given_is_read_by_its_code() {
-    let shared = source(&root().join("shared/src"));
+fn each_function_is_given_the_settings_that_its_code_reads_and_no_other() {
     let template = template();
     for (id, resource) in template["Resources"].as_object().expect("resources") {
+        let Some(program) = resource["Metadata"]["BuildProperties"]["Binary"].as_str() else {
+            continue;
+        };
+        let text = source(&root().join("functions").join(program).join("src"));
+        let read: BTreeSet<&str> = READERS
+            .iter()
+            .filter(|(_, readers)| readers.iter().any(|reader| text.contains(reader)))
+            .map(|(name, _)| *name)
+            .collect();
         let settings = resource["Properties"]["Environment"]["Variables"].as_object();
-        for name in settings.into_iter().flatten().map(|(name, _)| name) {
-            assert!(shared.contains(&format!("\"{name}\"")), "{id} {name}");
-        }
+        let given: BTreeSet<&str> = settings
+            .into_iter()
+            .flatten()
+            .map(|(name, _)| name.as_str())
+            .collect();
+        assert_eq!(given, read, "{id}");
+    }
+}
+
+#[test]
+fn figures_that_alarms_and_the_dashboard_show_are_told() {
+    let template = template();
+    let resources = template["Resources"].as_object().expect("resources");
+    let alarmed = resources
+        .values()
+        .map(|resource| &resource["Properties"])
+        .filter(|alarm| alarm["Namespace"] == "mPulse")
+        .filter_map(|alarm| alarm["MetricName"].as_str());
+    let shown = BUILT_IN_TEMPLATE
+        .split("[\"mPulse\", \"")
+        .skip(1)
+        .filter_map(|behind| behind.split('"').next());
+    let figures: BTreeSet<&str> = alarmed.chain(shown).collect();
+    assert!(figures.len() > 10, "{figures:?}");
+    let text = source(&root().join("functions/ingest/src"));
+    for figure in figures {
+        assert!(text.contains(&format!("\"{figure}\"")), "{figure}");
     }
 }
