@@ -71,6 +71,7 @@ async fn cancel(function: &Function, request: &Request) -> Result<Response<Body>
             function.files.delete_upload(&batch).await?;
         }
         let batch = batch_view::requested(&function.batches, request, mine).await?;
+        tracing::info!(batch_id = %batch.batch_id, status = batch.status.name(), "cancelled a batch");
         let status = match batch.status {
             Status::Cancelled => StatusCode::OK,
             _ => StatusCode::ACCEPTED,

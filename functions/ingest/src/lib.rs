@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use lambda_runtime::{Context, Error, LambdaEvent};
 use mpulse_shared::batch::BatchId;
 use mpulse_shared::member::Rules;
-use mpulse_shared::metrics::Metrics;
+use mpulse_shared::metrics::{Figure, Metrics};
 use mpulse_shared::setup::{Setup, SetupError};
 use mpulse_shared::store::StoreError;
 use mpulse_shared::store::batches::{Batches, Claim, Claimant};
@@ -155,7 +155,7 @@ impl Ingest {
             Ok(uploads) => uploads,
             Err(error) => {
                 tracing::error!(%error, "a message that can't be read");
-                return false;
+                return self.failed();
             }
         };
         for upload in uploads {
@@ -165,11 +165,17 @@ impl Ingest {
                 Err(error) => {
                     let cause = mpulse_shared::store::chain(&error);
                     tracing::warn!(key = upload.object.key, cause, "a run ended early");
-                    return false;
+                    return self.failed();
                 }
             }
         }
         true
+    }
+
+    /// Tells that a message is not done with, for a reason that may not pass by itself.
+    fn failed(&self) -> bool {
+        self.metrics.tell(&[Figure::count("RunsFailed", 1.0)], &[]);
+        false
     }
 
     async fn upload(&self, upload: &Upload, deadline: Instant) -> Result<Outcome, RunError> {

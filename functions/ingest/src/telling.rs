@@ -1,10 +1,11 @@
 //! What a run tells `CloudWatch` of its work, about once a minute and at its end: rows by
-//! outcome, units, refusals, and how long a batch and its checkpoints took.
+//! outcome, units, refusals, how long a batch and its checkpoints took, and how old it is.
 
 use std::time::{Duration, Instant};
 
 use mpulse_shared::batch::{Batch, Capacity, Rows};
 use mpulse_shared::metrics::{Figure, Metrics};
+use mpulse_shared::time::Timestamp;
 
 /// The time between two tellings.
 const PERIOD: Duration = Duration::from_mins(1);
@@ -57,6 +58,7 @@ impl Telling {
             Figure::count("WriteUnits", units.write_units - self.capacity.write_units),
             Figure::count("Throttles", count(at.throttles - self.throttles)),
             Figure::seconds("CheckpointAge", self.longest.as_secs_f64()),
+            Figure::seconds("BatchAge", age(batch, Timestamp::now()).as_secs_f64()),
         ]);
         figures.extend_from_slice(end);
         let request = batch.request_id.as_deref().unwrap_or_default();
@@ -68,6 +70,13 @@ impl Telling {
         (self.rows, self.capacity, self.throttles) = (at.rows, at.capacity, at.throttles);
         (self.told, self.longest) = (Instant::now(), Duration::ZERO);
     }
+}
+
+/// The time since a batch's file came.
+fn age(batch: &Batch, now: Timestamp) -> Duration {
+    let came = batch.uploaded_at.unwrap_or(batch.created_at);
+    let millis = now.millis() - came.millis();
+    Duration::from_millis(u64::try_from(millis).unwrap_or_default())
 }
 
 /// Rows by outcome since `before`.
