@@ -16,6 +16,9 @@ use crate::telling::Telling;
 /// How often the lease is renewed while nothing else saves it.
 const RENEWAL: Duration = Duration::from_secs(LEASE.as_secs() / 6);
 
+/// How long a run tells no speed: its first rows are counted while they are still being written.
+const UNTOLD: Duration = Duration::from_secs(1);
+
 /// A run's hold on its batch.
 pub struct Lease<'a> {
     batches: &'a Batches,
@@ -174,7 +177,11 @@ impl<'a> Lease<'a> {
         at.capacity.write_units += spent.write_units;
         at.throttles += self.table.take_refused();
         let (since, rows, bytes) = self.began;
-        let millis = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let elapsed = since.elapsed();
+        if elapsed < UNTOLD {
+            return;
+        }
+        let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
         at.rows_per_second = per_second(at.rows.read - rows, millis);
         at.bytes_per_second = per_second(at.counted.offset - bytes, millis);
     }
