@@ -35,6 +35,7 @@ async fn a_member_is_created_and_found_by_whatever_is_known() {
     fill(&browser, ZOE).await;
     browser.press("Create").await;
     browser.shows("Member 4~5622780").await;
+    browser.shows("Created.").await;
     browser.shows("+17145550123").await;
     browser.shows("by key writer").await;
     browser.press("Close").await;

@@ -12,7 +12,7 @@ use crate::browser::Browser;
 use crate::{large, newest};
 
 /// Bytes a second at which a small file takes long enough to be stopped.
-const SLOW: u32 = 100_000;
+const SLOW: u32 = 20_000;
 
 /// Rows of the small file, which has about 45 bytes in each.
 const ROWS: u64 = 20_000;
@@ -118,7 +118,7 @@ async fn a_url_that_is_refused_is_told_and_the_file_can_be_put_away() {
 async fn a_batch_that_was_cancelled_elsewhere_is_not_called_sent() {
     let stack = Stack::start().await;
     let (browser, _folder) = about_to_send_parts(&stack).await;
-    browser.line(10 * SLOW).await;
+    browser.line(50 * SLOW).await;
     browser.press("Send").await;
     browser.shows("per second").await;
     let path = format!(
@@ -126,7 +126,7 @@ async fn a_batch_that_was_cancelled_elsewhere_is_not_called_sent() {
         text(&newest(&stack).await["batch_id"])
     );
     stack.delete(&path).await.expect(200);
-    browser.line(400 * SLOW).await;
+    browser.line(2000 * SLOW).await;
     browser.shows("The batch is cancelled.").await;
     put_away(&browser).await;
     browser.end().await;
@@ -176,14 +176,19 @@ async fn parts_that_are_refused_are_sent_at_another_try() {
     // After some tries of its own.
     let again = browser.control("Try again").await;
     browser.run("globalThis.spoilt = false").await;
-    browser.line(20 * SLOW).await;
+    browser.line(100 * SLOW).await;
     again.send_keys("\u{e007}").await.expect("Enter");
     // That button is gone now, and what can be done instead has the focus.
     browser
         .holds("return document.activeElement.textContent === 'Pause'")
         .await;
-    browser.line(400 * SLOW).await;
+    browser.line(2000 * SLOW).await;
     browser.status("completed").await;
+    // Nor is there a button any more when it is sent: the file's name has the focus.
+    let focused = browser
+        .run("return document.activeElement.textContent")
+        .await;
+    assert_eq!(focused, "large.csv");
     browser.end().await;
 }
 
@@ -191,7 +196,7 @@ async fn parts_that_are_refused_are_sent_at_another_try() {
 async fn parts_are_cancelled_while_they_are_on_their_way() {
     let stack = Stack::start().await;
     let (browser, _folder) = about_to_send_parts(&stack).await;
-    browser.line(10 * SLOW).await;
+    browser.line(50 * SLOW).await;
     browser.press("Send").await;
     browser.shows("per second").await;
     browser.press("Cancel").await;
@@ -205,7 +210,7 @@ async fn parts_are_cancelled_while_they_are_on_their_way() {
 async fn an_upload_is_given_up_after_a_reload_but_not_by_another_tab_that_sends_nothing() {
     let stack = Stack::start().await;
     let (browser, _folder) = about_to_send_parts(&stack).await;
-    browser.line(10 * SLOW).await;
+    browser.line(50 * SLOW).await;
     browser.press("Send").await;
     browser.shows("per second").await;
 
@@ -266,12 +271,12 @@ async fn a_connection_that_stands_still_is_given_up_for_another() {
     let hurry = "const { setTimeout: real } = globalThis;
         globalThis.setTimeout = (act, millis) => real(act, millis === 60000 ? 500 : millis);";
     browser.run(hurry).await;
-    browser.line(10 * SLOW).await;
+    browser.line(50 * SLOW).await;
     browser.press("Send").await;
     browser.shows("per second").await;
     browser.line(1).await;
     browser.shows("stood still. Trying again.").await;
-    browser.line(400 * SLOW).await;
+    browser.line(2000 * SLOW).await;
     browser.status("completed").await;
     browser.end().await;
 }

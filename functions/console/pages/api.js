@@ -10,7 +10,9 @@ let header = null;
 // A refusal in the server's words; `fields` holds what it says of single fields.
 export class Problem extends Error {
   constructor(status, body = {}) {
-    super(body.detail ?? body.message ?? `The registry answered ${status}.`);
+    const words = body.detail ?? body.message ?? `The registry answered ${status}.`;
+    // The gateway's own have no full stop.
+    super(/[.!?]$/.test(words) ? words : `${words}.`);
     this.status = status;
     this.fields = body.errors ?? [];
   }

@@ -11,7 +11,7 @@ const IDLE_MILLIS = 10_000;
 // Batches on a page, and the most that one answer holds.
 const PAGE = 25;
 const MOST_PAGE = 100;
-// The URL of a report is good for longer.
+// The URL of a report is good for a little longer.
 const RENEWAL_MILLIS = 240_000;
 // Rejects that are shown in place, and how much of the report is fetched for them.
 const REJECTS = 25;
@@ -117,10 +117,26 @@ async function showOne(page, id, signal, heading) {
 // The report's first rows, the whole of it, and the way to send it back.
 async function showRejects(place, batch, signal) {
   const id = batch.batch_id;
-  const report = () => call(at(id, "/rejects"), { signal });
   const shown = h("div");
   // In another tab: what is on its way here would ask before this one may be left.
-  const download = h("a", { class: "button primary", target: "_blank", rel: "noopener" }, "Download the report");
+  const download = h("a", {
+    class: "button primary", target: "_blank", rel: "noopener",
+    onclick: async (event) => {
+      if (Date.now() - renewed < RENEWAL_MILLIS) return;
+      event.preventDefault();
+      try {
+        await renew();
+        download.click();
+      } catch (error) {
+        shown.replaceChildren(alert(error));
+      }
+    },
+  }, "Download the report");
+  let renewed;
+  const renew = async () => {
+    download.href = (await call(at(id, "/rejects"), { signal })).url;
+    renewed = Date.now();
+  };
   place.append(
     h("h2", null, "Rejected rows"),
     h("p", null, "Download the report, correct the rows in it and send it back as it is: the columns that were added are ignored."),
@@ -128,13 +144,8 @@ async function showRejects(place, batch, signal) {
       may("writer") && link(`send?parent=${id}`, "Send the corrected report", { class: "button" })),
     shown,
   );
-  const { url } = await report();
-  download.href = url;
-  await showFirst(shown, url, batch, signal);
-  await watch(signal, async () => {
-    download.href = (await report()).url;
-    return RENEWAL_MILLIS;
-  });
+  await renew();
+  await showFirst(shown, download.href, batch, signal);
 }
 
 async function showFirst(place, url, batch, signal) {

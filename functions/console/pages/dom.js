@@ -70,7 +70,7 @@ export function alert(error) {
 }
 
 // Where the focus goes when what had it is gone: to what stands for it now, or to the page's title.
-export function refocus(instead) {
+function refocus(instead) {
   const focused = document.activeElement;
   if (focused !== document.body && !focused.hidden) return;
   const to = instead?.isConnected ? instead : document.querySelector("#view h1");

@@ -102,14 +102,15 @@ function author(text) {
   return kind === "batch" ? link(`batches/${id}`, `batch ${id}`) : `key ${id}`;
 }
 
-// A member, as it is now. `changed` is called after a change.
-async function open(id, changed) {
+// A member, as it is now, below what there is to say of it. `changed` is called after a change.
+async function open(id, changed, words) {
   const place = h("div", null, h("p", null, "…"));
   const sheet = dialog(`Member ${id}`, place, { sheet: true });
   try {
     const { body: one, headers } = await answer(at(id));
     const match = { "if-match": headers.get("etag") };
     place.replaceChildren(
+      words ? h("p", { class: "note" }, words) : "",
       facts([
         ["Name", `${one.first_name} ${one.last_name}`],
         ["Phone", one.phone_number],
@@ -155,8 +156,7 @@ function edit(one, changed, match) {
         ? await call(at(one.id), { method: "PATCH", body: values, headers: match })
         : await call("/api/members/", { method: "POST", body: values });
       sheet.close();
-      say(one ? "Saved." : "Created.");
-      open(saved.id, changed);
+      open(saved.id, changed, one ? "Saved." : "Created.");
       changed();
     },
   }), { sheet: true });

@@ -3,7 +3,7 @@
 
 import { batch as at, call, holder, session } from "./api.js";
 import { COLUMNS, DELIMITER_NAMES, look } from "./csv.js";
-import { alert, ask, busy, button, bytes, duration, form, h, link, plural, refocus, say, table } from "./dom.js";
+import { alert, ask, busy, button, bytes, duration, form, h, link, plural, say, table } from "./dom.js";
 import { forget, isSame, notes, Transfer } from "./transfer.js";
 import { follow, view } from "./watch.js";
 
@@ -131,7 +131,7 @@ async function card(file, { parent, resumed }) {
     transfer.finish();
     self.remove();
   });
-  const progress = sendingView(transfer, remove());
+  const progress = sendingView(transfer, heading, remove());
 
   // From the first byte to the last row.
   const go = async () => {
@@ -146,7 +146,6 @@ async function card(file, { parent, resumed }) {
     transfers.delete(transfer);
     if (transfer.state !== "sent") return;
     const live = view();
-    if (body.contains(document.activeElement)) heading.focus();
     body.replaceChildren(h("p", null, "Sent. It goes on if you leave this page: ", link(`batches/${id}`, "open the batch")), live.element);
     await follow(id, undefined, live.draw).catch((error) => body.append(alert(error)));
   };
@@ -204,7 +203,7 @@ function preview({ header, fields, rows }, name) {
 }
 
 // A transfer on its way, and what can be done to it.
-function sendingView(transfer, remove) {
+function sendingView(transfer, heading, remove) {
   const bar = h("progress", { max: Math.max(transfer.file.size, 1), value: 0, "aria-label": "Sent" });
   const line = h("p", { class: "progress-line" });
   const fault = h("div");
@@ -217,6 +216,7 @@ function sendingView(transfer, remove) {
     element,
     draw() {
       const { state, sent, speed, file, problem, hitch } = transfer;
+      const focused = element.contains(document.activeElement);
       bar.value = sent;
       const words = [`${bytes(sent)} of ${bytes(file.size)}`];
       if (state === "sending") {
@@ -233,7 +233,8 @@ function sendingView(transfer, remove) {
       told = state;
       say(`${file.name}: ${state}.`);
       fault.replaceChildren(problem ? alert(problem) : "");
-      refocus([hold, again, remove].find((one) => !one.hidden));
+      // What had the focus may be hidden now.
+      if (focused) ([hold, again, stop, remove].find((one) => !one.hidden) ?? heading).focus({ preventScroll: true });
     },
   };
 }

@@ -16,7 +16,8 @@ const PAUSES = [1, 2, 4, 8, 15];
 const TRIES = 20;
 // The speed is that of the last seconds.
 const SPEED_SECONDS = 5;
-// How long a connection may be silent before it counts as dead.
+// How long a connection that has taken something may be silent before it counts as dead. Before
+// that the browser's own limits hold: it may have the request wait for others to the same host.
 const SILENCE_MILLIS = 60_000;
 // How often something that the file store refuses is tried again: its URL may have run out
 // (403), or the connection have stood still (400).

@@ -61,13 +61,15 @@ impl<'a> Lease<'a> {
     /// The lease on a batch that `owner` has just taken.
     pub fn new(
         batches: &'a Batches,
-        batch: Batch,
+        mut batch: Batch,
         owner: String,
         guard: Guard,
         table: RunTable,
         telling: Telling,
     ) -> Self {
-        let at = &batch.checkpoint;
+        let at = &mut batch.checkpoint;
+        // Those of the run before.
+        (at.rows_per_second, at.bytes_per_second) = (0, 0);
         let began = (Instant::now(), at.rows.read, at.counted.offset);
         Self {
             saved: at.clone(),

@@ -155,7 +155,8 @@ impl Ingest {
             Ok(uploads) => uploads,
             Err(error) => {
                 tracing::error!(%error, "a message that can't be read");
-                return self.failed();
+                self.note_failure();
+                return false;
             }
         };
         for upload in uploads {
@@ -165,7 +166,8 @@ impl Ingest {
                 Err(error) => {
                     let cause = mpulse_shared::store::chain(&error);
                     tracing::warn!(key = upload.object.key, cause, "a run ended early");
-                    return self.failed();
+                    self.note_failure();
+                    return false;
                 }
             }
         }
@@ -173,9 +175,8 @@ impl Ingest {
     }
 
     /// Tells that a message is not done with, for a reason that may not pass by itself.
-    fn failed(&self) -> bool {
+    fn note_failure(&self) {
         self.metrics.tell(&[Figure::count("RunsFailed", 1.0)], &[]);
-        false
     }
 
     async fn upload(&self, upload: &Upload, deadline: Instant) -> Result<Outcome, RunError> {

@@ -117,6 +117,10 @@ impl<'a> Run<'a> {
             Err(error) => {
                 let cause = mpulse_shared::store::chain(&error);
                 tracing::error!(cause, "a run failed");
+                // A lost lease is told by who is given it; time that is up is no failure.
+                if !matches!(error, RunError::LeaseLost | RunError::OutOfTime) {
+                    self.ingest.note_failure();
+                }
                 self.settle().await;
                 self.lease.forget_unsaved();
                 let stalled = match error {
