@@ -18,6 +18,9 @@ export class Problem extends Error {
   }
 }
 
+// Whether an error may pass by itself: a cut connection, a service that can't just now.
+export const mayPass = (error) => !error.status || error.status >= 500 || error.status === 429;
+
 // What became of the session: "expired" when a key that opened stops opening, "replaced" when
 // another key signs in where one was.
 export const session = new EventTarget();

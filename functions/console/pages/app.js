@@ -106,6 +106,7 @@ function closeDialogs() {
 }
 
 session.addEventListener("expired", ({ detail }) => askForKey(detail));
+
 function leave() {
   signOut();
   askForKey();

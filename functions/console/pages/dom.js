@@ -107,6 +107,13 @@ export function redraw(place, ...content) {
   refocus(place.contains(focused) ? focused : same.find(Boolean));
 }
 
+// Loads what a place shows, after a change that has succeeded whatever becomes of this.
+export function reload(place, load) {
+  load().catch((error) => {
+    if (error.name !== "AbortError") place.replaceChildren(alert(error));
+  });
+}
+
 // A table; narrow screens show each row as a card, hence the roles and the cells' labels.
 export function table(label, columns, rows) {
   const cell = (content, at) => h("td", { role: "cell", "data-label": columns[at] }, content ?? "–");

@@ -1,7 +1,7 @@
 // Access keys, for admins: made (the secret is shown once), listed, revoked.
 
 import { call, holder } from "./api.js";
-import { alert, ask, button, dialog, form, h, redraw, say, table, time } from "./dom.js";
+import { ask, button, dialog, form, h, redraw, reload, say, table, time } from "./dom.js";
 
 const ROLES = [
   ["reader", "reader: looks"],
@@ -27,10 +27,7 @@ export async function show(page, { signal }) {
         }), { class: "danger", "aria-label": `Revoke ${key.key_id}` }),
     ])));
   };
-  // After a change, which has succeeded whatever becomes of this.
-  const changed = () => load().catch((error) => {
-    if (error.name !== "AbortError") list.replaceChildren(alert(error));
-  });
+  const changed = () => reload(list, load);
   page.append(h("section", { class: "card" }, h("h2", null, "New key"), form({
     className: "fields line",
     fields: [

@@ -1,7 +1,7 @@
 // Members: found by one box, shown, created, changed and removed.
 
 import { answer, call, may, member as at, path } from "./api.js";
-import { alert, ask, busy, button, dialog, facts, form, h, link, plural, redraw, say, table, time } from "./dom.js";
+import { alert, ask, busy, button, dialog, facts, form, h, link, plural, redraw, reload, say, table, time } from "./dom.js";
 
 // What was last looked for, so that coming back finds it again.
 let last = { text: "", account: "" };
@@ -87,10 +87,7 @@ export async function show(page, { id, signal }) {
     draw();
   }
 
-  // After a change, which has succeeded whatever becomes of this.
-  const changed = () => load().catch((error) => {
-    if (error.name !== "AbortError") results.replaceChildren(alert(error));
-  });
+  const changed = () => reload(results, load);
 
   page.append(search, results);
   if (id) open(id, changed);

@@ -2,7 +2,7 @@
 // several at once, each sent again by itself when it is cut. Parts can be paused and resumed,
 // after a reload too. Where an answer was lost, the batch tells whether the file arrived.
 
-import { batch as at, call, Problem } from "./api.js";
+import { batch as at, call, mayPass, Problem } from "./api.js";
 import { pause } from "./dom.js";
 
 // Files larger than this go in parts: below it, starting over costs little.
@@ -73,8 +73,6 @@ export class Transfer {
     // How many, once the registry has told.
     this.parts = null;
     this.problem = null;
-    // Whether there is nothing left to try.
-    this.over = false;
     // Whether something may have been sent.
     this.began = false;
     // Settled when the file is there, or was given up.
@@ -143,9 +141,13 @@ export class Transfer {
   fail(error) {
     this.state = "failed";
     this.problem = error;
-    this.over ||= error.status === GONE || this.isClosed(error);
     this.stop.abort();
     this.changed();
+  }
+
+  // Whether there is nothing left to try.
+  get over() {
+    return this.problem?.status === GONE || this.isClosed(this.problem);
   }
 
   // A part gets another URL, a whole file doesn't.
@@ -263,8 +265,7 @@ export class Transfer {
         return result;
       } catch (error) {
         signal.throwIfAborted();
-        const passing = !error.status || error.status >= 500 || error.status === 429
-          || (error instanceof Refused && tries < REFUSALS && !this.isClosed(error));
+        const passing = mayPass(error) || (error instanceof Refused && tries < REFUSALS && !this.isClosed(error));
         if (this.arrived > before || !navigator.onLine) tries = 0;
         if (!passing || tries >= TRIES) throw error;
         const seconds = PAUSES[Math.min(tries, PAUSES.length - 1)];

@@ -1,6 +1,6 @@
 // A batch at work, live: how far it is, what became of its rows, and how fast it goes.
 
-import { batch as at, call } from "./api.js";
+import { batch as at, call, mayPass } from "./api.js";
 import { bytes, count, dollars, duration, facts, h, hitch, pause, plural, say } from "./dom.js";
 
 // Between two looks: while there is something to see, and while there isn't; and after a fault.
@@ -140,7 +140,7 @@ export async function watch(signal, look) {
       wait = await look();
       hitch("");
     } catch (error) {
-      if (error.name === "AbortError" || (error.status && error.status < 500 && error.status !== 429)) throw error;
+      if (error.name === "AbortError" || !mayPass(error)) throw error;
       hitch(`${error.message} Trying again.`);
       wait = FAULT_MILLIS;
     }
