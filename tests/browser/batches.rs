@@ -82,8 +82,7 @@ async fn batches_are_listed_newest_first_and_the_list_is_live() {
     browser.shows_no(OUT_OF_REACH).await;
     browser.shows("slow.csv").await;
     browser.status("processing").await;
-    let more = browser.control("More").await;
-    more.send_keys("\u{e007}").await.expect("Enter");
+    browser.enter("More").await;
     browser.shows("file-0.csv").await;
     assert!(
         browser.text().await.contains("file-8.csv"),

@@ -374,6 +374,23 @@ impl Browser {
         self.types(&char::from(key).to_string()).await;
     }
 
+    /// Presses Enter on a button or link, which has the focus then.
+    pub async fn enter(&self, name: &str) {
+        let enter = char::from(Key::Enter).to_string();
+        let control = self.control(name).await;
+        control.send_keys(&enter).await.expect("it takes keys");
+    }
+
+    /// The text of what has the focus.
+    pub async fn focused(&self) -> Value {
+        self.run("return document.activeElement.textContent").await
+    }
+
+    /// Waits until no dialog is open any more.
+    pub async fn no_dialog(&self) {
+        self.holds("return !document.querySelector('dialog')").await;
+    }
+
     /// Types where the focus is.
     pub async fn types(&self, text: &str) {
         let focused = self.client.active_element().await.expect("a focus");

@@ -38,9 +38,7 @@ async fn a_key_is_made_shown_once_and_revoked() {
         .await;
     browser.press("Close").await;
     browser.shows("4, 5").await;
-    browser
-        .holds("return !document.querySelector('dialog')")
-        .await;
+    browser.no_dialog().await;
     let kept = browser
         .run("return document.documentElement.outerHTML")
         .await;
@@ -54,9 +52,7 @@ async fn a_key_is_made_shown_once_and_revoked() {
         .some(({ textContent }) => /^night-job.*revoked /.test(textContent))";
     browser.holds(row).await;
     browser.hears("night-job was revoked.").await;
-    let focused = browser
-        .run("return document.activeElement.textContent")
-        .await;
+    let focused = browser.focused().await;
     assert_eq!(
         focused, "Keys",
         "the button is gone, so the title has the focus"

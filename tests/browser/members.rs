@@ -140,9 +140,7 @@ async fn a_change_that_somebody_else_came_before_is_refused() {
     browser.shows(" Mine").await;
     assert_eq!(stack.get(&path).await.json()["last_name"], "Mine");
     browser.press("Close").await;
-    browser
-        .holds("return !document.querySelector('dialog')")
-        .await;
+    browser.no_dialog().await;
     browser
         .holds("return document.activeElement !== document.body")
         .await;
@@ -161,9 +159,7 @@ async fn a_member_leads_to_the_batch_that_wrote_it_and_can_be_removed() {
     browser.press("More").await;
     browser.shows("60 members").await;
     // There is no more of it: the focus is at the title, and not lost.
-    let focused = browser
-        .run("return document.activeElement.textContent")
-        .await;
+    let focused = browser.focused().await;
     assert_eq!(focused, "Members");
 
     let id = &stack.ids("aid=4").await[0];
@@ -233,12 +229,8 @@ async fn all_of_it_can_be_done_by_keyboard() {
     browser.key(Key::Enter).await;
     browser.shows("Member 4~5622780").await;
     browser.key(Key::Escape).await;
-    browser
-        .holds("return !document.querySelector('dialog')")
-        .await;
-    let focused = browser
-        .run("return document.activeElement.textContent")
-        .await;
+    browser.no_dialog().await;
+    let focused = browser.focused().await;
     assert_eq!(focused, "Zoë Brien", "the focus is back where it came from");
 
     reach("Batches").await;

@@ -73,7 +73,15 @@ async fn put_away(browser: &Browser) {
         .await;
 }
 
-async fn is_one_cancelled_batch(stack: &Stack) {
+/// Cancels the newest batch as somebody else would.
+async fn cancel_elsewhere(stack: &Stack) {
+    let batch = newest(stack).await;
+    let path = format!("/api/members/batch/{}", text(&batch["batch_id"]));
+    stack.delete(&path).await.expect(200);
+}
+
+/// There are so many batches, and all of them are cancelled.
+async fn all_are_cancelled(stack: &Stack, batches: usize) {
     let list = stack.get("/api/members/batch").await.json();
     let statuses: Vec<&Value> = list["results"]
         .as_array()
@@ -81,7 +89,7 @@ async fn is_one_cancelled_batch(stack: &Stack) {
         .iter()
         .map(|batch| &batch["status"])
         .collect();
-    assert_eq!(statuses, ["cancelled"]);
+    assert_eq!(statuses, vec!["cancelled"; batches]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,11 +129,7 @@ async fn a_batch_that_was_cancelled_elsewhere_is_not_called_sent() {
     browser.line(50 * SLOW).await;
     browser.press("Send").await;
     browser.shows("per second").await;
-    let path = format!(
-        "/api/members/batch/{}",
-        text(&newest(&stack).await["batch_id"])
-    );
-    stack.delete(&path).await.expect(200);
+    cancel_elsewhere(&stack).await;
     browser.line(2000 * SLOW).await;
     browser.shows("The batch is cancelled.").await;
     put_away(&browser).await;
@@ -146,7 +150,7 @@ async fn an_upload_is_cancelled() {
     browser.shows(" · cancelled").await;
     browser.hears("people.csv: cancelled.").await;
     put_away(&browser).await;
-    is_one_cancelled_batch(&stack).await;
+    all_are_cancelled(&stack, 1).await;
     browser.end().await;
 }
 
@@ -174,10 +178,10 @@ async fn parts_that_are_refused_are_sent_at_another_try() {
     browser.press("Send").await;
     browser.shows("The file store refused the upload").await;
     // After some tries of its own.
-    let again = browser.control("Try again").await;
+    browser.control("Try again").await;
     browser.run("globalThis.spoilt = false").await;
     browser.line(100 * SLOW).await;
-    again.send_keys("\u{e007}").await.expect("Enter");
+    browser.enter("Try again").await;
     // That button is gone now, and what can be done instead has the focus.
     browser
         .holds("return document.activeElement.textContent === 'Pause'")
@@ -185,9 +189,7 @@ async fn parts_that_are_refused_are_sent_at_another_try() {
     browser.line(2000 * SLOW).await;
     browser.status("completed").await;
     // Nor is there a button any more when it is sent: the file's name has the focus.
-    let focused = browser
-        .run("return document.activeElement.textContent")
-        .await;
+    let focused = browser.focused().await;
     assert_eq!(focused, "large.csv");
     browser.end().await;
 }
@@ -202,7 +204,7 @@ async fn parts_are_cancelled_while_they_are_on_their_way() {
     browser.press("Cancel").await;
     browser.press("Cancel the upload").await;
     browser.shows(" · cancelled").await;
-    is_one_cancelled_batch(&stack).await;
+    all_are_cancelled(&stack, 1).await;
     browser.end().await;
 }
 
@@ -238,9 +240,7 @@ async fn an_upload_is_given_up_after_a_reload_but_not_by_another_tab_that_sends_
     browser.shows("large.csv was not sent to its end").await;
     browser.press("Give it up").await;
     browser.shows_no("large.csv").await;
-    let list = stack.get("/api/members/batch").await.json();
-    assert_eq!(list["results"][0]["status"], "cancelled");
-    assert_eq!(list["results"][1]["status"], "cancelled");
+    all_are_cancelled(&stack, 2).await;
     let notes = "return localStorage.getItem('mpulse-uploads')";
     assert_eq!(browser.run(notes).await, json!("{}"));
     browser.end().await;
@@ -253,11 +253,9 @@ async fn a_cancel_whose_answer_was_lost_is_told_as_it_is() {
     browser.line(SLOW).await;
     browser.press("Send").await;
     browser.shows("per second").await;
-    let id = newest(&stack).await["batch_id"].take();
-    let path = format!("/api/members/batch/{}", text(&id));
     browser.press("Cancel").await;
     // The first of two: now it has ended already.
-    stack.delete(&path).await.expect(200);
+    cancel_elsewhere(&stack).await;
     browser.press("Cancel the upload").await;
     browser.shows(" · cancelled").await;
     browser.end().await;
