@@ -75,8 +75,7 @@ impl Telling {
 /// The time since a batch's file came.
 fn age(batch: &Batch, now: Timestamp) -> Duration {
     let came = batch.uploaded_at.unwrap_or(batch.created_at);
-    let millis = now.millis() - came.millis();
-    Duration::from_millis(u64::try_from(millis).unwrap_or_default())
+    Duration::from_millis(u64::try_from(now.millis_since(came)).unwrap_or_default())
 }
 
 /// Rows by outcome since `before`.
