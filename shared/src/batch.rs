@@ -1,333 +1,85 @@
-//! A batch: one uploaded file on its way into the members table.
+//! A batch: one uploaded file and its processing.
 //!
-//! This module is the record of a batch, its states and what is told about it. It does
-//! no I/O: [`crate::store::batches`] keeps the record, and the ingest function moves it.
+//! This module defines the record of a batch, its states and its progress. It does no I/O:
+//! [`crate::store::batches`] stores the record, and the ingest function advances it.
 //!
 //! ```text
 //! awaiting_upload → processing → completed | completed_with_rejects | failed
 //!        │               └→ cancelling → cancelled
 //!        └→ cancelled
 //! ```
-//! `queued` (uploaded, not begun) and `expired` (the URL was never used) are not stored:
-//! they are told when asked, from the object being there or not.
+//! `queued` (the file has arrived, no run has started) and `expired` (the file did not arrive in time)
+//! are not stored. They are derived from whether the uploaded object exists.
+
+mod checkpoint;
+mod format;
+mod id;
+mod status;
+mod warning;
 
 use std::collections::BTreeSet;
-use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
-use ulid::Ulid;
 
-use crate::member::{AccountId, Field};
-use crate::parts::{Cut, Multipart};
+use crate::member::AccountId;
+use crate::parts::{Multipart, PartLayout};
 use crate::scope::Scope;
 use crate::time::Timestamp;
 
-/// How long the URL for an upload, or for a part of one, is good.
+pub use checkpoint::{Capacity, Checkpoint, Container, Joining, Layout, Position, Rows, Segment};
+pub use format::{Columns, FileFormat};
+pub use id::{BatchId, InvalidBatchId};
+pub use status::Status;
+pub use warning::{LateUploads, WarnedRows, WarningCode, Warnings};
+
+/// How long the URL of an upload, or of a part, is valid.
 pub const UPLOAD_URL_SECONDS: u64 = 3600;
 
-/// How long a batch waits for the parts of its file. The bucket's lifecycle in template.yaml
-/// aborts multipart uploads a day after their start at the earliest, since what was half sent
-/// is paid for: until then, not a byte is thrown away.
+/// How long parts of a file are accepted. The bucket's lifecycle rule in template.yaml aborts an
+/// incomplete multipart upload one day after its start at the earliest; parts that have arrived are
+/// kept until then.
 pub const MULTIPART_SECONDS: u64 = 24 * 3600;
 
-/// How long an ended batch is remembered, in days.
+/// How long an ended batch is kept, in days.
 pub const KEPT_DAYS: i64 = 90;
 
-/// How long a report is kept, in days; the bucket's lifecycle in template.yaml says the same.
+/// How long a report is kept, in days. The bucket's lifecycle rule in template.yaml is the same.
 pub const REPORT_DAYS: i64 = 30;
 
-/// The largest object that one PUT may send to S3, in bytes (an S3 limit); a larger one comes
-/// as a multipart upload.
+/// The largest object that one PUT may send to S3, in bytes (an S3 limit). A larger one needs a
+/// multipart upload.
 pub const MAX_PUT_BYTES: u64 = 5 * 1024 * 1024 * 1024;
 
-/// The most batches that may name the same parent.
+/// The maximum number of batches with the same parent.
 pub const MAX_CHILDREN: usize = 100;
 
-/// Where uploads are put in the bucket; the notification in template.yaml has the same prefix.
-const UPLOADS: &str = "uploads/";
-
-/// Where reports of refused rows are put in the bucket.
-const REJECTS: &str = "rejects/";
-
-/// A batch's id: a ULID, so that ids sort by creation.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct BatchId(String);
-
-/// The text is not a batch's id.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("is not a batch id")]
-pub struct NotABatchId;
-
-impl BatchId {
-    /// A new id, later than those of earlier milliseconds.
-    #[must_use]
-    pub fn generate() -> Self {
-        Self(Ulid::generate().to_string())
-    }
-
-    /// The id as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The key of the uploaded file in the bucket.
-    #[must_use]
-    pub fn upload_key(&self) -> String {
-        format!("{UPLOADS}{self}.csv")
-    }
-
-    /// The batch that an object in the bucket was uploaded for, if it is an upload.
-    #[must_use]
-    pub fn from_upload_key(key: &str) -> Option<Self> {
-        key.strip_prefix(UPLOADS)?
-            .strip_suffix(".csv")?
-            .parse()
-            .ok()
-    }
-
-    /// The key of the finished report of refused rows.
-    #[must_use]
-    pub fn rejects_key(&self) -> String {
-        format!("{REJECTS}{self}.csv")
-    }
-
-    /// What the keys of the report's parts begin with, while the batch runs.
-    #[must_use]
-    pub fn reject_parts_prefix(&self) -> String {
-        format!("{REJECTS}{self}/")
-    }
-}
-
-impl fmt::Display for BatchId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl FromStr for BatchId {
-    type Err = NotABatchId;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let id = Ulid::from_string(text).map_err(|_| NotABatchId)?;
-        Ok(Self(id.to_string()))
-    }
-}
-
-impl TryFrom<String> for BatchId {
-    type Error = NotABatchId;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl From<BatchId> for String {
-    fn from(id: BatchId) -> Self {
-        id.0
-    }
-}
-
-/// Where a batch is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Status {
-    /// No file yet.
-    AwaitingUpload,
-    /// A file is there and no run has begun. Told, never stored.
-    Queued,
-    /// A run has begun; between runs, another will.
-    Processing,
-    /// Every row was accepted.
-    Completed,
-    /// Every row was read, and some are in the report.
-    CompletedWithRejects,
-    /// The file or the system made it impossible; the problem says why.
-    Failed,
-    /// Someone asked to stop; the next checkpoint does.
-    Cancelling,
-    /// Stopped by request. What was written stays.
-    Cancelled,
-    /// The upload URL ran out unused. Told, never stored.
-    Expired,
-}
-
-impl Status {
-    /// Whether nothing more will happen to the batch.
-    #[must_use]
-    pub fn has_ended(self) -> bool {
-        matches!(
-            self,
-            Self::Completed
-                | Self::CompletedWithRejects
-                | Self::Failed
-                | Self::Cancelled
-                | Self::Expired
-        )
-    }
-
-    /// The status as stored and sent.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::AwaitingUpload => "awaiting_upload",
-            Self::Queued => "queued",
-            Self::Processing => "processing",
-            Self::Completed => "completed",
-            Self::CompletedWithRejects => "completed_with_rejects",
-            Self::Failed => "failed",
-            Self::Cancelling => "cancelling",
-            Self::Cancelled => "cancelled",
-            Self::Expired => "expired",
-        }
-    }
-
-    /// The status to move to when someone cancels; `None` where there is nothing to stop.
-    #[must_use]
-    pub fn when_cancelled(self) -> Option<Self> {
-        match self {
-            Self::AwaitingUpload | Self::Queued => Some(Self::Cancelled),
-            Self::Processing | Self::Cancelling => Some(Self::Cancelling),
-            _ => None,
-        }
-    }
-}
-
-/// What is done with a row whose member exists.
+/// How ingest handles a row whose member exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// Written where it differs.
+    /// Written if it differs from the member.
     #[default]
     Upsert,
-    /// Left alone, and counted unchanged.
+    /// Not written; counted as unchanged.
     Create,
-    /// Written without a look at what exists, and counted updated.
+    /// Written without reading the existing member; counted as updated.
     Overwrite,
 }
 
-/// What became of the rows, each counted once:
-/// `read = created + updated + unchanged + superseded + rejected`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Rows {
-    /// Rows of the file, the header and blank lines aside.
-    pub read: u64,
-    /// Members that were new.
-    pub created: u64,
-    /// Members that differed.
-    pub updated: u64,
-    /// Members that were the same already.
-    pub unchanged: u64,
-    /// Rows older than what a request or a newer file wrote.
-    pub superseded: u64,
-    /// Rows in the report.
-    pub rejected: u64,
-}
-
-/// DynamoDB's request units, as it reported them.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-pub struct Capacity {
-    /// One strongly consistent read of up to 4 KB each.
-    pub read_units: f64,
-    /// One write of up to 1 KB each, to the table or to an index.
-    pub write_units: f64,
-}
-
-/// A place between two rows of the file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Position {
-    /// Bytes before it.
-    pub offset: u64,
-    /// The number of the line that begins there, from 1.
-    pub line: u64,
-}
-
-/// What the header said, kept so that a later run can begin in the middle.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Layout {
-    /// What separates the fields.
-    pub delimiter: u8,
-    /// The header's names as written.
-    pub names: Vec<String>,
-    /// Where each known field is, as (field, column).
-    pub fields: Vec<(Field, usize)>,
-}
-
-impl Layout {
-    /// The columns that mean nothing to us, as the header wrote them.
-    #[must_use]
-    pub fn ignored(&self) -> Vec<String> {
-        let known = |column: usize| self.fields.iter().any(|&(_, at)| at == column);
-        self.names
-            .iter()
-            .enumerate()
-            .filter(|&(column, _)| !known(column))
-            .map(|(_, name)| name.clone())
-            .collect()
-    }
-}
-
-/// The part of the file that one run counted. A part of the report belongs to the batch
-/// if its run counted the place that it begins at; what a run left behind beyond its last
-/// checkpoint does not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Segment {
-    /// The run, as counted by `attempts`.
-    pub run: u32,
-    /// The first byte it counted.
-    pub from: u64,
-    /// The byte after the last it counted.
-    pub to: u64,
-}
-
-/// How far a batch is. Rows below `counted` are in `rows` and, if refused, in the report;
-/// rows below `durable` are in the table. Nothing at or beyond a saved `counted` is ever
-/// written, so a later run can apply what lies between the two again, and count it once.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct Checkpoint {
-    /// Counted and saved up to here.
-    pub counted: Position,
-    /// Written up to here.
-    pub durable: Position,
-    /// The counters at `counted`.
-    pub rows: Rows,
-    /// Units consumed so far, lost runs' unsaved ones aside.
-    pub capacity: Capacity,
-    /// Requests that the table threw back, wholly or in part, for being too many.
-    #[serde(default)]
-    pub throttles: u64,
-    /// What the header said; `None` until it was read.
-    pub layout: Option<Layout>,
-    /// Who counted what.
-    pub segments: Vec<Segment>,
-    /// Rows counted per second by the current run, or by the whole batch once it has ended.
-    pub rows_per_second: u64,
-    /// Bytes counted per second, for the time left.
-    pub bytes_per_second: u64,
-    /// The report that is being joined; `None` before and after.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub joining: Option<Joining>,
-}
-
-/// How far the joining of the report is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Joining {
-    /// The multipart upload that the report is sent with.
-    pub upload_id: String,
-    /// Its pieces that are there.
-    pub pieces: u32,
-}
-
-/// Why a batch didn't come to the end of its file.
+/// Why a batch did not reach the end of its file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchProblem {
-    /// A stable word for the kind of fault.
+    /// A stable code.
     pub code: String,
-    /// What was found, in words.
+    /// A message for people.
     pub message: String,
+}
+
+/// The uploaded file of a batch, as reported by S3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UploadedObject {
+    /// Its size.
+    pub bytes: u64,
 }
 
 /// A batch as stored.
@@ -335,100 +87,112 @@ pub struct BatchProblem {
 pub struct Batch {
     /// Partition key.
     pub batch_id: BatchId,
-    /// The same for every batch: the partition of the index that lists them.
+    /// A constant: the partition of the index that lists batches.
     pub listing: String,
-    /// Where it is in its life.
+    /// Its stored state; [`Batch::status_at`] returns the state to report.
     pub status: Status,
-    /// What is done with rows whose member exists.
+    /// How ingest handles rows of existing members.
     pub mode: Mode,
-    /// What the client calls the file.
+    /// The file's name, given by the client.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file_name: Option<String>,
-    /// The account of the rows of a file that has no such column.
+    /// The account of rows, for a file without an account column.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account_id: Option<String>,
-    /// The batch whose report was corrected to make this one's file.
+    /// How to read the file.
+    #[serde(default, skip_serializing_if = "FileFormat::is_default")]
+    pub format: FileFormat,
+    /// The batch whose corrected report this file is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent_batch_id: Option<BatchId>,
-    /// The batches that name this one as their parent, at most [`MAX_CHILDREN`]. A set of
-    /// strings in DynamoDB, which knows no empty one.
+    /// The batches that name this one as their parent, at most [`MAX_CHILDREN`]. A string set in
+    /// DynamoDB, which must not be empty.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub child_batch_ids: BTreeSet<BatchId>,
-    /// Who asked for it: `key:<id>`.
+    /// The key that created it: `key:<id>`.
     pub created_by: String,
-    /// The request that asked for it, by which its story is found in the logs.
+    /// The id of the request that created it, which is also in the logs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
-    /// The accounts of who asked for it: what its rows may write to, and who may see it.
+    /// The accounts of the key that created it: rows may write to them, and keys with access to
+    /// them may see the batch.
     #[serde(default = "Scope::all", skip_serializing_if = "Scope::is_all")]
     pub accounts: Scope,
-    /// When it was asked for.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// When anything about it last changed.
+    /// When it was last changed.
     pub updated_at: Timestamp,
-    /// Until when the file may come: while the upload URL is good, or the parts are kept.
+    /// When the upload expires: the upload URL, or the parts that have arrived.
     pub upload_expires_at: Timestamp,
-    /// The multipart upload that the file comes by; `None` where it comes by one PUT.
+    /// The multipart upload of the file; `None` if the file is sent by one PUT.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub multipart: Option<Multipart>,
-    /// The size of the file in bytes: as announced, then as found.
+    /// The size of the file in bytes: first as announced, then as stored in S3.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_total: Option<u64>,
     /// When S3 reported the upload complete: the time of every row of the file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uploaded_at: Option<Timestamp>,
-    /// The ETag of the object that its first run began to read.
+    /// The ETag of the object, as found by the first run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
-    /// When its first run began.
+    /// When the first run began.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
     /// When it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Timestamp>,
-    /// Runs begun.
+    /// The number of runs.
     pub attempts: u32,
-    /// Runs in a row that ended in an error without progress.
+    /// The number of consecutive runs that ended in an error without progress.
     pub stalled: u32,
-    /// The run that works on it now.
+    /// The run that holds the lease.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lease_owner: Option<String>,
-    /// Until when that run may be believed alive, in milliseconds since 1970.
+    /// When the lease expires, in milliseconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lease_until: Option<i64>,
-    /// How far it is.
+    /// Its progress.
     pub checkpoint: Checkpoint,
-    /// Whether the report is there.
+    /// Whether the report exists.
     pub has_report: bool,
+    /// Whether the report exists as a workbook too.
+    #[serde(default)]
+    pub has_workbook: bool,
+    /// Files that arrived after the end. The attribute is separate, so that no run writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late_uploads: Option<LateUploads>,
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<BatchProblem>,
-    /// When DynamoDB may forget it, in seconds since 1970.
+    /// When DynamoDB may delete it, in seconds since 1970.
     pub expires_at: i64,
 }
 
-/// The one partition of the index that lists batches.
+/// The partition of the index that lists batches.
 pub const LISTING: &str = "batch";
 
-/// What a client may say when it opens a batch.
+/// The fields of a request that creates a batch.
 #[derive(Debug, Clone, Default)]
 pub struct BatchRequest {
-    /// What the client calls the file.
+    /// The file's name.
     pub file_name: Option<String>,
-    /// Its size in bytes, signed into the URL.
+    /// Its size in bytes, which becomes part of the URL's signature.
     pub size: Option<u64>,
-    /// Whether it is to come in parts.
+    /// Whether the file is sent in parts.
     pub multipart: bool,
-    /// The account of rows that don't say.
+    /// The account of rows, for a file without an account column.
     pub account_id: Option<AccountId>,
-    /// What is done with rows whose member exists.
+    /// How ingest handles rows of existing members.
     pub mode: Mode,
-    /// The batch whose report was corrected to make this one's file.
+    /// How to read the file.
+    pub format: FileFormat,
+    /// The batch whose corrected report this file is.
     pub parent_batch_id: Option<BatchId>,
 }
 
 impl Batch {
-    /// A batch that waits for its file.
+    /// Creates a batch that waits for its file.
     #[must_use]
     pub fn new(request: BatchRequest, created_by: String, accounts: Scope, now: Timestamp) -> Self {
         let seconds = if request.multipart {
@@ -444,6 +208,7 @@ impl Batch {
             mode: request.mode,
             file_name: request.file_name,
             account_id: request.account_id.map(|id| id.as_str().to_owned()),
+            format: request.format,
             parent_batch_id: request.parent_batch_id,
             child_batch_ids: BTreeSet::new(),
             created_by,
@@ -464,49 +229,51 @@ impl Batch {
             lease_until: None,
             checkpoint: Checkpoint::default(),
             has_report: false,
+            has_workbook: false,
+            late_uploads: None,
             problem: None,
-            expires_at: forget_at(now),
+            expires_at: expiry_of(now),
         }
     }
 
-    /// The status to tell, given whether the uploaded object is there.
+    /// Returns the status to report, given whether the uploaded object exists.
     #[must_use]
-    pub fn told_status(&self, object_is_there: bool, now: Timestamp) -> Status {
+    pub fn status_at(&self, object_exists: bool, now: Timestamp) -> Status {
         match self.status {
-            Status::AwaitingUpload if object_is_there => Status::Queued,
+            Status::AwaitingUpload if object_exists => Status::Queued,
             Status::AwaitingUpload if now > self.upload_expires_at => Status::Expired,
             status => status,
         }
     }
 
-    /// How the file is cut, where it comes in parts.
+    /// Returns how the file is divided into parts, if it is sent in parts.
     #[must_use]
-    pub fn cut(&self) -> Option<Cut> {
-        Some(Cut {
+    pub fn part_layout(&self) -> Option<PartLayout> {
+        Some(PartLayout {
             part_size: self.multipart.as_ref()?.part_size,
             file: self.bytes_total?,
         })
     }
 
-    /// Whether the report can be fetched. It is there from the batch's end until the bucket's
-    /// lifecycle deletes it.
+    /// Returns whether the report can be downloaded: from the end of the batch until the bucket's
+    /// lifecycle rule deletes the report.
     #[must_use]
-    pub fn keeps_report(&self, now: Timestamp) -> bool {
-        let kept = REPORT_DAYS * 24 * 3600 * 1000;
+    pub fn report_is_available(&self, now: Timestamp) -> bool {
+        let lifetime = REPORT_DAYS * 24 * 3600 * 1000;
         let ended = self.finished_at.unwrap_or(self.created_at);
-        self.has_report && now.millis_since(ended) < kept
+        self.has_report && now.millis_since(ended) < lifetime
     }
 
-    /// Whether rows were refused that no report tells of: it couldn't be made.
+    /// Returns whether rows were rejected and there is no report of them.
     #[must_use]
-    pub fn owes_report(&self) -> bool {
+    pub fn lacks_report(&self) -> bool {
         self.checkpoint.rows.rejected > 0 && !self.has_report
     }
 
-    /// What stood in the way of the batch, if anything did: why it failed, or how far it was
-    /// when it was cancelled.
+    /// Returns the problem to report: why the batch failed, or how many rows were applied when it
+    /// was cancelled.
     #[must_use]
-    pub fn told_problem(&self) -> Option<BatchProblem> {
+    pub fn reported_problem(&self) -> Option<BatchProblem> {
         if self.status != Status::Cancelled || self.problem.is_some() {
             return self.problem.clone();
         }
@@ -514,7 +281,7 @@ impl Batch {
         let applied = read - rejected;
         let message = format!(
             "Cancelled after {read} rows: {applied} were applied and stay, {rejected} were \
-             refused. No row after them was."
+             rejected. The rows after them were not processed."
         );
         Some(BatchProblem {
             code: "cancelled".to_owned(),
@@ -523,10 +290,10 @@ impl Batch {
     }
 }
 
-/// When a batch that ended at `now` may be forgotten, in seconds since 1970.
+/// Returns when a batch that ended at `ended` may be deleted, in seconds since 1970.
 #[must_use]
-pub fn forget_at(now: Timestamp) -> i64 {
-    now.seconds() + KEPT_DAYS * 24 * 3600
+pub fn expiry_of(ended: Timestamp) -> i64 {
+    ended.seconds() + KEPT_DAYS * 24 * 3600
 }
 
 #[cfg(test)]
@@ -534,54 +301,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_of_objects_lead_back_to_the_batch() {
-        let id = BatchId::generate();
-        assert_eq!(BatchId::from_upload_key(&id.upload_key()), Some(id.clone()));
-        for key in [
-            "uploads/x.csv",
-            "other/x.csv",
-            "uploads/",
-            &id.rejects_key(),
-        ] {
-            assert_eq!(BatchId::from_upload_key(key), None, "{key}");
-        }
-    }
-
-    #[test]
-    fn queued_and_expired_are_told_from_the_object() {
+    fn queued_and_expired_are_derived_from_the_object() {
         let now = Timestamp::now();
         let mut batch = Batch::new(BatchRequest::default(), "key:a".into(), Scope::ALL, now);
         let late = batch.upload_expires_at.plus_millis(1);
-        assert_eq!(batch.told_status(false, now), Status::AwaitingUpload);
-        assert_eq!(batch.told_status(true, late), Status::Queued);
-        assert_eq!(batch.told_status(false, late), Status::Expired);
+        assert_eq!(batch.status_at(false, now), Status::AwaitingUpload);
+        assert_eq!(batch.status_at(true, late), Status::Queued);
+        assert_eq!(batch.status_at(false, late), Status::Expired);
         batch.status = Status::Completed;
-        assert_eq!(batch.told_status(false, late), Status::Completed);
-    }
-
-    #[test]
-    fn only_a_batch_that_has_not_ended_can_be_cancelled() {
-        assert_eq!(
-            Status::AwaitingUpload.when_cancelled(),
-            Some(Status::Cancelled)
-        );
-        assert_eq!(
-            Status::Processing.when_cancelled(),
-            Some(Status::Cancelling)
-        );
-        for ended in [Status::Completed, Status::Failed, Status::Cancelled] {
-            assert!(ended.has_ended());
-            assert_eq!(ended.when_cancelled(), None);
-        }
-    }
-
-    #[test]
-    fn the_layout_knows_what_it_ignores() {
-        let layout = Layout {
-            delimiter: b',',
-            names: vec!["id".into(), "Phone".into(), "notes".into()],
-            fields: vec![(Field::PhoneNumber, 1)],
-        };
-        assert_eq!(layout.ignored(), ["id", "notes"]);
+        assert_eq!(batch.status_at(false, late), Status::Completed);
     }
 }

@@ -1,19 +1,22 @@
-//! What the mPulse functions share: the rules of a member and of a batch, the tables
-//! and files they are kept in, who may do what, and the HTTP side of a function.
+//! Code that the mPulse functions share: the rules of members and batches, the tables and files that
+//! store them, access control, and the HTTP side of a function.
 //!
-//! Everything but [`store`], [`access`] and [`setup`] is free of I/O, and nothing but
-//! [`http`] knows of Lambda's HTTP events.
+//! Only [`store`], and [`access`] and [`http`] through it, send requests to AWS. Only [`access`],
+//! [`problem`] and [`http`] use Lambda's HTTP types.
 
 pub mod access;
 pub mod batch;
 pub mod columns;
 pub mod http;
+pub mod key;
 pub mod logging;
+pub mod media_type;
 pub mod member;
 pub mod metrics;
 pub mod parts;
 pub mod phone;
 pub mod price;
+pub mod problem;
 pub mod scope;
 pub mod setup;
 pub mod store;

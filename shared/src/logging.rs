@@ -1,6 +1,6 @@
-//! Structured logs: one JSON object a line on standard error, which Lambda keeps.
+//! Structured logs: one JSON object per line on standard error, which Lambda collects.
 //!
-//! Fields are ids, counts and durations. A name, a phone number or a secret never is one.
+//! Fields are ids, counts and durations, never names, phone numbers or secrets.
 
 use std::io;
 
@@ -18,7 +18,7 @@ pub fn start() {
     let lines = tracing_subscriber::fmt::layer()
         .json()
         .with_writer(io::stderr);
-    // A second start in one process (tests) keeps the first: there is nothing to report.
+    // In tests, logging may be started again in the same process. The first start remains in effect.
     let _ = tracing_subscriber::registry()
         .with(lines)
         .with(filter)

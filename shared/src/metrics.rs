@@ -1,5 +1,5 @@
-//! Figures that `CloudWatch` keeps: lines in its embedded metric format, which it reads from
-//! a function's log. Nothing is sent, so nothing can fail or take time.
+//! `CloudWatch` metrics: log lines in the embedded metric format, which `CloudWatch` extracts from
+//! a function's log. Nothing is sent over the network, so publishing cannot fail or take time.
 
 use serde_json::{Map, Value, json};
 
@@ -9,23 +9,23 @@ use crate::time::Timestamp;
 /// The namespace of every metric.
 const NAMESPACE: &str = "mPulse";
 
-/// One value of one metric.
+/// A value of a metric.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Figure {
+pub struct MetricValue {
     name: &'static str,
     unit: &'static str,
     value: f64,
 }
 
-impl Figure {
-    /// How many of something.
+impl MetricValue {
+    /// A count.
     #[must_use]
     pub fn count(name: &'static str, value: f64) -> Self {
         let unit = "Count";
         Self { name, unit, value }
     }
 
-    /// How long something took.
+    /// A duration.
     #[must_use]
     pub fn seconds(name: &'static str, value: f64) -> Self {
         let unit = "Seconds";
@@ -33,37 +33,42 @@ impl Figure {
     }
 }
 
-/// Where a function's figures go.
+/// Publishes the metrics of a function.
 #[derive(Debug, Clone)]
 pub struct Metrics {
-    /// The function, where it runs under a Lambda runtime; elsewhere nobody reads the lines.
+    /// The function's name, if it runs in a Lambda runtime; elsewhere nothing reads the lines.
     function: Option<String>,
 }
 
 impl Metrics {
-    /// The metrics of a function with these settings.
+    /// Creates the publisher of the function that has these settings.
     #[must_use]
     pub fn from_setup(setup: &Setup) -> Self {
-        let runs_under_lambda = setup.optional("AWS_LAMBDA_RUNTIME_API").is_some();
+        let runs_in_lambda = setup.optional("AWS_LAMBDA_RUNTIME_API").is_some();
         let name = setup.optional("AWS_LAMBDA_FUNCTION_NAME");
         Self {
-            function: name.filter(|_| runs_under_lambda).map(str::to_owned),
+            function: name.filter(|_| runs_in_lambda).map(str::to_owned),
         }
     }
 
-    /// Tells figures. `about` is kept beside them in the log and is no dimension: an id, say,
-    /// by which the line is found.
-    pub fn tell(&self, figures: &[Figure], about: &[(&str, &str)]) {
+    /// Publishes metrics. `properties` are logged in the same line and are not dimensions: for
+    /// example an id, to find the line by.
+    pub fn publish(&self, metrics: &[MetricValue], properties: &[(&str, &str)]) {
         if let Some(function) = &self.function {
-            println!("{}", line(function, figures, about, Timestamp::now()));
+            println!("{}", line(function, metrics, properties, Timestamp::now()));
         }
     }
 }
 
-fn line(function: &str, figures: &[Figure], about: &[(&str, &str)], now: Timestamp) -> Value {
-    let metrics: Vec<Value> = figures
+fn line(
+    function: &str,
+    metrics: &[MetricValue],
+    properties: &[(&str, &str)],
+    now: Timestamp,
+) -> Value {
+    let definitions: Vec<Value> = metrics
         .iter()
-        .map(|figure| json!({"Name": figure.name, "Unit": figure.unit}))
+        .map(|metric| json!({"Name": metric.name, "Unit": metric.unit}))
         .collect();
     let mut line = Map::new();
     line.insert(
@@ -73,16 +78,16 @@ fn line(function: &str, figures: &[Figure], about: &[(&str, &str)], now: Timesta
             "CloudWatchMetrics": [{
                 "Namespace": NAMESPACE,
                 "Dimensions": [["FunctionName"]],
-                "Metrics": metrics,
+                "Metrics": definitions,
             }],
         }),
     );
     line.insert("FunctionName".to_owned(), json!(function));
-    for (name, text) in about {
+    for (name, text) in properties {
         line.insert((*name).to_owned(), json!(text));
     }
-    for figure in figures {
-        line.insert(figure.name.to_owned(), json!(figure.value));
+    for metric in metrics {
+        line.insert(metric.name.to_owned(), json!(metric.value));
     }
     line.into()
 }
@@ -92,11 +97,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_holds_the_values_that_its_directive_names() {
-        let figures = [Figure::count("Rows", 3.0), Figure::seconds("Age", 1.5)];
+    fn a_line_contains_the_values_that_its_directive_names() {
+        let metrics = [
+            MetricValue::count("Rows", 3.0),
+            MetricValue::seconds("Age", 1.5),
+        ];
         let line = line(
             "ingest",
-            &figures,
+            &metrics,
             &[("batch_id", "01K")],
             Timestamp::from_millis(7),
         );

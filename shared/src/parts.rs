@@ -1,41 +1,41 @@
-//! How a file is cut into the parts of an S3 multipart upload: S3's rules, and the arithmetic
-//! of numbers, places and sizes that follows from them. No I/O.
+//! How a file is divided into the parts of an S3 multipart upload: S3's limits, and the numbers,
+//! offsets and sizes that follow from them. No I/O.
 
 use serde::{Deserialize, Serialize};
 
 const MIB: u64 = 1024 * 1024;
 
-/// Bytes of a part, unless there would be too many of them. S3 wants at least 5 MiB of all
-/// but the last.
+/// Bytes of a part, unless a file would need too many of them. S3 requires at least 5 MiB for all
+/// parts except the last.
 pub const PART_BYTES: u64 = 8 * MIB;
 
-/// The most parts of an upload (an S3 limit).
-pub const MOST_PARTS: u64 = 10_000;
+/// The maximum number of parts of an upload (an S3 limit).
+pub const MAX_PARTS: u64 = 10_000;
 
-/// The size of the parts of a file: [`PART_BYTES`], or as many whole MiB as keep them to
-/// [`MOST_PARTS`].
+/// Returns the size of the parts of a file: [`PART_BYTES`], or as many whole MiB as keep their
+/// number within [`MAX_PARTS`].
 #[must_use]
 pub fn part_size(file: u64) -> u64 {
-    PART_BYTES.max(file.div_ceil(MOST_PARTS).div_ceil(MIB) * MIB)
+    PART_BYTES.max(file.div_ceil(MAX_PARTS).div_ceil(MIB) * MIB)
 }
 
-/// A file, cut. Parts are counted from 1, as S3 counts them.
+/// How a file is divided into parts. Parts are numbered from 1, as in S3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cut {
-    /// The file's size in bytes.
+pub struct PartLayout {
+    /// The size of the file in bytes.
     pub file: u64,
-    /// The size of every part but the last, in bytes.
+    /// The size of every part except the last, in bytes.
     pub part_size: u64,
 }
 
-impl Cut {
-    /// How many parts there are: at least one, which may be empty.
+impl PartLayout {
+    /// Returns the number of parts: at least one, which may be empty.
     #[must_use]
     pub fn count(self) -> u64 {
         self.file.div_ceil(self.part_size.max(1)).max(1)
     }
 
-    /// The part of that number, if there is one.
+    /// Returns the part of a number, if it exists.
     #[must_use]
     pub fn part(self, number: u64) -> Option<Part> {
         if !(1..=self.count()).contains(&number) {
@@ -49,9 +49,9 @@ impl Cut {
         })
     }
 
-    /// Up to `most` parts from that number on.
-    pub fn from(self, number: u64, most: u64) -> impl Iterator<Item = Part> {
-        (number..number.saturating_add(most)).map_while(move |number| self.part(number))
+    /// Returns up to `max` parts, starting with the part `number`.
+    pub fn parts_from(self, number: u64, max: u64) -> impl Iterator<Item = Part> {
+        (number..number.saturating_add(max)).map_while(move |number| self.part(number))
     }
 }
 
@@ -60,59 +60,59 @@ impl Cut {
 pub struct Part {
     /// Its number, from 1.
     pub number: u64,
-    /// The byte of the file that it begins at.
+    /// Its offset in the file, in bytes.
     pub offset: u64,
     /// Its size in bytes.
     pub size: u64,
 }
 
-/// The multipart upload that a batch's file comes by.
+/// The multipart upload of a batch's file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Multipart {
-    /// S3's id of it.
+    /// Its id in S3.
     pub upload_id: String,
-    /// The size of every part but the last, in bytes.
+    /// The size of every part except the last, in bytes.
     pub part_size: u64,
 }
 
-/// Numbers as people write them, of which runs are drawn together: `3, 7 to 9`. More than
-/// `most` runs are cut, with a word of how many numbers are left.
+/// Formats sorted numbers for people, with consecutive ones joined: `3, 7 to 9`. After `max` groups,
+/// only the count of the remaining numbers follows.
 #[must_use]
-pub fn told(numbers: &[u64], most: usize) -> String {
-    let mut runs: Vec<(u64, u64)> = Vec::new();
+pub fn numbers_as_text(numbers: &[u64], max: usize) -> String {
+    let mut groups: Vec<(u64, u64)> = Vec::new();
     for &number in numbers {
-        match runs.last_mut() {
+        match groups.last_mut() {
             Some((_, last)) if *last + 1 == number => *last = number,
-            _ => runs.push((number, number)),
+            _ => groups.push((number, number)),
         }
     }
-    let mut told: Vec<String> = runs
+    let mut texts: Vec<String> = groups
         .iter()
-        .take(most)
+        .take(max)
         .map(|&(first, last)| match last - first {
             0 => first.to_string(),
             1 => format!("{first}, {last}"),
             _ => format!("{first} to {last}"),
         })
         .collect();
-    let left: u64 = runs.iter().skip(most).map(|(a, b)| b - a + 1).sum();
-    if left > 0 {
-        told.push(format!("and {left} more"));
+    let rest: u64 = groups.iter().skip(max).map(|(a, b)| b - a + 1).sum();
+    if rest > 0 {
+        texts.push(format!("and {rest} more"));
     }
-    told.join(", ")
+    texts.join(", ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn cut(file: u64) -> Cut {
+    fn layout(file: u64) -> PartLayout {
         let part_size = part_size(file);
-        Cut { file, part_size }
+        PartLayout { file, part_size }
     }
 
     #[test]
-    fn parts_are_of_eight_mib_until_there_would_be_too_many() {
+    fn parts_have_eight_mib_unless_there_would_be_too_many() {
         const GIB: u64 = 1024 * MIB;
         for (file, size, count) in [
             (0, PART_BYTES, 1),
@@ -120,13 +120,13 @@ mod tests {
             (PART_BYTES, PART_BYTES, 1),
             (PART_BYTES + 1, PART_BYTES, 2),
             (300 * MIB, PART_BYTES, 38),
-            (MOST_PARTS * PART_BYTES, PART_BYTES, MOST_PARTS),
-            (MOST_PARTS * PART_BYTES + 1, 9 * MIB, 8889),
+            (MAX_PARTS * PART_BYTES, PART_BYTES, MAX_PARTS),
+            (MAX_PARTS * PART_BYTES + 1, 9 * MIB, 8889),
             (100 * GIB, 11 * MIB, 9310),
             (5 * 1024 * GIB, 525 * MIB, 9987),
         ] {
             assert_eq!(
-                (cut(file).part_size, cut(file).count()),
+                (layout(file).part_size, layout(file).count()),
                 (size, count),
                 "{file}"
             );
@@ -134,26 +134,29 @@ mod tests {
     }
 
     #[test]
-    fn the_parts_are_the_whole_file_one_after_the_other() {
+    fn the_parts_are_consecutive_and_cover_the_file() {
         for file in [0, 1, PART_BYTES - 1, PART_BYTES, 3 * PART_BYTES + 7] {
-            let cut = cut(file);
+            let layout = layout(file);
             let mut at = 0;
-            for (number, part) in (1..).zip(cut.from(1, u64::MAX)) {
+            for (number, part) in (1..).zip(layout.parts_from(1, u64::MAX)) {
                 assert_eq!((part.number, part.offset), (number, at));
                 at += part.size;
             }
             assert_eq!(at, file);
-            assert_eq!(cut.part(0), None);
-            assert_eq!(cut.part(cut.count() + 1), None);
+            assert_eq!(layout.part(0), None);
+            assert_eq!(layout.part(layout.count() + 1), None);
         }
-        let numbers: Vec<u64> = cut(5 * PART_BYTES).from(4, 9).map(|p| p.number).collect();
+        let numbers: Vec<u64> = layout(5 * PART_BYTES)
+            .parts_from(4, 9)
+            .map(|p| p.number)
+            .collect();
         assert_eq!(numbers, [4, 5]);
     }
 
     #[test]
-    fn numbers_are_told_by_their_runs() {
-        assert_eq!(told(&[3, 7, 8, 9], 5), "3, 7 to 9");
-        assert_eq!(told(&[1, 2, 4], 5), "1, 2, 4");
-        assert_eq!(told(&[1, 3, 5, 6, 7, 9], 2), "1, 3, and 4 more");
+    fn consecutive_numbers_are_joined() {
+        assert_eq!(numbers_as_text(&[3, 7, 8, 9], 5), "3, 7 to 9");
+        assert_eq!(numbers_as_text(&[1, 2, 4], 5), "1, 2, 4");
+        assert_eq!(numbers_as_text(&[1, 3, 5, 6, 7, 9], 2), "1, 3, and 4 more");
     }
 }

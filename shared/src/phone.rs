@@ -1,8 +1,8 @@
-//! Phone numbers: however one is written, it is stored and looked up in one form, E.164.
+//! Phone numbers: they are stored and looked up in one form, E.164, whatever their notation.
 //!
-//! A number is taken if its length is possible for its country (libphonenumber's
-//! "possible", not its stricter "valid": new area codes appear before metadata does).
-//! Placeholders are refused: one phone shared by a whole roster is one hot index key.
+//! A number is accepted if its length is possible for its country (libphonenumber's "possible", not
+//! its stricter "valid", because new area codes are in use before its metadata contains them).
+//! Placeholders are rejected: one phone number shared by a whole roster would be one hot index key.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +11,7 @@ use rlibphonenumber::enums::Region;
 use rlibphonenumber::{NumberLengthType, PHONE_NUMBER_UTIL, PhoneNumberFormat};
 use thiserror::Error;
 
-/// The longest text that is looked at as a phone number; libphonenumber's own limit is 250.
+/// The longest text that is parsed as a phone number; libphonenumber's own limit is 250.
 const MAX_TEXT: usize = 64;
 
 /// A phone number in E.164: `+`, the country code and the national number.
@@ -19,13 +19,13 @@ const MAX_TEXT: usize = 64;
 pub struct Phone(String);
 
 impl Phone {
-    /// The number as stored: `+17145550123`.
+    /// Returns the number as stored: `+17145550123`.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// A number that was normalised before it was stored.
+    /// Returns a number that was normalised before it was stored.
     #[must_use]
     pub fn from_stored(text: String) -> Self {
         Self(text)
@@ -42,35 +42,38 @@ impl fmt::Display for Phone {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PhoneError {
-    /// Letters, or something that is no number at all.
+    /// It contains letters, or is not a number at all.
     #[error("is not a phone number")]
     NotANumber,
-    /// Written without a country code, in a form that means nothing in the default region,
-    /// or with a country code that nobody has.
-    #[error("has a country code that doesn't exist")]
+    /// It has no country code and is not valid in the default region, or its country code does not
+    /// exist.
+    #[error("has a country code that does not exist")]
     Country,
-    /// Fewer digits than any number of its country has.
+    /// It has fewer digits than any number of its country.
     #[error("is too short for its country")]
     TooShort,
-    /// More digits than any number of its country has.
+    /// It has more digits than any number of its country.
     #[error("is too long for its country")]
     TooLong,
-    /// A number of digits that its country doesn't use.
-    #[error("has a number of digits that its country doesn't use")]
+    /// Its country has no numbers of this length.
+    #[error("has a length that does not exist in its country")]
     Length,
-    /// An extension: E.164 has no room for one, and dropping it would change whom it reaches.
-    #[error("has an extension")]
+    /// It has an extension. E.164 cannot represent it, and without it the number would reach
+    /// another person.
+    #[error(
+        "has an extension, which cannot receive a text message. Give a number without an extension"
+    )]
     Extension,
-    /// All digits the same, or counting up or down: what people type to get past a form.
+    /// Its digits are all the same, or count up or down: a placeholder.
     #[error("is a placeholder")]
     Placeholder,
 }
 
-/// The country of numbers that are written without a country code.
+/// The country of numbers without a country code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DefaultRegion(Region);
 
-/// The text names no country (ISO 3166, two letters).
+/// The text is not a country (ISO 3166, two letters).
 #[derive(Debug, Error)]
 #[error("{0:?} is not a country code such as US")]
 pub struct UnknownRegion(String);
@@ -85,19 +88,37 @@ impl FromStr for DefaultRegion {
     }
 }
 
+/// Returns whether a text is a country (ISO 3166, two letters).
+#[must_use]
+pub fn is_region(text: &str) -> bool {
+    text.parse::<DefaultRegion>().is_ok()
+}
+
 impl DefaultRegion {
-    /// Reads a phone number written in any usual way.
+    /// Parses a phone number in any usual notation.
     ///
     /// # Errors
-    /// [`PhoneError`] says what is wrong; the text itself is not repeated in it.
+    /// Returns [`PhoneError`]. It does not contain the text.
     pub fn parse(self, text: &str) -> Result<Phone, PhoneError> {
-        let text = text.trim();
-        if text.len() > MAX_TEXT || text.chars().any(char::is_alphabetic) {
+        let text = without_decimals(without_scheme(text.trim()));
+        if text.len() > MAX_TEXT {
             return Err(PhoneError::NotANumber);
         }
         if is_placeholder(text.bytes().filter(u8::is_ascii_digit)) {
             return Err(PhoneError::Placeholder);
         }
+        // Most countries dial 00 before a country code. Where it means something else, the text is not a number with
+        // 00 read as +, and is read as it is.
+        if let Some(rest) = text.strip_prefix("00")
+            && let Ok(phone) = self.parse_number(&format!("+{rest}"))
+        {
+            return Ok(phone);
+        }
+        self.parse_number(text)
+    }
+
+    fn parse_number(self, text: &str) -> Result<Phone, PhoneError> {
+        let has_letters = text.chars().any(char::is_alphabetic);
         let number = PHONE_NUMBER_UTIL
             .parse(text, Some(self.0))
             .map_err(|error| match error {
@@ -106,6 +127,10 @@ impl DefaultRegion {
             })?;
         if number.extension.is_some() {
             return Err(PhoneError::Extension);
+        }
+        // Letters on the keys of a phone, as in 1-800-FLOWERS, are more likely an error.
+        if has_letters {
+            return Err(PhoneError::NotANumber);
         }
         match number.is_possible_with_reason() {
             Ok(NumberLengthType::IsPossible) => {}
@@ -128,7 +153,29 @@ impl DefaultRegion {
     }
 }
 
-/// Whether the digits are all the same, or each follows the one before it up or down (9 and 0 meet).
+/// Returns the number of a `tel:` URI (RFC 3966).
+fn without_scheme(text: &str) -> &str {
+    match text.split_at_checked(4) {
+        Some((scheme, number)) if scheme.eq_ignore_ascii_case("tel:") => number.trim_start(),
+        _ => text,
+    }
+}
+
+/// Returns the digits of a whole number that a program wrote as a decimal: `17145550123.0`.
+fn without_decimals(text: &str) -> &str {
+    let Some((whole, fraction)) = text.rsplit_once(['.', ',']) else {
+        return text;
+    };
+    let digits = whole.strip_prefix('+').unwrap_or(whole);
+    let is_whole = digits.len() >= 5 && digits.bytes().all(|b| b.is_ascii_digit());
+    if is_whole && matches!(fraction, "0" | "00") {
+        whole
+    } else {
+        text
+    }
+}
+
+/// Returns whether the digits are all the same, or count up or down (9 and 0 are neighbours).
 fn is_placeholder(digits: impl Iterator<Item = u8>) -> bool {
     let digits: Vec<u8> = digits.collect();
     if digits.len() < 5 {
@@ -152,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_of_writing_a_number_is_one_number() {
+    fn every_notation_yields_the_same_number() {
         for text in [
             "7145550123",
             "(714) 555-0123",
@@ -163,6 +210,11 @@ mod tests {
             " 17145550123 ",
             "001 714 555 0123".trim_start_matches("00"),
             "011 1 714 555 0123",
+            "00 1 714 555 0123",
+            "tel:+1-714-555-0123",
+            "TEL:7145550123",
+            "17145550123.0",
+            "7145550123,00",
         ] {
             assert_eq!(us(text), Ok("+17145550123".to_owned()), "{text}");
         }
@@ -174,10 +226,15 @@ mod tests {
         assert_eq!(us("+39 06 698 82830"), Ok("+390669882830".to_owned()));
         let gb: DefaultRegion = "GB".parse().unwrap();
         assert_eq!(gb.parse("020 7183 8750").unwrap().as_str(), "+442071838750");
+        assert_eq!(us("00442071838750"), Ok("+442071838750".to_owned()));
+        let au: DefaultRegion = "AU".parse().unwrap();
+        for text in ["0011 44 20 7183 8750", "0044 20 7183 8750"] {
+            assert_eq!(au.parse(text).unwrap().as_str(), "+442071838750");
+        }
     }
 
     #[test]
-    fn what_is_refused_and_why() {
+    fn invalid_numbers_are_rejected_with_a_reason() {
         for (text, error) in [
             ("", PhoneError::NotANumber),
             ("call me", PhoneError::NotANumber),
@@ -192,6 +249,11 @@ mod tests {
             ("5555555555", PhoneError::Placeholder),
             ("+1 222 222 2222", PhoneError::Placeholder),
             ("714-555-0123;123", PhoneError::Extension),
+            ("714-555-0123 x12", PhoneError::Extension),
+            ("714-555-0123 ext. 12", PhoneError::Extension),
+            ("tel:+1-714-555-0123;ext=12", PhoneError::Extension),
+            ("1-800-FLOWERS", PhoneError::NotANumber),
+            ("714.55.0", PhoneError::TooShort),
         ] {
             assert_eq!(us(text), Err(error), "{text}");
         }

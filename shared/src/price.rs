@@ -1,27 +1,27 @@
-//! What a batch's request units cost: DynamoDB on demand, standard table class, by the list
-//! price of one region. An estimate: a contract, another region or another table class has
-//! other prices, and the functions, the bucket and the queue are not in it.
+//! The estimated price of a batch's request units: the list price of DynamoDB on demand, for the
+//! standard table class in one region. Other regions, table classes and contracts have other prices.
+//! The estimate does not include functions, bucket and queue.
 
 use serde::Serialize;
 
 use crate::batch::Capacity;
 
 /// Dollars for a million read request units.
-pub const DOLLARS_A_MILLION_READS: f64 = 0.125;
+pub const DOLLARS_PER_MILLION_READS: f64 = 0.125;
 
 /// Dollars for a million write request units.
-pub const DOLLARS_A_MILLION_WRITES: f64 = 0.625;
+pub const DOLLARS_PER_MILLION_WRITES: f64 = 0.625;
 
 /// Where the prices are published.
 const SOURCE: &str = "https://aws.amazon.com/dynamodb/pricing/on-demand/";
 
-/// Since when they are so.
+/// The date from which the prices apply.
 const AS_OF: &str = "2024-11-01";
 
-/// Where they are so.
+/// The region of the prices.
 const REGION: &str = "us-east-1";
 
-/// An estimated price, with what it goes by.
+/// An estimated price and its basis.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Price {
     /// US dollars, to a millionth.
@@ -32,7 +32,7 @@ pub struct Price {
 }
 
 impl Price {
-    /// The price of these units.
+    /// Returns the price of request units.
     #[must_use]
     pub fn of(capacity: Capacity) -> Self {
         Self {
@@ -44,11 +44,11 @@ impl Price {
     }
 }
 
-/// The price of these units in US dollars.
+/// Returns the price of request units in US dollars.
 #[must_use]
 pub fn dollars(capacity: Capacity) -> f64 {
-    (capacity.read_units * DOLLARS_A_MILLION_READS
-        + capacity.write_units * DOLLARS_A_MILLION_WRITES)
+    (capacity.read_units * DOLLARS_PER_MILLION_READS
+        + capacity.write_units * DOLLARS_PER_MILLION_WRITES)
         / 1e6
 }
 
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_price_is_that_of_the_units_to_a_millionth() {
+    fn a_price_is_exact_to_a_millionth() {
         for (read_units, write_units, usd) in [
             (0.0, 0.0, 0.0),
             (1e6, 0.0, 0.125),

@@ -1,4 +1,4 @@
-//! Which accounts a key, and what is made with it, may touch.
+//! The accounts that a key, and everything created with it, has access to.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::member::AccountId;
 
-/// The most accounts that a key may be bound to: a lookup by phone asks for each of them.
+/// The maximum number of accounts of a key: a lookup by phone queries each of them.
 pub const MAX_ACCOUNTS: usize = 100;
 
 /// All accounts, or those that a key is bound to.
@@ -15,40 +15,40 @@ pub const MAX_ACCOUNTS: usize = 100;
 pub struct Scope(Option<BTreeSet<AccountId>>);
 
 impl Scope {
-    /// Every account, also those to come.
+    /// Every account, including future ones.
     pub const ALL: Self = Self(None);
 
-    /// These accounts and no other.
+    /// Returns a scope of only these accounts.
     #[must_use]
     pub fn only(accounts: BTreeSet<AccountId>) -> Self {
         Self(Some(accounts))
     }
 
-    /// Every account: what a record says that knows of no binding.
+    /// Returns [`Scope::ALL`], the scope of a record that is not bound to accounts.
     #[must_use]
     pub fn all() -> Self {
         Self::ALL
     }
 
-    /// Whether nothing is out of bounds.
+    /// Returns whether the scope covers every account.
     #[must_use]
     pub fn is_all(&self) -> bool {
         self.0.is_none()
     }
 
-    /// The accounts, unless they are all.
+    /// Returns the accounts, or `None` for all.
     #[must_use]
     pub fn accounts(&self) -> Option<&BTreeSet<AccountId>> {
         self.0.as_ref()
     }
 
-    /// Whether an account is within.
+    /// Returns whether the scope covers an account.
     #[must_use]
     pub fn covers(&self, account: &AccountId) -> bool {
         self.0.as_ref().is_none_or(|own| own.contains(account))
     }
 
-    /// Whether all of another scope is within.
+    /// Returns whether the scope covers every account of another scope.
     #[must_use]
     pub fn includes(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scope_includes_what_it_covers_and_no_more() {
+    fn a_scope_includes_only_what_it_covers() {
         for (wide, narrow) in [
             (Scope::ALL, Scope::ALL),
             (Scope::ALL, only(&["4"])),
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_written_as_a_list_or_null() {
+    fn a_scope_is_serialised_as_a_list_or_null() {
         assert_eq!(serde_json::to_string(&Scope::ALL).unwrap(), "null");
         assert_eq!(
             serde_json::to_string(&only(&["5", "4"])).unwrap(),

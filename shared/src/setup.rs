@@ -1,9 +1,8 @@
-//! What a function is given when it starts: its settings, and clients for the AWS
-//! services it uses.
+//! The settings of a function, and clients for the AWS services that it uses.
 //!
-//! Settings are the environment variables that template.yaml declares. They are
-//! passed as a value rather than read from the process, so that many functions can
-//! run in one process (the local machine, a test) with settings of their own.
+//! Settings are the environment variables that template.yaml declares. They are passed as a value,
+//! not read from the process, so that several functions can run in one process (the local stack, a
+//! test), each with its own settings.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -22,37 +21,38 @@ use aws_smithy_runtime_api::client::http::{
 };
 use thiserror::Error;
 
-use crate::phone::DefaultRegion;
+use crate::member::Rules;
+use crate::phone::{DefaultRegion, UnknownRegion};
 
-/// How long one attempt of a request to DynamoDB or S3 may take before it is given up.
-/// The ingest lease is several times as long, so that no request outlives it.
+/// The timeout of one attempt of a request to DynamoDB or S3. The ingest lease is several times as
+/// long, so that no request outlives it.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// How often a request is tried in all while somebody waits for the answer; the SDK's default.
+/// The number of attempts of a request while a client waits; the SDK's default.
 pub const ATTEMPTS: u32 = 3;
 
-/// The longest wait before a request is tried again for the first time; the SDK's default.
-/// Each further one is at most twice as long.
+/// The longest wait before the second attempt; the SDK's default. Each further wait is at most
+/// twice as long.
 pub const FIRST_WAIT: Duration = Duration::from_secs(1);
 
-/// How long opening a connection may take.
+/// The timeout of opening a connection.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A setting is missing or unusable; the function can't start.
+/// A setting is missing or invalid; the function cannot start.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SetupError {
-    /// The variable isn't set.
+    /// The variable is not set.
     #[error("the environment variable {0} is not set")]
     Missing(String),
-    /// The variable has a value that means nothing.
+    /// The variable has an invalid value.
     #[error("the environment variable {name} has the value {value:?}: {reason}")]
     Invalid {
         /// The variable.
         name: &'static str,
-        /// What it holds.
+        /// Its value.
         value: String,
-        /// Why that won't do.
+        /// Why it is invalid.
         reason: String,
     },
 }
@@ -63,13 +63,13 @@ pub struct Setup {
     vars: HashMap<String, String>,
     attempts: u32,
     first_wait: Duration,
-    /// What all clients of these settings send by. Empty until the first is made: a function
-    /// without one pays nothing for it.
+    /// The HTTP client that all AWS clients of these settings share. It is created with the first of
+    /// them, so a function without one does not spend time on it.
     http: Arc<OnceLock<SharedHttpClient>>,
 }
 
 impl Setup {
-    /// Settings given by the caller.
+    /// Creates settings from variables.
     #[must_use]
     pub fn new(vars: HashMap<String, String>) -> Self {
         Self {
@@ -80,8 +80,8 @@ impl Setup {
         }
     }
 
-    /// The same settings, for clients that try a request this many times in all, and wait
-    /// at most `first_wait` before the second.
+    /// Returns the same settings for clients that make at most `attempts` attempts and wait at most
+    /// `first_wait` before the second.
     #[must_use]
     pub fn with_retries(&self, attempts: u32, first_wait: Duration) -> Self {
         Self {
@@ -92,22 +92,22 @@ impl Setup {
         }
     }
 
-    /// The settings of this process: what Lambda gives a function.
+    /// Returns the settings of this process: the environment that Lambda provides.
     #[must_use]
     pub fn from_process() -> Self {
         Self::new(std::env::vars().collect())
     }
 
-    /// A setting the function can't do without.
+    /// Returns a required setting.
     ///
     /// # Errors
-    /// [`SetupError::Missing`] where it is unset or empty.
+    /// Returns [`SetupError::Missing`] if it is unset or empty.
     pub fn required(&self, name: &str) -> Result<&str, SetupError> {
         self.optional(name)
             .ok_or_else(|| SetupError::Missing(name.to_owned()))
     }
 
-    /// A setting with a default; an empty value counts as unset.
+    /// Returns an optional setting; an empty value counts as unset.
     #[must_use]
     pub fn optional(&self, name: &str) -> Option<&str> {
         self.vars
@@ -116,25 +116,11 @@ impl Setup {
             .filter(|v| !v.is_empty())
     }
 
-    /// The country of phone numbers without a country code (`DEFAULT_REGION`).
+    /// Returns the maximum write units per second of one batch (`MAX_WRITE_UNITS_PER_SECOND`);
+    /// `None` if it is unset or 0.
     ///
     /// # Errors
-    /// Where it is missing or no country.
-    pub fn default_region(&self) -> Result<DefaultRegion, SetupError> {
-        let text = self.required("DEFAULT_REGION")?;
-        text.parse()
-            .map_err(|error: crate::phone::UnknownRegion| SetupError::Invalid {
-                name: "DEFAULT_REGION",
-                value: text.to_owned(),
-                reason: error.to_string(),
-            })
-    }
-
-    /// The write units a second that one batch may take at most
-    /// (`MAX_WRITE_UNITS_PER_SECOND`); `None` where it is unset or 0.
-    ///
-    /// # Errors
-    /// Where it is no whole number.
+    /// Returns an error if it is not a whole number.
     pub fn max_write_units_per_second(&self) -> Result<Option<f64>, SetupError> {
         const NAME: &str = "MAX_WRITE_UNITS_PER_SECOND";
         let Some(text) = self.optional(NAME) else {
@@ -148,10 +134,10 @@ impl Setup {
         Ok((units > 0).then(|| f64::from(units)))
     }
 
-    /// The largest file that an upload may announce, in bytes (`MAX_UPLOAD_BYTES`).
+    /// Returns the largest file size that an upload may announce, in bytes (`MAX_UPLOAD_BYTES`).
     ///
     /// # Errors
-    /// Where it is missing or no whole number.
+    /// Returns an error if it is missing or not a whole number.
     pub fn max_upload_bytes(&self) -> Result<u64, SetupError> {
         const NAME: &str = "MAX_UPLOAD_BYTES";
         let text = self.required(NAME)?;
@@ -163,10 +149,10 @@ impl Setup {
             })
     }
 
-    /// A client for DynamoDB. `AWS_ENDPOINT_URL_DYNAMODB` points it elsewhere than at AWS.
+    /// Creates a client for DynamoDB. `AWS_ENDPOINT_URL_DYNAMODB` sets another endpoint than AWS.
     ///
     /// # Errors
-    /// Where the region or the credentials are missing.
+    /// Returns an error if the region or the credentials are missing.
     pub fn dynamodb(&self) -> Result<aws_sdk_dynamodb::Client, SetupError> {
         let mut config = aws_sdk_dynamodb::Config::builder()
             .behavior_version(BehaviorVersion::latest())
@@ -181,11 +167,11 @@ impl Setup {
         Ok(aws_sdk_dynamodb::Client::from_conf(config.build()))
     }
 
-    /// A client for S3. `AWS_ENDPOINT_URL_S3` points it elsewhere than at AWS, and
-    /// then buckets are addressed by path: a machine of one's own has no DNS for them.
+    /// Creates a client for S3. `AWS_ENDPOINT_URL_S3` sets another endpoint than AWS, and buckets
+    /// are then addressed by path, because a local endpoint has no DNS names for them.
     ///
     /// # Errors
-    /// Where the region or the credentials are missing.
+    /// Returns an error if the region or the credentials are missing.
     pub fn s3(&self) -> Result<aws_sdk_s3::Client, SetupError> {
         let mut config = aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::latest())
@@ -200,12 +186,12 @@ impl Setup {
         Ok(aws_sdk_s3::Client::from_conf(config.build()))
     }
 
-    /// Where the URLs of uploads lead, as `https://host`: what a page that sends there has to
-    /// be allowed to reach. The S3 client has it from its own rules, so the template says it
-    /// (`UPLOAD_ORIGIN`), unless the client is pointed elsewhere.
+    /// Returns the origin of upload URLs, as `https://host`, which a page that uploads must be
+    /// allowed to reach. The S3 client does not expose it, so the template sets it
+    /// (`UPLOAD_ORIGIN`), unless there is another endpoint.
     ///
     /// # Errors
-    /// Where it is missing.
+    /// Returns an error if it is missing.
     pub fn upload_origin(&self) -> Result<&str, SetupError> {
         match self.endpoint("AWS_ENDPOINT_URL_S3") {
             Some(url) => Ok(url),
@@ -232,8 +218,8 @@ impl Setup {
         Ok(Region::new(self.required("AWS_REGION")?.to_owned()))
     }
 
-    /// Lambda puts the credentials of the function's role into its environment, where
-    /// they outlive the sandbox: no chain of providers is needed, nor its start-up time.
+    /// Lambda provides the credentials of the function's role in the environment, and they outlive
+    /// the sandbox, so no chain of providers is needed.
     fn credentials(&self) -> Result<SharedCredentialsProvider, SetupError> {
         Ok(SharedCredentialsProvider::new(Credentials::new(
             self.required("AWS_ACCESS_KEY_ID")?,
@@ -245,6 +231,63 @@ impl Setup {
     }
 }
 
+/// A value that is created from a function's settings, once, before the first request: a store, a
+/// setting, or a tuple of them.
+pub trait FromSetup: Sized {
+    /// Creates the value.
+    ///
+    /// # Errors
+    /// Returns an error if a setting is missing or invalid.
+    fn from_setup(setup: &Setup) -> Result<Self, SetupError>;
+}
+
+impl FromSetup for () {
+    fn from_setup(_setup: &Setup) -> Result<Self, SetupError> {
+        Ok(())
+    }
+}
+
+impl<T: FromSetup> FromSetup for Arc<T> {
+    fn from_setup(setup: &Setup) -> Result<Self, SetupError> {
+        T::from_setup(setup).map(Self::new)
+    }
+}
+
+macro_rules! tuple_from_setup {
+    ($($type:ident),+) => {
+        impl<$($type: FromSetup),+> FromSetup for ($($type,)+) {
+            fn from_setup(setup: &Setup) -> Result<Self, SetupError> {
+                Ok(($($type::from_setup(setup)?,)+))
+            }
+        }
+    };
+}
+
+tuple_from_setup!(A, B);
+tuple_from_setup!(A, B, C);
+tuple_from_setup!(A, B, C, D);
+
+impl FromSetup for DefaultRegion {
+    /// Returns the country of phone numbers without a country code (`DEFAULT_REGION`).
+    fn from_setup(setup: &Setup) -> Result<Self, SetupError> {
+        let text = setup.required("DEFAULT_REGION")?;
+        text.parse()
+            .map_err(|error: UnknownRegion| SetupError::Invalid {
+                name: "DEFAULT_REGION",
+                value: text.to_owned(),
+                reason: error.to_string(),
+            })
+    }
+}
+
+impl FromSetup for Rules {
+    fn from_setup(setup: &Setup) -> Result<Self, SetupError> {
+        Ok(Self {
+            region: DefaultRegion::from_setup(setup)?,
+        })
+    }
+}
+
 fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
@@ -252,9 +295,9 @@ fn timeouts() -> TimeoutConfig {
         .build()
 }
 
-/// Connections, kept and shared. The SDKs' own client would be one for each of a function's
-/// tables, and each would read the system's certificates twice before its first request. *ring*
-/// does the cryptography in a third of the space that the SDKs' default takes.
+/// Returns an HTTP client whose connections are shared. Without it, the SDKs would create one client
+/// for each table, and each would read the system's certificates twice before its first request.
+/// *ring* has a third of the size of the SDKs' default cryptography.
 fn http() -> SharedHttpClient {
     let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT);
     let connector = Connector::builder()

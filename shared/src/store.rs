@@ -1,7 +1,7 @@
-//! What is kept: members, batches and keys in DynamoDB, files in S3.
+//! Storage: members, batches and keys in DynamoDB, files in S3.
 //!
-//! Each submodule is one table or the bucket, with methods as narrow as its callers need;
-//! a function's policy in template.yaml holds just the actions that its methods call.
+//! Each store is one table or the bucket, with only the methods that its callers need. A function's
+//! policy in template.yaml allows exactly the actions of the methods that the function calls.
 
 use std::error::Error;
 
@@ -10,11 +10,15 @@ use thiserror::Error;
 
 pub mod batches;
 pub mod files;
+pub mod item;
 pub mod keys;
+pub mod leases;
+pub mod member_item;
 pub mod members;
 pub mod parts;
+mod update;
 
-/// A request to DynamoDB or S3 that failed, after the SDK's retries.
+/// A request to DynamoDB or S3 failed, after the SDK's retries.
 #[derive(Debug, Error)]
 #[error("{operation} failed")]
 pub struct StoreError {
@@ -31,7 +35,7 @@ enum Kind {
     Other,
 }
 
-/// Error codes by which DynamoDB and S3 say "slower". Source: the services' API references.
+/// Error codes with which DynamoDB and S3 throttle requests. Source: the services' API references.
 const THROTTLING: [&str; 6] = [
     "ProvisionedThroughputExceededException",
     "ThrottlingException",
@@ -42,7 +46,7 @@ const THROTTLING: [&str; 6] = [
 ];
 
 impl StoreError {
-    /// An SDK error, with the operation that it belongs to.
+    /// Creates an error from an SDK error, with its operation.
     pub fn sdk<E, R>(operation: &'static str, error: SdkError<E, R>) -> Self
     where
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
@@ -71,7 +75,7 @@ impl StoreError {
         }
     }
 
-    /// A stored item that can't be read as what it should be.
+    /// Creates an error for a stored item that cannot be read.
     pub fn unreadable(
         operation: &'static str,
         source: impl Into<Box<dyn Error + Send + Sync>>,
@@ -83,23 +87,23 @@ impl StoreError {
         }
     }
 
-    /// Whether the service asked for fewer requests.
+    /// Returns whether the service throttled the request.
     #[must_use]
     pub fn is_throttling(&self) -> bool {
         self.kind == Kind::Throttling
     }
 
-    /// Whether the same request may succeed later.
+    /// Returns whether the same request may succeed later.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         self.kind != Kind::Other
     }
 }
 
-/// The answer to a conditional write, or `None` where its condition did not hold.
+/// Returns the result of a conditional write, or `None` if its condition failed.
 ///
 /// # Errors
-/// Where it failed for another reason.
+/// Returns an error if it failed for another reason.
 fn if_condition_held<T, E, R>(
     operation: &'static str,
     result: Result<T, SdkError<E, R>>,
@@ -109,7 +113,7 @@ where
     R: std::fmt::Debug + Send + Sync + HasStatus + 'static,
 {
     let error = match result {
-        Ok(answer) => return Ok(Some(answer)),
+        Ok(output) => return Ok(Some(output)),
         Err(error) => error,
     };
     let code = error
@@ -121,9 +125,9 @@ where
     Err(StoreError::sdk(operation, error))
 }
 
-/// The HTTP status of a raw response, whichever SDK it came from.
+/// The HTTP status of a raw response of any SDK.
 pub trait HasStatus {
-    /// The status code.
+    /// Returns the status code.
     fn status(&self) -> u16;
 }
 
@@ -133,7 +137,7 @@ impl HasStatus for aws_sdk_dynamodb::config::http::HttpResponse {
     }
 }
 
-/// An error and its causes in one line, for logs. The SDK's errors hold no item data.
+/// Formats an error and its causes in one line, for logs. The SDK's errors contain no item data.
 #[must_use]
 pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();

@@ -1,7 +1,7 @@
-//! The one form in which a moment is stored and sent: RFC 3339, UTC, three decimals.
+//! Timestamps. They are stored and sent in one form: RFC 3339, UTC, three decimals.
 //!
-//! The fixed width makes the text order the time order, so that stored times can be
-//! compared as they are.
+//! Because the width is fixed, the texts sort in the order of the times, so stored times can be
+//! compared as text.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,12 +9,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A moment, in whole milliseconds since 1970 (UTC).
+/// A time, in whole milliseconds since 1970 (UTC).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The clock's time, cut to milliseconds.
+    /// Returns the current time, truncated to milliseconds.
     #[must_use]
     pub fn now() -> Self {
         let since = SystemTime::now()
@@ -23,31 +23,31 @@ impl Timestamp {
         Self(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
 
-    /// The moment that many milliseconds after 1970 began.
+    /// Returns the time of a number of milliseconds since 1970.
     #[must_use]
     pub fn from_millis(millis: i64) -> Self {
         Self(millis)
     }
 
-    /// Milliseconds since 1970 began.
+    /// Returns the milliseconds since 1970.
     #[must_use]
     pub fn millis(self) -> i64 {
         self.0
     }
 
-    /// Whole seconds since 1970 began, the unit of DynamoDB's time to live.
+    /// Returns the whole seconds since 1970, the unit of DynamoDB's time to live.
     #[must_use]
     pub fn seconds(self) -> i64 {
         self.0.div_euclid(1000)
     }
 
-    /// The moment `millis` later.
+    /// Returns the time `millis` later.
     #[must_use]
     pub fn plus_millis(self, millis: i64) -> Self {
         Self(self.0.saturating_add(millis))
     }
 
-    /// Milliseconds from `earlier` to this moment; negative where it is later.
+    /// Returns the milliseconds since `earlier`; negative if `earlier` is later.
     #[must_use]
     pub fn millis_since(self, earlier: Self) -> i64 {
         self.0.saturating_sub(earlier.0)
@@ -90,14 +90,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn always_three_decimals_and_utc() {
+    fn times_have_three_decimals_and_are_utc() {
         let moment = Timestamp::from_millis(1_763_921_160_000);
         assert_eq!(moment.to_string(), "2025-11-23T18:06:00.000Z");
         assert_eq!(moment.to_string().parse::<Timestamp>().unwrap(), moment);
     }
 
     #[test]
-    fn reads_other_offsets_and_precisions() {
+    fn other_offsets_and_precisions_are_read() {
         let moment: Timestamp = "2025-11-23T19:06:00.1234567+01:00".parse().unwrap();
         assert_eq!(moment.to_string(), "2025-11-23T18:06:00.123Z");
     }

@@ -1,22 +1,27 @@
-//! A batch as clients see it: the record without what is only ingest's business, and
-//! with what can be worked out.
+//! The JSON view of a batch: its record without the fields that only ingest uses, and with derived
+//! values. Also finds the batch that a request names.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use lambda_http::{Request, RequestExt};
 use serde::Serialize;
+use serde_json::{Value, json};
 
-use super::problem::Problem;
-use crate::batch::{Batch, BatchId, BatchProblem, Capacity, Layout, Mode, Rows, Status};
+use crate::batch::{
+    Batch, BatchId, BatchProblem, Capacity, Columns, LateUploads, Layout, Mode, Rows, Status,
+    UploadedObject,
+};
 use crate::price::Price;
+use crate::problem::Problem;
 use crate::scope::Scope;
 use crate::store::batches::Batches;
 use crate::time::Timestamp;
 
-/// The batch that the path names.
+/// Returns the batch that the path names.
 ///
 /// # Errors
-/// 404 where there is none whose accounts are all within the scope.
+/// Returns 404 if there is none, or if its accounts are not all within the scope.
 pub async fn requested(
     batches: &Batches,
     request: &Request,
@@ -24,7 +29,7 @@ pub async fn requested(
 ) -> Result<Batch, Problem> {
     let parameters = request.path_parameters();
     let id = parameters.first("id").unwrap_or_default();
-    let missing = || Problem::not_found(format!("There is no batch {id}."));
+    let missing = || Problem::not_found(format!("The batch {id} does not exist."));
     let key: BatchId = id.parse().map_err(|_| missing())?;
     let batch = batches.get(&key).await?;
     batch
@@ -32,27 +37,24 @@ pub async fn requested(
         .ok_or_else(missing)
 }
 
-/// The refusal of what is about the parts of a file, for a batch that awaits none (any more).
+/// Returns the problem of a request for parts of a batch that does not wait for parts.
 #[must_use]
-pub fn awaits_no_parts(batch: &Batch, status: Status) -> Problem {
+pub fn not_awaiting_parts(batch: &Batch, status: Status) -> Problem {
     let status_name = status.name();
     Problem::conflict(match (&batch.multipart, status) {
-        (None, _) => format!("The file of this batch doesn't come in parts; it is {status_name}."),
-        (Some(_), Status::AwaitingUpload) => "S3 has no such upload any more, so its parts are \
-             gone. Open another batch."
-            .to_owned(),
-        (Some(_), _) => format!("The batch awaits no parts: it is {status_name}."),
+        (None, _) => {
+            format!("The file of this batch is not sent in parts; its status is {status_name}.")
+        }
+        (Some(_), Status::AwaitingUpload) => {
+            "The multipart upload of this batch no longer exists in S3, and \
+             its parts are deleted. Create another batch."
+                .to_owned()
+        }
+        (Some(_), _) => format!("The batch does not wait for parts: its status is {status_name}."),
     })
 }
 
-/// What S3 says of the uploaded object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Uploaded {
-    /// Its size.
-    pub bytes: u64,
-}
-
-/// A batch as clients see it.
+/// The JSON view of a batch.
 #[derive(Debug, Serialize)]
 pub struct BatchView<'a> {
     batch_id: &'a BatchId,
@@ -60,6 +62,12 @@ pub struct BatchView<'a> {
     mode: Mode,
     file_name: Option<&'a str>,
     account_id: Option<&'a str>,
+    columns: Option<&'a Columns>,
+    header: bool,
+    default_region: Option<&'a str>,
+    encoding: Option<&'a str>,
+    sheet: Option<&'a str>,
+    stop_early: bool,
     parent_batch_id: Option<&'a BatchId>,
     child_batch_ids: &'a BTreeSet<BatchId>,
     created_by: &'a str,
@@ -77,14 +85,55 @@ pub struct BatchView<'a> {
     throttles: u64,
     price: Price,
     ignored_columns: Vec<String>,
+    warnings: Vec<WarningView>,
     problem: Option<BatchProblem>,
     links: Links,
-    /// Where to send the file; only in the answer that opens a batch.
+    /// Where to send the file; only in the response that creates a batch.
     #[serde(skip_serializing_if = "Option::is_none")]
     upload: Option<UploadTarget>,
 }
 
-/// How much of the file is behind.
+/// One kind of warning.
+#[derive(Debug, Serialize)]
+struct WarningView {
+    code: Value,
+    message: Cow<'static, str>,
+    count: u64,
+    /// The line of the first row; `None` if the warning is not about rows.
+    line: Option<u64>,
+}
+
+/// Returns the warnings of a batch.
+fn warnings(batch: &Batch) -> Vec<WarningView> {
+    let about_rows = batch.checkpoint.warnings.iter();
+    let mut warnings: Vec<WarningView> = about_rows
+        .map(|(code, rows)| WarningView {
+            code: json!(code),
+            message: code.message().into(),
+            count: rows.count,
+            line: Some(rows.line),
+        })
+        .collect();
+    if let Some(late) = &batch.late_uploads {
+        let LateUploads {
+            count,
+            last_at,
+            bytes,
+        } = late;
+        warnings.push(WarningView {
+            code: json!("late_upload"),
+            message: format!(
+                "A file of {bytes} bytes arrived at {last_at}, after the end of the batch. It was deleted unread. Create another batch for it."
+            )
+            .into(),
+            count: *count,
+            line: None,
+        });
+    }
+    warnings
+}
+
+/// The progress in bytes.
 #[derive(Debug, Serialize)]
 struct Progress {
     total: Option<u64>,
@@ -97,6 +146,7 @@ struct Links {
     #[serde(rename = "self")]
     this: String,
     rejects: Option<String>,
+    rejects_xlsx: Option<String>,
     parts: Option<String>,
 }
 
@@ -110,53 +160,64 @@ pub enum UploadTarget {
         method: &'static str,
         /// The signed URL.
         url: String,
-        /// The headers that were signed with it.
+        /// The headers that are part of the signature.
         headers: BTreeMap<&'static str, String>,
-        /// When the URL runs out.
+        /// When the URL expires.
         expires_at: Timestamp,
     },
     /// In parts.
     Parts {
-        /// The HTTP method of each.
+        /// The HTTP method of each part.
         method: &'static str,
-        /// The size of each but the last, in bytes.
+        /// The size of each part except the last, in bytes.
         part_size: u64,
-        /// How many there are.
+        /// The number of parts.
         part_count: u64,
-        /// The URL that tells which are missing and where to send them.
+        /// The URL of the list of parts, with their upload URLs.
         parts: String,
-        /// The URL to call when all are sent.
+        /// The URL to call when all parts have been sent.
         complete: String,
-        /// Until when they are kept.
+        /// Until when parts are accepted.
         expires_at: Timestamp,
     },
 }
 
-/// The URL of a batch.
+/// Returns the URL of a batch.
 #[must_use]
 pub fn url(base: &str, id: &BatchId) -> String {
     format!("{base}/api/members/batch/{id}")
 }
 
-/// The URL of the parts of a batch's file.
+/// Returns the URL of the parts of a batch's file.
 #[must_use]
 pub fn parts_url(base: &str, id: &BatchId) -> String {
     format!("{}/parts", url(base, id))
 }
 
-/// The URL that completes the upload of a batch's file.
+/// Returns the URL that completes the upload of a batch's file.
 #[must_use]
 pub fn complete_url(base: &str, id: &BatchId) -> String {
     format!("{}/complete", url(base, id))
 }
 
 impl<'a> BatchView<'a> {
-    /// The view of a batch. `uploaded` is what S3 says where the record still awaits the
-    /// upload; `base` is the API's URL.
+    /// Creates the view of a batch. `uploaded` is the object if the record still waits for it;
+    /// `base` is the API's URL.
     #[must_use]
-    pub fn new(batch: &'a Batch, uploaded: Option<Uploaded>, base: &str, now: Timestamp) -> Self {
-        let status = batch.told_status(uploaded.is_some(), now);
-        let at = &batch.checkpoint;
+    pub fn new(
+        batch: &'a Batch,
+        uploaded: Option<UploadedObject>,
+        base: &str,
+        now: Timestamp,
+    ) -> Self {
+        let status = batch.status_at(uploaded.is_some(), now);
+        let (at, format) = (&batch.checkpoint, &batch.format);
+        // Records of before that field existed are of plain files.
+        let done = match at.bytes_done {
+            0 => at.counted.offset,
+            done => done,
+        };
+        let reports = batch.report_is_available(now);
         let total = uploaded.map(|u| u.bytes).or(batch.bytes_total);
         let this = url(base, &batch.batch_id);
         let awaits_parts = status == Status::AwaitingUpload && batch.multipart.is_some();
@@ -166,6 +227,12 @@ impl<'a> BatchView<'a> {
             mode: batch.mode,
             file_name: batch.file_name.as_deref(),
             account_id: batch.account_id.as_deref(),
+            columns: format.columns.as_ref(),
+            header: format.header,
+            default_region: format.default_region.as_deref(),
+            encoding: format.encoding.as_deref(),
+            sheet: format.sheet.as_deref(),
+            stop_early: format.stop_early,
             parent_batch_id: batch.parent_batch_id.as_ref(),
             child_batch_ids: &batch.child_batch_ids,
             created_by: &batch.created_by,
@@ -177,8 +244,8 @@ impl<'a> BatchView<'a> {
             attempts: batch.attempts,
             bytes: Progress {
                 total,
-                done: at.counted.offset,
-                percent: percent(at.counted.offset, total, status),
+                done,
+                percent: percent(done, total, status),
             },
             rows: at.rows,
             rows_per_second: at.rows_per_second,
@@ -187,9 +254,12 @@ impl<'a> BatchView<'a> {
             throttles: at.throttles,
             price: Price::of(at.capacity),
             ignored_columns: at.layout.as_ref().map(Layout::ignored).unwrap_or_default(),
-            problem: batch.told_problem(),
+            warnings: warnings(batch),
+            problem: batch.reported_problem(),
             links: Links {
-                rejects: batch.keeps_report(now).then(|| format!("{this}/rejects")),
+                rejects: reports.then(|| format!("{this}/rejects")),
+                rejects_xlsx: (reports && batch.has_workbook)
+                    .then(|| format!("{this}/rejects?format=xlsx")),
                 parts: awaits_parts.then(|| parts_url(base, &batch.batch_id)),
                 this,
             },
@@ -197,7 +267,7 @@ impl<'a> BatchView<'a> {
         }
     }
 
-    /// The same, with where to send the file.
+    /// Adds where to send the file.
     #[must_use]
     pub fn with_upload(mut self, upload: UploadTarget) -> Self {
         self.upload = Some(upload);
@@ -205,13 +275,13 @@ impl<'a> BatchView<'a> {
     }
 }
 
-/// Done of total in percent, with one decimal.
+/// Returns `done` as a percentage of `total`, with one decimal.
 fn percent(done: u64, total: Option<u64>, status: Status) -> f64 {
     match total {
         Some(total) if total > 0 => {
             let (done, total) = (u128::from(done), u128::from(total));
             let rounded = (done * 1000 + total / 2) / total;
-            // Tenths of a percent fit a double exactly. 100 is for what is done.
+            // Tenths of a percent are exact in a double. 100 is reserved for a finished file.
             #[expect(clippy::cast_precision_loss, reason = "at most a thousand")]
             let tenths = rounded.min(if done < total { 999 } else { 1000 }) as f64;
             tenths / 10.0
@@ -221,13 +291,13 @@ fn percent(done: u64, total: Option<u64>, status: Status) -> f64 {
     }
 }
 
-/// Seconds left at the present speed; unknown before the first checkpoint of a run.
+/// Returns the remaining seconds at the current rate; `None` before the first checkpoint of a run.
 fn eta(batch: &Batch, total: Option<u64>) -> Option<u64> {
     if batch.status != Status::Processing {
         return None;
     }
-    let left = total?.saturating_sub(batch.checkpoint.counted.offset);
-    left.checked_div(batch.checkpoint.bytes_per_second)
+    let remaining = total?.saturating_sub(batch.checkpoint.bytes_done);
+    remaining.checked_div(batch.checkpoint.bytes_per_second)
 }
 
 #[cfg(test)]
@@ -237,12 +307,12 @@ mod tests {
     use crate::parts::Multipart;
 
     #[test]
-    fn percent_and_time_left_follow_from_bytes() {
+    fn percent_and_remaining_time_are_computed_from_bytes() {
         let now = Timestamp::now();
         let mut batch = Batch::new(BatchRequest::default(), "key:a".into(), Scope::ALL, now);
         batch.status = Status::Processing;
         batch.bytes_total = Some(104_857_600);
-        batch.checkpoint.counted.offset = 40_265_318;
+        batch.checkpoint.bytes_done = 40_265_318;
         batch.checkpoint.bytes_per_second = 1_000_000;
         let view = BatchView::new(&batch, None, "http://x", now);
         let view = serde_json::to_value(view).unwrap();
@@ -257,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn the_parts_have_a_link_while_they_are_awaited() {
+    fn parts_have_a_link_while_the_batch_waits_for_them() {
         let now = Timestamp::now();
         let mut batch = Batch::new(BatchRequest::default(), "key:a".into(), Scope::ALL, now);
         let late = batch.upload_expires_at.plus_millis(1);
@@ -274,7 +344,7 @@ mod tests {
             link(&batch, None, now),
             format!("http://x/api/members/batch/{}/parts", batch.batch_id)
         );
-        assert!(link(&batch, Some(Uploaded { bytes: 5 }), now).is_null());
+        assert!(link(&batch, Some(UploadedObject { bytes: 5 }), now).is_null());
         assert!(link(&batch, None, late).is_null());
         batch.status = Status::Cancelled;
         assert!(link(&batch, None, now).is_null());

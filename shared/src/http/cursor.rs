@@ -1,10 +1,9 @@
-//! Where a page of a list ended, as a text that clients hand back and needn't understand. It
-//! begins with a version, so that its content can change, and holds a checksum over itself
-//! and the list it belongs to: a cursor that was altered, or that another list gave (other
-//! filters, another key's accounts), is refused rather than half understood.
+//! Cursors: the position at which a page of a list ended, as an opaque text. It begins with a
+//! version, and contains a checksum over itself and the list that it belongs to. A cursor that was
+//! changed, or that belongs to another list (other filters, another key's accounts), is invalid.
 //!
-//! The checksum is no signature, and needs to be none. What a request may read is decided
-//! by its key and its filters, wherever its cursor points.
+//! The checksum is not a signature and need not be one: the key and the filters decide what a
+//! request may read, whatever the position of the cursor.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,11 +12,11 @@ use sha2::{Digest, Sha256};
 /// The first byte.
 const VERSION: u8 = 1;
 
-/// Bytes of checksum behind it.
+/// Bytes of the checksum, which follows.
 const CHECKSUM: usize = 8;
 
-/// The cursor of a list that goes on after `position`. `list` is whatever makes the list
-/// another than others.
+/// Returns the cursor of a list that continues after `position`. `list` is everything that
+/// distinguishes the list from others.
 #[must_use]
 pub fn encode(position: &str, list: &str) -> String {
     let mut bytes = vec![VERSION];
@@ -26,7 +25,7 @@ pub fn encode(position: &str, list: &str) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// The position that a cursor holds; `None` where it is none of this list's.
+/// Returns the position of a cursor, or `None` if it does not belong to this list.
 #[must_use]
 pub fn decode(cursor: &str, list: &str) -> Option<String> {
     let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
@@ -53,14 +52,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_reads_back_in_its_own_list_alone() {
+    fn a_cursor_is_valid_for_its_own_list_only() {
         let cursor = encode("4~1", "aid=4");
         assert_eq!(decode(&cursor, "aid=4").as_deref(), Some("4~1"));
         assert_eq!(decode(&cursor, "aid=5"), None);
     }
 
     #[test]
-    fn every_alteration_is_noticed() {
+    fn every_change_is_detected() {
         let cursor = encode("4~1", "");
         for at in 0..cursor.len() {
             for other in ['A', 'b', '3', '_'] {

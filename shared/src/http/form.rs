@@ -1,5 +1,4 @@
-//! Bodies that carry fields: JSON, `application/x-www-form-urlencoded` and
-//! `multipart/form-data`, read into one shape, since REST clients send all three.
+//! Reads the fields of a body: JSON, `application/x-www-form-urlencoded` or `multipart/form-data`.
 
 use std::collections::BTreeMap;
 
@@ -9,36 +8,36 @@ use lambda_http::http::header::{CONTENT_TYPE, HeaderName};
 use lambda_http::{Body, Request};
 use serde_json::{Map, Value};
 
-use super::problem::Problem;
 use crate::member::FieldError;
+use crate::problem::Problem;
 
-/// The header that tells what a POST may hold.
+/// The header that lists the media types of a POST.
 pub const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
 
-/// The header that tells what a PATCH may hold.
+/// The header that lists the media types of a PATCH.
 pub const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
 /// The media types of a form, for `Accept-Post`.
 pub const FORM_TYPES: &str =
     "application/json, application/x-www-form-urlencoded, multipart/form-data";
 
-/// The media types of a change to what exists, for `Accept-Patch`.
+/// The media types of a PATCH, for `Accept-Patch`.
 pub const PATCH_TYPES: &str = "application/json, application/merge-patch+json, \
                                application/x-www-form-urlencoded, multipart/form-data";
 
-/// The largest body of a form, in bytes; the fields of a member take a hundredth of it.
+/// The largest body of a form, in bytes. The fields of a member need about a hundredth of it.
 pub const MAX_BYTES: usize = 64 * 1024;
 
-/// What is said of a value that is no [`scalar`].
+/// The message for a value that is not a [`scalar`].
 pub const INVALID_TYPE: &str = "must be a string, or an integer of at most 15 digits";
 
-/// The most fields that a form may have.
+/// The maximum number of fields of a form.
 const MAX_FIELDS: usize = 100;
 
-/// The fields of a body, by name. The last of two with the same name stands.
+/// The fields of a body, by name. If a name occurs twice, the last value is used.
 pub type Fields = BTreeMap<String, String>;
 
-/// The bytes of a body.
+/// Returns the bytes of a body.
 #[must_use]
 pub fn bytes(body: Body) -> Bytes {
     match body {
@@ -48,7 +47,7 @@ pub fn bytes(body: Body) -> Bytes {
     }
 }
 
-/// The media type of a body, in lower case and without parameters; empty where none is said.
+/// Returns the media type of a body, in lower case and without parameters; empty if there is none.
 #[must_use]
 pub fn media_type(request: &Request) -> String {
     content_type(request)
@@ -70,8 +69,8 @@ fn content_type(request: &Request) -> &str {
 /// Reads the fields of a body.
 ///
 /// # Errors
-/// 400 where the body isn't what its media type says, 413 where it is too large, 415 where the
-/// type isn't read here.
+/// Returns 400 if the body does not match its media type, 413 if it is too large, 415 if the media
+/// type is not supported.
 pub async fn fields(request: Request) -> Result<Fields, Problem> {
     let is_patch = request.method() == Method::PATCH;
     check_size(&request)?;
@@ -102,22 +101,22 @@ pub async fn fields(request: Request) -> Result<Fields, Problem> {
     }
 }
 
-/// Holds a body against what a form may be.
+/// Checks the size of a form's body.
 ///
 /// # Errors
-/// 413 where it is larger.
+/// Returns 413 if it is too large.
 pub fn check_size(request: &Request) -> Result<(), Problem> {
     let bytes: &[u8] = request.body();
     if bytes.len() > MAX_BYTES {
         return Err(Problem::too_large(format!(
-            "The body has {} bytes; {MAX_BYTES} are the most.",
+            "The body has {} bytes; the maximum is {MAX_BYTES}.",
             bytes.len()
         )));
     }
     Ok(())
 }
 
-/// A text, or the digits of a whole number.
+/// Returns the text of a string, or the digits of a whole number; `None` for other values.
 #[must_use]
 pub fn scalar(value: &Value) -> Option<String> {
     match value {
@@ -127,16 +126,16 @@ pub fn scalar(value: &Value) -> Option<String> {
     }
 }
 
-/// The digits of a whole number, which may be written with a point or an exponent: JSON knows
-/// no difference. Beyond what a double holds exactly, many clients lose digits without a word
-/// (RFC 7493, 2.2), so such a number is refused; as a text it is good.
+/// Returns the digits of a whole number, which may be written with a decimal point or an exponent.
+/// Many clients silently lose digits of numbers that a double cannot represent exactly (RFC 7493,
+/// 2.2), so such a number must be sent as a string.
 fn whole(number: f64) -> Option<String> {
-    const MOST: f64 = 9_007_199_254_740_991.0; // 2^53 - 1
-    let is_whole = number.fract() == 0.0 && number.abs() <= MOST;
+    const MAX_EXACT: f64 = 9_007_199_254_740_991.0; // 2^53 - 1
+    let is_whole = number.fract() == 0.0 && number.abs() <= MAX_EXACT;
     is_whole.then(|| format!("{number:.0}"))
 }
 
-/// A number that is written in digits alone.
+/// Parses a whole number that is written in digits only.
 #[must_use]
 pub fn whole_number(text: &str) -> Option<u64> {
     let in_digits = text.bytes().all(|byte| byte.is_ascii_digit());
@@ -146,7 +145,7 @@ pub fn whole_number(text: &str) -> Option<u64> {
 /// Reads a JSON object.
 ///
 /// # Errors
-/// 400 where it isn't one.
+/// Returns 400 if it is not one.
 pub fn json_object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
     let value: Value = serde_json::from_slice(body)
         .map_err(|error| Problem::malformed_body(format!("The body is not JSON: {error}.")))?;
@@ -156,19 +155,19 @@ pub fn json_object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
     }
 }
 
-/// Reads a JSON object whose values are texts or whole numbers. A number is taken as its
-/// digits: clients send ids and phone numbers unquoted. `null` is as good as absent. The fields
-/// called `flags` may be booleans too, which are taken as `true` and `false`.
+/// Reads a JSON object whose values are texts or whole numbers. A number is read as its digits,
+/// because clients send ids and phone numbers unquoted. `null` means absent. The fields called
+/// `other` may have any value, which is read as its JSON text: `true`, or `{"a": null}`.
 ///
 /// # Errors
-/// 400 where it isn't such an object.
-pub fn json_fields(body: &[u8], flags: &[&str]) -> Result<Fields, Problem> {
+/// Returns 400 if it is not such an object.
+pub fn json_fields(body: &[u8], other: &[&str]) -> Result<Fields, Problem> {
     let object = json_object(body)?;
     let mut fields = Fields::new();
     let mut errors = Vec::new();
     for (name, value) in object {
-        let flag = value.as_bool().filter(|_| flags.contains(&name.as_str()));
-        match scalar(&value).or_else(|| flag.map(|flag| flag.to_string())) {
+        let is_other = !value.is_null() && other.contains(&name.as_str());
+        match scalar(&value).or_else(|| is_other.then(|| value.to_string())) {
             Some(text) => {
                 fields.insert(name, text);
             }
@@ -188,19 +187,20 @@ pub fn json_fields(body: &[u8], flags: &[&str]) -> Result<Fields, Problem> {
 pub struct Part {
     /// The field's name.
     pub name: String,
-    /// The name of the file, where the part is one.
+    /// The name of the file, if the part is one.
     pub file_name: Option<String>,
-    /// What it holds.
+    /// Its content.
     pub content: Bytes,
 }
 
 /// Reads the parts of a `multipart/form-data` body.
 ///
 /// # Errors
-/// 400 where the body isn't one.
+/// Returns 400 if the body is not valid.
 pub async fn parts(request: Request) -> Result<Vec<Part>, Problem> {
-    let malformed =
-        |error: multer::Error| Problem::malformed_body(format!("The multipart body: {error}."));
+    let malformed = |error: multer::Error| {
+        Problem::malformed_body(format!("The multipart body is invalid: {error}."))
+    };
     let boundary = multer::parse_boundary(content_type(&request)).map_err(malformed)?;
     let body = bytes(request.into_body());
     let stream = futures_util::stream::once(async move { Ok::<_, std::convert::Infallible>(body) });
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn three_forms_of_the_same_fields() {
+    async fn each_media_type_yields_the_same_fields() {
         let multipart = "--x\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n\
              --x\r\nContent-Disposition: form-data; name=\"b\"\r\n\r\nZoë & co\r\n--x--\r\n";
         for (media_type, body) in [
@@ -257,14 +257,15 @@ mod tests {
     }
 
     #[test]
-    fn a_boolean_is_taken_where_a_field_is_a_flag() {
-        let body = br#"{"a": true, "b": "x"}"#;
-        assert_eq!(json_fields(body, &["a"]).unwrap()["a"], "true");
+    fn a_field_may_have_another_value() {
+        let body = br#"{"a": true, "b": "x", "c": null}"#;
+        let fields = json_fields(body, &["a", "c"]).unwrap();
+        assert_eq!((fields["a"].as_str(), fields.len()), ("true", 2));
         assert!(json_fields(body, &["b"]).is_err());
     }
 
     #[tokio::test]
-    async fn what_is_no_form_is_refused() {
+    async fn invalid_forms_are_rejected() {
         for (media_type, body) in [
             ("application/json", "{"),
             ("application/json", "[1]"),

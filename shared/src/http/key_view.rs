@@ -1,12 +1,12 @@
-//! A key as admins see it: everything but the hash of its secret.
+//! The JSON view of a key: all its fields except the hash of the secret.
 
 use serde::Serialize;
 
-use crate::access::{Key, KeyId, Role, Secret};
+use crate::key::{Key, KeyId, Role, Secret};
 use crate::scope::Scope;
 use crate::time::Timestamp;
 
-/// A key as admins see it.
+/// The JSON view of a key.
 #[derive(Serialize)]
 pub struct KeyView<'a> {
     key_id: &'a KeyId,
@@ -14,13 +14,13 @@ pub struct KeyView<'a> {
     accounts: &'a Scope,
     created_at: Timestamp,
     revoked_at: Option<Timestamp>,
-    /// Only in the answer that makes the key.
+    /// Only in the response that creates the key.
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<String>,
 }
 
 impl<'a> KeyView<'a> {
-    /// The view of a key.
+    /// Creates the view of a key.
     #[must_use]
     pub fn new(key: &'a Key) -> Self {
         Self {
@@ -33,7 +33,7 @@ impl<'a> KeyView<'a> {
         }
     }
 
-    /// The same, with the secret, which is shown this once.
+    /// Adds the secret, which is shown once.
     #[must_use]
     pub fn with_secret(mut self, secret: &Secret) -> Self {
         self.secret = Some(secret.reveal().to_owned());

@@ -1,10 +1,10 @@
-//! Absolute URLs to this API, built from the request that asked.
+//! Absolute URLs of this API, built from the request.
 
 use lambda_http::Request;
 use lambda_http::http::header::HOST;
 
-/// The scheme and host that the client used, without a slash at the end. API Gateway
-/// passes both on as headers.
+/// Returns the scheme and host that the client used, without a trailing slash. API Gateway passes
+/// both on as headers.
 #[must_use]
 pub fn base(request: &Request) -> String {
     let header = |name: &str| {

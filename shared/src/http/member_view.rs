@@ -1,5 +1,4 @@
-//! A member by its own path: which one is meant, the tag of the version that a client saw,
-//! and the answer that shows both.
+//! A member addressed by its path: finds it, compares its version (`ETag`), and builds the response.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,19 +7,19 @@ use lambda_http::http::header::{ETAG, IF_MATCH};
 use lambda_http::{Body, Request, RequestExt, Response};
 use sha2::{Digest, Sha256};
 
-use super::problem::Problem;
-use super::{json, set_header};
+use super::response::{json, set_header};
 use crate::member::{Member, MemberId};
+use crate::problem::Problem;
 use crate::scope::Scope;
 use crate::store::members::Members;
 
-/// Bytes of a tag: no two versions of a member have the same by chance.
+/// Bytes of a tag: enough to make equal tags of different versions practically impossible.
 const TAG: usize = 16;
 
-/// The member that the path names.
+/// Returns the member that the path names.
 ///
 /// # Errors
-/// 404 where there is none within the scope: of another account's member nobody learns.
+/// Returns 404 if there is none within the scope; members of other accounts are not revealed.
 pub async fn requested(
     members: &Members,
     request: &Request,
@@ -28,8 +27,8 @@ pub async fn requested(
 ) -> Result<Member, Problem> {
     let parameters = request.path_parameters();
     let id = parameters.first("id").unwrap_or_default();
-    let missing = || Problem::not_found(format!("There is no member {id}."));
-    // A text that can't be an id is an id that nobody has.
+    let missing = || Problem::not_found(format!("The member {id} does not exist."));
+    // No member has an id that is not valid.
     let key: MemberId = id.parse().map_err(|_| missing())?;
     if !scope.covers(&key.account_id) {
         return Err(missing());
@@ -37,38 +36,38 @@ pub async fn requested(
     members.get(&key).await?.ok_or_else(missing)
 }
 
-/// Holds the version of a member against the one that the client saw (`If-Match`, RFC 9110).
+/// Compares the version of a member with the one that the client read (`If-Match`, RFC 9110).
 ///
 /// # Errors
-/// 412 where it is another.
+/// Returns 412 if it differs.
 pub fn check_version(request: &Request, member: &Member) -> Result<(), Problem> {
     let mut wanted = request.headers().get_all(IF_MATCH).iter().peekable();
     if wanted.peek().is_none() {
         return Ok(());
     }
     let tag = etag(member);
-    let same = wanted
+    let matches = wanted
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .any(|wanted| wanted.trim() == "*" || wanted.trim() == tag);
-    if same {
+    if matches {
         Ok(())
     } else {
         Err(Problem::precondition_failed(&tag))
     }
 }
 
-/// An answer that shows a member.
+/// Returns a response that shows a member.
 ///
 /// # Errors
-/// An internal problem where it can't be written as JSON.
+/// Returns an internal problem if it cannot be written as JSON.
 pub fn answer(status: StatusCode, member: &Member) -> Result<Response<Body>, Problem> {
     let mut response = json(status, member)?;
     set_header(&mut response, ETAG, &etag(member))?;
     Ok(response)
 }
 
-/// The tag of a version: a hash of all that is shown.
+/// Returns the tag of a version: a hash of all fields.
 fn etag(member: &Member) -> String {
     let profile = &member.profile;
     let id = profile.id.to_string();
@@ -116,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn the_version_seen_passes_and_no_other() {
+    fn only_the_version_that_was_read_passes() {
         let tag = etag(&member("Ann"));
         assert!(passes(&tag) && passes("*") && passes(&format!("\"x\", {tag}")));
         let other = etag(&member("Bob"));

@@ -1,4 +1,4 @@
-//! The bucket: uploads on their way in, reports on their way out.
+//! The bucket: uploads and reports.
 
 use std::time::Duration;
 
@@ -9,14 +9,23 @@ use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 
 use super::StoreError;
-use crate::batch::{Batch, Status, UPLOAD_URL_SECONDS};
-use crate::http::batch_view::Uploaded;
-use crate::setup::{Setup, SetupError};
+use crate::batch::{Batch, Status, UPLOAD_URL_SECONDS, UploadedObject};
+use crate::media_type;
+use crate::setup::{FromSetup, Setup, SetupError};
 
-/// The media type that an upload URL is signed for.
+/// The media type of uploads, whatever they contain.
 pub const UPLOAD_MEDIA_TYPE: &str = "text/csv";
 
-/// How long the URL of a report is good.
+/// The form of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReportFormat {
+    /// CSV.
+    Csv,
+    /// A workbook with text cells.
+    Xlsx,
+}
+
+/// How long the URL of a report is valid.
 pub const REPORT_URL_SECONDS: u64 = 300;
 
 /// The bucket of files.
@@ -26,30 +35,28 @@ pub struct Files {
     bucket: String,
 }
 
-impl Files {
-    /// The bucket that `FILES_BUCKET` names.
-    ///
-    /// # Errors
-    /// Where a setting is missing.
-    pub fn from_setup(setup: &Setup) -> Result<Self, SetupError> {
+impl FromSetup for Files {
+    /// Returns the bucket that `FILES_BUCKET` names.
+    fn from_setup(setup: &Setup) -> Result<Self, SetupError> {
         Ok(Self {
             client: setup.s3()?,
             bucket: setup.required("FILES_BUCKET")?.to_owned(),
         })
     }
+}
 
-    /// A URL that takes one PUT of the batch's file, and of nothing else: the media type
-    /// and, where it was announced, the size are signed into it.
+impl Files {
+    /// Signs a URL for one PUT of the batch's file. The size, if announced, is part of the signature. The media type is
+    /// not: what a file is, is recognised by its content.
     ///
     /// # Errors
-    /// Where the URL can't be signed.
+    /// Returns an error if the URL cannot be signed.
     pub async fn upload_url(&self, batch: &Batch) -> Result<String, StoreError> {
         let request = self
             .client
             .put_object()
             .bucket(&self.bucket)
             .key(batch.batch_id.upload_key())
-            .content_type(UPLOAD_MEDIA_TYPE)
             .set_content_length(batch.bytes_total.and_then(|n| i64::try_from(n).ok()))
             .presigned(lifetime(UPLOAD_URL_SECONDS)?)
             .await
@@ -57,10 +64,10 @@ impl Files {
         Ok(request.uri().to_owned())
     }
 
-    /// Stores a batch's file, as its upload would.
+    /// Stores a batch's file under the key of its upload.
     ///
     /// # Errors
-    /// Where S3 can't be asked.
+    /// Returns an error if the S3 request fails.
     pub async fn put_upload(&self, batch: &Batch, content: Bytes) -> Result<(), StoreError> {
         self.client
             .put_object()
@@ -74,12 +81,12 @@ impl Files {
         Ok(())
     }
 
-    /// What is there of the file of a batch that still awaits it; `None` where it isn't
-    /// there, or a run has begun and the record itself tells more.
+    /// Returns the uploaded object of a batch that waits for its file. Returns `None` if the object
+    /// does not exist, or if a run has started: then the batch's record has the information.
     ///
     /// # Errors
-    /// Where S3 can't be asked.
-    pub async fn find_awaited(&self, batch: &Batch) -> Result<Option<Uploaded>, StoreError> {
+    /// Returns an error if the S3 request fails.
+    pub async fn find_awaited(&self, batch: &Batch) -> Result<Option<UploadedObject>, StoreError> {
         if batch.status != Status::AwaitingUpload {
             return Ok(None);
         }
@@ -91,7 +98,7 @@ impl Files {
             .send()
             .await;
         match result {
-            Ok(head) => Ok(Some(Uploaded {
+            Ok(head) => Ok(Some(UploadedObject {
                 bytes: head
                     .content_length
                     .and_then(|n| u64::try_from(n).ok())
@@ -102,10 +109,10 @@ impl Files {
         }
     }
 
-    /// Deletes a batch's file, if it is there.
+    /// Deletes a batch's file. Succeeds if the file does not exist.
     ///
     /// # Errors
-    /// Where S3 can't be asked.
+    /// Returns an error if the S3 request fails.
     pub async fn delete_upload(&self, batch: &Batch) -> Result<(), StoreError> {
         self.client
             .delete_object()
@@ -117,20 +124,28 @@ impl Files {
         Ok(())
     }
 
-    /// A URL from which the report can be fetched, under a name that people recognise.
+    /// Signs a URL to download the report, with a recognisable file name.
     ///
     /// # Errors
-    /// Where the URL can't be signed.
-    pub async fn report_url(&self, batch: &Batch) -> Result<String, StoreError> {
+    /// Returns an error if the URL cannot be signed.
+    pub async fn report_url(
+        &self,
+        batch: &Batch,
+        format: ReportFormat,
+    ) -> Result<String, StoreError> {
+        let id = &batch.batch_id;
+        let (key, media_type, extension) = match format {
+            ReportFormat::Csv => (id.rejects_key(), media_type::CSV, "csv"),
+            ReportFormat::Xlsx => (id.rejects_workbook_key(), media_type::WORKBOOK, "xlsx"),
+        };
         let request = self
             .client
             .get_object()
             .bucket(&self.bucket)
-            .key(batch.batch_id.rejects_key())
-            .response_content_type("text/csv; charset=utf-8")
+            .key(key)
+            .response_content_type(media_type)
             .response_content_disposition(format!(
-                "attachment; filename=\"rejects-{}.csv\"",
-                batch.batch_id
+                "attachment; filename=\"rejects-{id}.{extension}\""
             ))
             .presigned(lifetime(REPORT_URL_SECONDS)?)
             .await
@@ -139,7 +154,7 @@ impl Files {
     }
 }
 
-/// How long something that is signed now is good.
+/// Returns the configuration of a URL that is valid for some seconds.
 pub(super) fn lifetime(seconds: u64) -> Result<PresigningConfig, StoreError> {
     PresigningConfig::expires_in(Duration::from_secs(seconds))
         .map_err(|error| StoreError::unreadable("signing", error))

@@ -6,8 +6,8 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use serde_dynamo::{from_item, to_item};
 
 use super::{StoreError, if_condition_held};
-use crate::access::{Key, KeyId};
-use crate::setup::{Setup, SetupError};
+use crate::key::{Key, KeyId};
+use crate::setup::{FromSetup, Setup, SetupError};
 use crate::time::Timestamp;
 
 /// The table of access keys.
@@ -17,28 +17,27 @@ pub struct Keys {
     table: String,
 }
 
-impl Keys {
-    /// The table that `KEYS_TABLE` names.
-    ///
-    /// # Errors
-    /// Where a setting is missing.
-    pub fn from_setup(setup: &Setup) -> Result<Self, SetupError> {
+impl FromSetup for Keys {
+    /// Returns the table that `KEYS_TABLE` names.
+    fn from_setup(setup: &Setup) -> Result<Self, SetupError> {
         Ok(Self::new(
             setup.dynamodb()?,
             setup.required("KEYS_TABLE")?.to_owned(),
         ))
     }
+}
 
-    /// A table of that name, reached by that client.
+impl Keys {
+    /// Creates the store from a client and a table name.
     #[must_use]
     pub fn new(client: Client, table: String) -> Self {
         Self { client, table }
     }
 
-    /// The key of that id.
+    /// Returns the key of an id.
     ///
     /// # Errors
-    /// Where DynamoDB can't be asked.
+    /// Returns an error if the DynamoDB request fails.
     pub async fn get(&self, id: &KeyId) -> Result<Option<Key>, StoreError> {
         let answer = self
             .client
@@ -55,10 +54,10 @@ impl Keys {
             .map_err(|error| StoreError::unreadable("GetItem of a key", error))
     }
 
-    /// Adds a key. Gives `false` and changes nothing where the id is taken.
+    /// Adds a key. Returns `false` and changes nothing if the id exists.
     ///
     /// # Errors
-    /// Where DynamoDB can't be asked.
+    /// Returns an error if the DynamoDB request fails.
     pub async fn create(&self, key: &Key) -> Result<bool, StoreError> {
         let result = self
             .put(key)?
@@ -68,10 +67,10 @@ impl Keys {
         Ok(if_condition_held("PutItem of a key", result)?.is_some())
     }
 
-    /// Adds a key, in place of one with the same id.
+    /// Adds a key, or replaces the one with the same id.
     ///
     /// # Errors
-    /// Where DynamoDB can't be asked.
+    /// Returns an error if the DynamoDB request fails.
     pub async fn replace(&self, key: &Key) -> Result<(), StoreError> {
         self.put(key)?
             .send()
@@ -90,10 +89,10 @@ impl Keys {
             .set_item(Some(item)))
     }
 
-    /// All keys, in no order.
+    /// Returns all keys, in no particular order.
     ///
     /// # Errors
-    /// Where DynamoDB can't be asked.
+    /// Returns an error if the DynamoDB request fails.
     pub async fn list(&self) -> Result<Vec<Key>, StoreError> {
         let items = self
             .client
@@ -112,11 +111,11 @@ impl Keys {
             .map_err(|error| StoreError::unreadable("Scan of keys", error))
     }
 
-    /// Revokes a key; one revoked before keeps its time. Gives the key as it is then, or `None`
-    /// where there is none.
+    /// Revokes a key. Revoking it again keeps the time of the first revocation. Returns the revoked
+    /// key, or `None` if it does not exist.
     ///
     /// # Errors
-    /// Where DynamoDB can't be asked.
+    /// Returns an error if the DynamoDB request fails.
     pub async fn revoke(&self, id: &KeyId, now: Timestamp) -> Result<Option<Key>, StoreError> {
         const OPERATION: &str = "UpdateItem of a key";
         let result = self

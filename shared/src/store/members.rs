@@ -1,140 +1,41 @@
 //! The members table and its two indexes.
 
-use std::collections::HashMap;
-
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::AttributeValue;
-use thiserror::Error;
 
+use super::item::{Item, text};
+use super::member_item::{from_item, key_of, to_item};
 use super::{StoreError, if_condition_held};
-use crate::member::{AccountId, Author, ClientMemberId, Member, MemberId, Profile};
+use crate::member::{AccountId, ClientMemberId, Member, MemberId, Profile};
 use crate::phone::Phone;
 use crate::scope::Scope;
-use crate::setup::{Setup, SetupError};
-
-/// A DynamoDB item.
-pub type Item = HashMap<String, AttributeValue>;
+use crate::setup::{FromSetup, Setup, SetupError};
 
 /// The index by phone number.
 const PHONE_INDEX: &str = "phone-index";
 
-/// The index by the account's own id.
+/// The index by the client's own id.
 const CLIENT_MEMBER_INDEX: &str = "client-member-index";
 
-/// The condition that a member is still the one in [`version`]: every attribute that a change
-/// may touch.
+/// The condition that the stored member equals the one in [`version`]: it compares every attribute
+/// that a change may write.
 const UNCHANGED: &str = "first_name = :first AND last_name = :last AND phone_number = :phone \
                          AND updated_at = :at AND updated_by = :by";
 
-/// A member as an item.
-#[must_use]
-pub fn to_item(member: &Member) -> Item {
-    item(
-        &member.profile,
-        (&member.created_at.to_string(), &member.created_by),
-        (&member.updated_at.to_string(), &member.updated_by),
-    )
-}
-
-/// A member that is new as an item. `at` is the time as it is stored.
-#[must_use]
-pub fn to_new_item(profile: &Profile, at: &str, by: &Author) -> Item {
-    item(profile, (at, by), (at, by))
-}
-
-fn item(profile: &Profile, created: (&str, &Author), updated: (&str, &Author)) -> Item {
-    let text = |name: &str, text: &str| (name.to_owned(), AttributeValue::S(text.to_owned()));
-    Item::from([
-        text("account_id", profile.id.account_id.as_str()),
-        text("client_member_id", profile.id.client_member_id.as_str()),
-        text("first_name", &profile.first_name),
-        text("last_name", &profile.last_name),
-        text("phone_number", profile.phone_number.as_str()),
-        text("created_at", created.0),
-        text("created_by", created.1.as_str()),
-        text("updated_at", updated.0),
-        text("updated_by", updated.1.as_str()),
-    ])
-}
-
-/// An item of the members table that isn't a member.
-#[derive(Debug, Error)]
-#[error("the attribute {0} of a member is missing or not a text")]
-pub struct NotAMember(&'static str);
-
-/// An item as a member.
-///
-/// # Errors
-/// [`NotAMember`] names the first attribute that won't do.
-pub fn from_item(mut item: Item) -> Result<Member, NotAMember> {
-    let profile = profile_of(&mut item)?;
-    let mut time = |name: &'static str| {
-        let text = take(&mut item, name)?;
-        text.parse().map_err(|_| NotAMember(name))
-    };
-    let (created_at, updated_at) = (time("created_at")?, time("updated_at")?);
-    Ok(Member {
-        profile,
-        created_at,
-        updated_at,
-        created_by: Author::from_stored(&take(&mut item, "created_by")?),
-        updated_by: Author::from_stored(&take(&mut item, "updated_by")?),
-    })
-}
-
-/// The profile of the member that an item holds, taken out of it.
-///
-/// # Errors
-/// [`NotAMember`] names the first attribute that won't do.
-pub fn profile_of(item: &mut Item) -> Result<Profile, NotAMember> {
-    Ok(Profile {
-        id: MemberId {
-            account_id: AccountId::from_stored(take(item, "account_id")?),
-            client_member_id: ClientMemberId::from_stored(take(item, "client_member_id")?),
-        },
-        first_name: take(item, "first_name")?,
-        last_name: take(item, "last_name")?,
-        phone_number: Phone::from_stored(take(item, "phone_number")?),
-    })
-}
-
-fn take(item: &mut Item, name: &'static str) -> Result<String, NotAMember> {
-    match item.remove(name) {
-        Some(AttributeValue::S(text)) => Ok(text),
-        _ => Err(NotAMember(name)),
-    }
-}
-
-/// The primary key of a member.
-#[must_use]
-pub fn key_of(id: &MemberId) -> Item {
-    Item::from([
-        (
-            "account_id".to_owned(),
-            AttributeValue::S(id.account_id.as_str().to_owned()),
-        ),
-        (
-            "client_member_id".to_owned(),
-            AttributeValue::S(id.client_member_id.as_str().to_owned()),
-        ),
-    ])
-}
-
-/// What to look for; what is `None` matches all.
+/// A filter for members; `None` matches all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Members of this account.
     pub account_id: Option<AccountId>,
-    /// Members that their account knows by this id.
+    /// Members with this client member id.
     pub client_member_id: Option<ClientMemberId>,
     /// Members with this phone.
     pub phone_number: Option<Phone>,
 }
 
 impl Filter {
-    /// The same filter for what a scope leaves of it, one account after the other where the
-    /// scope names them. Asking for each keeps other accounts' members out of what is read, not
-    /// only out of what is answered.
+    /// Returns the filters that cover a scope: one for each account if the scope names them.
+    /// Querying each account separately keeps members of other accounts out of what is read, not
+    /// only out of the response.
     fn within(&self, scope: &Scope) -> Vec<Self> {
         match (&self.account_id, scope.accounts()) {
             (_, None) => vec![self.clone()],
@@ -150,17 +51,17 @@ impl Filter {
         }
     }
 
-    /// Whether a member is one of those looked for.
+    /// Returns whether a member matches.
     #[must_use]
     pub fn matches(&self, profile: &Profile) -> bool {
-        let is = |wanted: Option<&str>, has: &str| wanted.is_none_or(|wanted| wanted == has);
-        is(
+        let same = |wanted: Option<&str>, value: &str| wanted.is_none_or(|wanted| wanted == value);
+        same(
             self.account_id.as_ref().map(AccountId::as_str),
             profile.id.account_id.as_str(),
-        ) && is(
+        ) && same(
             self.client_member_id.as_ref().map(ClientMemberId::as_str),
             profile.id.client_member_id.as_str(),
-        ) && is(
+        ) && same(
             self.phone_number.as_ref().map(Phone::as_str),
             profile.phone_number.as_str(),
         )
@@ -170,10 +71,10 @@ impl Filter {
 /// A page of members.
 #[derive(Debug, Default)]
 pub struct Page {
-    /// The members, at most as many as were asked for.
+    /// The members, at most as many as requested.
     pub members: Vec<Member>,
     /// Whether there are more.
-    pub more: bool,
+    pub has_more: bool,
 }
 
 /// The table of members.
@@ -183,22 +84,21 @@ pub struct Members {
     table: String,
 }
 
-impl Members {
-    /// The table that `MEMBERS_TABLE` names.
-    ///
-    /// # Errors
-    /// Where a setting is missing.
-    pub fn from_setup(setup: &Setup) -> Result<Self, SetupError> {
+impl FromSetup for Members {
+    /// Returns the table that `MEMBERS_TABLE` names.
+    fn from_setup(setup: &Setup) -> Result<Self, SetupError> {
         Ok(Self {
             client: setup.dynamodb()?,
             table: setup.required("MEMBERS_TABLE")?.to_owned(),
         })
     }
+}
 
-    /// Adds a member. Gives `false` and changes nothing where it exists.
+impl Members {
+    /// Adds a member. Returns `false` and changes nothing if it exists.
     ///
     /// # Errors
-    /// Where DynamoDB can't be asked.
+    /// Returns an error if the DynamoDB request fails.
     pub async fn create(&self, member: &Member) -> Result<bool, StoreError> {
         let result = self
             .client
@@ -211,46 +111,46 @@ impl Members {
         Ok(if_condition_held("PutItem of a member", result)?.is_some())
     }
 
-    /// Puts `is` in the place of `was`. Gives `false` and changes nothing where something else
-    /// stands there by now.
+    /// Replaces `existing` by `changed`. Returns `false` and changes nothing if the stored member is
+    /// no longer `existing`.
     ///
     /// # Errors
-    /// Where DynamoDB can't be asked.
-    pub async fn replace(&self, was: &Member, is: &Member) -> Result<bool, StoreError> {
+    /// Returns an error if the DynamoDB request fails.
+    pub async fn replace(&self, existing: &Member, changed: &Member) -> Result<bool, StoreError> {
         let result = self
             .client
             .put_item()
             .table_name(&self.table)
-            .set_item(Some(to_item(is)))
+            .set_item(Some(to_item(changed)))
             .condition_expression(UNCHANGED)
-            .set_expression_attribute_values(Some(version(was)))
+            .set_expression_attribute_values(Some(version(existing)))
             .send()
             .await;
         Ok(if_condition_held("PutItem changing a member", result)?.is_some())
     }
 
-    /// Removes `was`. Gives `false` and changes nothing where something else stands there by
-    /// now.
+    /// Removes `existing`. Returns `false` and changes nothing if the stored member is no longer
+    /// `existing`.
     ///
     /// # Errors
-    /// Where DynamoDB can't be asked.
-    pub async fn delete(&self, was: &Member) -> Result<bool, StoreError> {
+    /// Returns an error if the DynamoDB request fails.
+    pub async fn delete(&self, existing: &Member) -> Result<bool, StoreError> {
         let result = self
             .client
             .delete_item()
             .table_name(&self.table)
-            .set_key(Some(key_of(&was.profile.id)))
+            .set_key(Some(key_of(&existing.profile.id)))
             .condition_expression(UNCHANGED)
-            .set_expression_attribute_values(Some(version(was)))
+            .set_expression_attribute_values(Some(version(existing)))
             .send()
             .await;
         Ok(if_condition_held("DeleteItem of a member", result)?.is_some())
     }
 
-    /// The member of that id.
+    /// Returns the member of an id.
     ///
     /// # Errors
-    /// Where DynamoDB can't be asked.
+    /// Returns an error if the DynamoDB request fails.
     pub async fn get(&self, id: &MemberId) -> Result<Option<Member>, StoreError> {
         const OPERATION: &str = "GetItem of a member";
         let answer = self
@@ -269,12 +169,11 @@ impl Members {
             .map_err(|error| StoreError::unreadable(OPERATION, error))
     }
 
-    /// Members within the scope that match, after the one where a page before ended; from the
-    /// cheapest place that can answer: the primary key, an index, one account's part of the
-    /// table, or else all of it.
+    /// Returns matching members within the scope, after the position of an earlier page. It uses the
+    /// cheapest read: the primary key, an index, one account's partition, or the whole table.
     ///
     /// # Errors
-    /// Where DynamoDB can't be asked.
+    /// Returns an error if the DynamoDB request fails.
     pub async fn find(
         &self,
         filter: &Filter,
@@ -285,27 +184,27 @@ impl Members {
         let mut members = Vec::new();
         for part in filter.within(scope) {
             let after = match (&part.account_id, after) {
-                // The pages before have gone through this account.
+                // Earlier pages have covered this account.
                 (Some(account), Some(after)) if *account < after.account_id => continue,
                 (Some(account), Some(after)) if *account > after.account_id => None,
                 (_, after) => after,
             };
-            // One member more than wanted tells whether there is a next page.
+            // One member more than requested shows whether there is a next page.
             self.collect(&part, limit + 1, after, &mut members).await?;
             if members.len() > limit {
                 break;
             }
         }
-        let more = members.len() > limit;
+        let has_more = members.len() > limit;
         members.truncate(limit);
-        Ok(Page { members, more })
+        Ok(Page { members, has_more })
     }
 
-    /// Adds members that match, until there are `most` or no more.
+    /// Adds matching members to `members`, until it has `max` or there are no more.
     async fn collect(
         &self,
         filter: &Filter,
-        most: usize,
+        max: usize,
         after: Option<&MemberId>,
         members: &mut Vec<Member>,
     ) -> Result<(), StoreError> {
@@ -323,8 +222,8 @@ impl Members {
             return Ok(());
         }
         let mut start = after.map(|after| start_key(filter, after));
-        while members.len() < most {
-            let wanted = most - members.len();
+        while members.len() < max {
+            let wanted = max - members.len();
             let (items, next) = self.read(filter, wanted, start.take()).await?;
             for item in items {
                 members.push(
@@ -340,7 +239,7 @@ impl Members {
         Ok(())
     }
 
-    /// One request's worth of matching items, and where to go on.
+    /// Returns the matching items of one request, and the position to continue from.
     async fn read(
         &self,
         filter: &Filter,
@@ -357,7 +256,7 @@ impl Members {
         let query = if let Some(phone) = &filter.phone_number {
             let query = query
                 .index_name(PHONE_INDEX)
-                .expression_attribute_values(":p", AttributeValue::S(phone.as_str().to_owned()));
+                .expression_attribute_values(":p", text(phone.as_str()));
             let query = match &filter.account_id {
                 Some(account) => query
                     .key_condition_expression("phone_number = :p AND account_id = :a")
@@ -399,11 +298,7 @@ impl Members {
     }
 }
 
-fn text(text: &str) -> AttributeValue {
-    AttributeValue::S(text.to_owned())
-}
-
-/// What [`UNCHANGED`] compares with.
+/// The values that [`UNCHANGED`] compares with.
 fn version(member: &Member) -> Item {
     [
         (":first", member.profile.first_name.as_str()),
@@ -416,33 +311,11 @@ fn version(member: &Member) -> Item {
     .into()
 }
 
-/// The key that DynamoDB starts after, in the order of the table or index that the filter is
-/// answered from.
+/// Returns the exclusive start key, in the order of the table or index that serves the filter.
 fn start_key(filter: &Filter, after: &MemberId) -> Item {
     let mut key = key_of(after);
     if let Some(phone) = &filter.phone_number {
         key.insert("phone_number".to_owned(), text(phone.as_str()));
     }
     key
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::time::Timestamp;
-
-    #[test]
-    fn an_item_reads_back_as_the_member() {
-        let profile = Profile {
-            id: "4~1".parse().unwrap(),
-            first_name: "Zoë".into(),
-            last_name: "O'Brien".into(),
-            phone_number: Phone::from_stored("+17145550123".into()),
-        };
-        let member = Member::new(profile, Timestamp::from_millis(1), Author::key("ops"));
-        assert_eq!(from_item(to_item(&member)).unwrap(), member);
-        let mut item = to_item(&member);
-        item.remove("created_by");
-        assert!(from_item(item).is_err());
-    }
 }

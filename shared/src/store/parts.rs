@@ -1,8 +1,8 @@
-//! Multipart uploads: files that come in parts, each by a presigned URL of its own.
+//! Multipart uploads: files sent in parts, each with its own presigned URL.
 //!
-//! S3 itself remembers which parts have arrived, so nothing is kept of them here, and a client
-//! that lost its place asks. Parts carry no checksums (a browser has none to give), and S3
-//! refuses such parts where the upload was begun with a checksum algorithm, so it isn't.
+//! S3 knows which parts have arrived, so mPulse keeps no record of them, and a client that resumes
+//! requests the list. Parts have no checksums, because browsers cannot provide one. S3 rejects such
+//! parts if the upload was created with a checksum algorithm, so it is created without.
 
 use std::time::Duration;
 
@@ -16,16 +16,16 @@ use super::StoreError;
 use super::files::{UPLOAD_MEDIA_TYPE, lifetime};
 use crate::batch::{BatchId, UPLOAD_URL_SECONDS};
 use crate::parts::{Multipart, Part};
-use crate::setup::{Setup, SetupError};
+use crate::setup::{FromSetup, Setup, SetupError};
 
-/// The most parts that one `ListParts` tells of (an S3 limit).
+/// The maximum number of parts that one `ListParts` returns (an S3 limit).
 pub const MAX_PAGE: u64 = 1000;
 
-/// How long one try of a `CompleteMultipartUpload` may take: S3 needs a while for thousands of
-/// parts, and the gateway waits for half a minute in all.
+/// The timeout of one attempt of `CompleteMultipartUpload`. S3 needs time for thousands of parts,
+/// and API Gateway responds to the client after 30 seconds at the latest.
 const COMPLETE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The bucket, as far as uploads in parts are concerned.
+/// The multipart uploads of the bucket.
 #[derive(Debug, Clone)]
 pub struct Parts {
     client: Client,
@@ -34,50 +34,49 @@ pub struct Parts {
 
 /// A part that has arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Received {
+pub struct ReceivedPart {
     /// Its number, from 1.
     pub number: u64,
     /// Its size in bytes.
     pub size: u64,
-    /// Its ETag as S3 writes it, quotes included.
+    /// Its ETag as in S3's response, with quotes.
     pub e_tag: String,
 }
 
-impl Received {
-    /// Whether it is that part, whole.
+impl ReceivedPart {
+    /// Returns whether it has the number and the size of `part`.
     #[must_use]
-    pub fn is(&self, part: Part) -> bool {
+    pub fn is_complete(&self, part: Part) -> bool {
         (self.number, self.size) == (part.number, part.size)
     }
 }
 
-/// What became of an upload that was to be completed.
+/// The result of completing an upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Completion {
-    /// The object is there.
-    Done,
-    /// There is no such upload (any more).
-    Unknown,
-    /// A part is another by now, or gone.
+    /// The object exists.
+    Completed,
+    /// The upload does not exist: it was completed or aborted.
+    NoSuchUpload,
+    /// A part has changed or disappeared.
     PartsChanged,
 }
 
-impl Parts {
-    /// The bucket that `FILES_BUCKET` names.
-    ///
-    /// # Errors
-    /// Where a setting is missing.
-    pub fn from_setup(setup: &Setup) -> Result<Self, SetupError> {
+impl FromSetup for Parts {
+    /// Returns the bucket that `FILES_BUCKET` names.
+    fn from_setup(setup: &Setup) -> Result<Self, SetupError> {
         Ok(Self {
             client: setup.s3()?,
             bucket: setup.required("FILES_BUCKET")?.to_owned(),
         })
     }
+}
 
-    /// Begins the upload of a batch's file; gives S3's id of it.
+impl Parts {
+    /// Creates the multipart upload of a batch's file and returns its id.
     ///
     /// # Errors
-    /// Where S3 can't be asked.
+    /// Returns an error if the S3 request fails.
     pub async fn start(&self, batch: &BatchId) -> Result<String, StoreError> {
         const OPERATION: &str = "CreateMultipartUpload of an upload";
         let without_checksums = Config::builder()
@@ -95,13 +94,13 @@ impl Parts {
             .map_err(|error| StoreError::sdk(OPERATION, error))?;
         answer
             .upload_id
-            .ok_or_else(|| StoreError::unreadable(OPERATION, "it has no id"))
+            .ok_or_else(|| StoreError::unreadable(OPERATION, "the response has no id"))
     }
 
-    /// A URL that takes one part and nothing else: the size is signed into it.
+    /// Signs a URL for one part. The size is part of the signature.
     ///
     /// # Errors
-    /// Where the URL can't be signed.
+    /// Returns an error if the URL cannot be signed.
     pub async fn url(
         &self,
         batch: &BatchId,
@@ -122,27 +121,27 @@ impl Parts {
         Ok(request.uri().to_owned())
     }
 
-    /// Up to `most` (at most [`MAX_PAGE`]) of the parts that have arrived, in order, from the
-    /// number `from` on; `None` where there is no such upload (any more).
+    /// Returns up to `max` (at most [`MAX_PAGE`]) of the parts that have arrived, in order,
+    /// starting with number `from`; `None` if the upload does not exist.
     ///
     /// # Errors
-    /// Where S3 can't be asked.
+    /// Returns an error if the S3 request fails.
     pub async fn page(
         &self,
         batch: &BatchId,
         upload: &Multipart,
         from: u64,
-        most: u64,
-    ) -> Result<Option<Vec<Received>>, StoreError> {
+        max: u64,
+    ) -> Result<Option<Vec<ReceivedPart>>, StoreError> {
         let result = self
             .client
             .list_parts()
             .bucket(&self.bucket)
             .key(batch.upload_key())
             .upload_id(&upload.upload_id)
-            // ListParts goes on after the marker.
+            // ListParts continues after the marker.
             .part_number_marker(from.saturating_sub(1).to_string())
-            .max_parts(i32::try_from(most.min(MAX_PAGE)).unwrap_or(i32::MAX))
+            .max_parts(i32::try_from(max.min(MAX_PAGE)).unwrap_or(i32::MAX))
             .send()
             .await;
         let answer = match result {
@@ -151,7 +150,7 @@ impl Parts {
             Err(error) => return Err(StoreError::sdk("ListParts of an upload", error)),
         };
         let received = answer.parts().iter().filter_map(|part| {
-            Some(Received {
+            Some(ReceivedPart {
                 number: part.part_number.and_then(|n| u64::try_from(n).ok())?,
                 size: part.size.and_then(|n| u64::try_from(n).ok())?,
                 e_tag: part.e_tag.clone()?,
@@ -160,16 +159,16 @@ impl Parts {
         Ok(Some(received.collect()))
     }
 
-    /// All parts that have arrived, in order, as [`Parts::page`] gives them.
+    /// Returns all parts that have arrived, in order, like [`Parts::page`].
     ///
     /// # Errors
-    /// Where S3 can't be asked.
+    /// Returns an error if the S3 request fails.
     pub async fn all(
         &self,
         batch: &BatchId,
         upload: &Multipart,
-    ) -> Result<Option<Vec<Received>>, StoreError> {
-        let mut all: Vec<Received> = Vec::new();
+    ) -> Result<Option<Vec<ReceivedPart>>, StoreError> {
+        let mut all: Vec<ReceivedPart> = Vec::new();
         loop {
             let from = all.last().map_or(1, |last| last.number + 1);
             let Some(page) = self.page(batch, upload, from, MAX_PAGE).await? else {
@@ -183,15 +182,15 @@ impl Parts {
         }
     }
 
-    /// Makes one object of the parts.
+    /// Completes the upload: S3 joins the parts to one object.
     ///
     /// # Errors
-    /// Where S3 can't be asked.
+    /// Returns an error if the S3 request fails.
     pub async fn complete(
         &self,
         batch: &BatchId,
         upload: &Multipart,
-        parts: &[Received],
+        parts: &[ReceivedPart],
     ) -> Result<Completion, StoreError> {
         let parts = parts.iter().map(|part| {
             CompletedPart::builder()
@@ -200,7 +199,7 @@ impl Parts {
                 .build()
         });
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts.collect()));
-        let patient = TimeoutConfig::builder()
+        let timeout = TimeoutConfig::builder()
             .operation_attempt_timeout(COMPLETE_TIMEOUT)
             .build();
         let result = self
@@ -211,12 +210,12 @@ impl Parts {
             .upload_id(&upload.upload_id)
             .multipart_upload(parts.build())
             .customize()
-            .config_override(Config::builder().timeout_config(patient))
+            .config_override(Config::builder().timeout_config(timeout))
             .send()
             .await;
         match result {
-            Ok(_) => Ok(Completion::Done),
-            Err(error) if is_unknown_upload(&error) => Ok(Completion::Unknown),
+            Ok(_) => Ok(Completion::Completed),
+            Err(error) if is_unknown_upload(&error) => Ok(Completion::NoSuchUpload),
             Err(error) if error.code() == Some("InvalidPart") => Ok(Completion::PartsChanged),
             Err(error) => Err(StoreError::sdk(
                 "CompleteMultipartUpload of an upload",
@@ -225,10 +224,10 @@ impl Parts {
         }
     }
 
-    /// Throws an upload away, with its parts, if it is there.
+    /// Aborts an upload and deletes its parts. Succeeds if the upload does not exist.
     ///
     /// # Errors
-    /// Where S3 can't be asked.
+    /// Returns an error if the S3 request fails.
     pub async fn abort(&self, batch: &BatchId, upload: &Multipart) -> Result<(), StoreError> {
         let result = self
             .client
@@ -247,7 +246,8 @@ impl Parts {
     }
 }
 
-/// Whether S3 says that there is no such multipart upload: it was completed, or aborted.
+/// Returns whether S3 reports that the multipart upload does not exist: it was completed or
+/// aborted.
 pub fn is_unknown_upload<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> bool {
     error.code() == Some("NoSuchUpload")
 }
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_upload_is_begun_without_a_checksum_algorithm() {
+    async fn an_upload_is_created_without_a_checksum_algorithm() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let sent = tokio::spawn(async move {
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_url_of_a_part_is_good_for_its_size_and_asks_for_no_checksum() {
+    async fn the_url_of_a_part_is_valid_for_its_size_and_requires_no_checksum() {
         let parts = parts("http://127.0.0.1:1");
         let upload = Multipart {
             upload_id: "7".to_owned(),

@@ -1,36 +1,40 @@
-//! Every refusal and failure that a function answers with, as RFC 9457
-//! `application/problem+json`. The cause of an internal failure is logged, never sent.
+//! Every error response of a function, as RFC 9457 `application/problem+json`. The cause of an
+//! internal error is logged, never sent.
 
-use lambda_http::http::header::{ALLOW, ETAG, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use lambda_http::http::header::{
+    ALLOW, CONTENT_TYPE, ETAG, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Response};
 use serde::Serialize;
 
-use super::with_body;
-use crate::access::Role;
+use crate::key::Role;
 use crate::member::{ACCOUNT_NOT_ALLOWED, FieldError};
 use crate::store::StoreError;
 
-/// What a client is told when its request did not succeed.
+/// The body and headers of an error response.
 #[derive(Debug, Serialize)]
 pub struct Problem {
     /// A stable URI reference for the kind of problem.
     #[serde(rename = "type")]
     kind: String,
-    /// The kind in a few words, the same every time.
+    /// A short summary of the kind; it does not vary.
     title: &'static str,
     #[serde(serialize_with = "as_number")]
     status: StatusCode,
-    /// What happened this time.
+    /// What happened in this request.
     detail: String,
-    /// Where fields are at fault: which, and why.
+    /// The invalid fields, if any.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldError>,
     #[serde(skip)]
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
 fn as_number<S: serde::Serializer>(status: &StatusCode, s: S) -> Result<S::Ok, S::Error> {
     s.serialize_u16(status.as_u16())
 }
@@ -59,7 +63,7 @@ impl Problem {
         )
     }
 
-    /// 400: fields are at fault.
+    /// 400: fields are invalid.
     #[must_use]
     pub fn invalid_fields(errors: Vec<FieldError>) -> Self {
         let names: Vec<&str> = errors.iter().map(|e| e.field.as_str()).collect();
@@ -67,18 +71,18 @@ impl Problem {
             StatusCode::BAD_REQUEST,
             "invalid-fields",
             "Invalid fields",
-            format!("Not accepted: {}.", names.join(", ")),
+            format!("Invalid: {}.", names.join(", ")),
         );
         problem.errors = errors;
         problem
     }
 
-    /// 400: one field, or parameter of the query, is at fault.
+    /// 400: one field, or parameter of the query, is invalid.
     pub fn invalid_field(field: &str, code: &'static str, message: impl Into<String>) -> Self {
         Self::invalid_fields(vec![FieldError::new(field, code, message)])
     }
 
-    /// 400: the body can't be read as what it says it is.
+    /// 400: the body does not match its media type.
     pub fn malformed_body(detail: impl Into<String>) -> Self {
         Self::new(
             StatusCode::BAD_REQUEST,
@@ -88,64 +92,64 @@ impl Problem {
         )
     }
 
-    /// 401: a key is needed.
+    /// 401: the request has no credentials.
     #[must_use]
-    pub fn no_key() -> Self {
+    pub fn authentication_required() -> Self {
         Self::new(
             StatusCode::UNAUTHORIZED,
             "no-key",
-            "A key is needed",
-            "Send a key id and its secret by HTTP Basic authentication.",
+            "Authentication required",
+            "Send the id and secret of a key by HTTP Basic authentication.",
         )
         .challenge()
     }
 
-    /// 401: the key is unknown, its secret is wrong, or it was revoked. Which, is not told.
+    /// 401: the key is unknown or revoked, or the secret is wrong. The response does not say which.
     #[must_use]
-    pub fn wrong_key() -> Self {
+    pub fn invalid_credentials() -> Self {
         Self::new(
             StatusCode::UNAUTHORIZED,
             "wrong-key",
-            "The key opens nothing",
-            "The key is unknown or revoked, or its secret is wrong.",
+            "Invalid credentials",
+            "The key is unknown or revoked, or the secret is wrong.",
         )
         .challenge()
     }
 
-    /// 403: the key's role doesn't include this.
+    /// 403: the key's role is insufficient.
     #[must_use]
-    pub fn role_too_low(has: Role, needs: Role) -> Self {
+    pub fn insufficient_role(has: Role, needs: Role) -> Self {
         Self::new(
             StatusCode::FORBIDDEN,
             "role-too-low",
-            "The key may not do this",
-            format!("This needs the role {needs}; the key is a {has}."),
+            "Insufficient role",
+            format!("This request requires the role {needs}; the key has the role {has}."),
         )
     }
 
-    /// 403: the key is bound to accounts, and what a field names is beyond them.
+    /// 403: the key has no access to an account that a field names.
     #[must_use]
     pub fn account_not_allowed(field: &str) -> Self {
         let mut problem = Self::new(
             StatusCode::FORBIDDEN,
             "account-not-allowed",
-            "Not an account of this key",
-            "The key is bound to accounts, and this goes beyond them.",
+            "Account not allowed",
+            "The key has no access to this account.",
         );
         problem.errors = vec![FieldError::new(
             field,
             ACCOUNT_NOT_ALLOWED,
-            "goes beyond the accounts of the key",
+            "is not an account of this key",
         )];
         problem
     }
 
-    /// 404: nothing is there.
+    /// 404: not found.
     pub fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", "Not found", detail)
     }
 
-    /// 405: the path exists, but not with this method.
+    /// 405: the path exists, but does not support this method.
     #[must_use]
     pub fn method_not_allowed(allowed: &[&str]) -> Self {
         let list = allowed.join(", ");
@@ -153,7 +157,7 @@ impl Problem {
             StatusCode::METHOD_NOT_ALLOWED,
             "method-not-allowed",
             "Method not allowed",
-            format!("This path takes {list}."),
+            format!("This path supports {list}."),
         );
         match HeaderValue::from_str(&list) {
             Ok(value) => problem.with(ALLOW, value),
@@ -161,19 +165,19 @@ impl Problem {
         }
     }
 
-    /// 409: what is stored forbids it.
+    /// 409: the stored state does not allow the request.
     pub fn conflict(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "conflict", "Conflict", detail)
     }
 
-    /// 412: what is stored is no longer what the client saw; its tag is `etag` now.
+    /// 412: the member has changed since the client read it; `etag` is its current tag.
     #[must_use]
     pub fn precondition_failed(etag: &str) -> Self {
         let problem = Self::new(
             StatusCode::PRECONDITION_FAILED,
             "precondition-failed",
-            "Changed in the meantime",
-            "The member is not the version that If-Match names. Read it again, then decide.",
+            "Precondition failed",
+            "The member has changed: its version is not the one in If-Match. Read the member again before you repeat the change.",
         );
         match HeaderValue::from_str(etag) {
             Ok(value) => problem.with(ETAG, value),
@@ -181,58 +185,63 @@ impl Problem {
         }
     }
 
-    /// 413: the body is too large for this road.
+    /// 413: the body is too large.
     pub fn too_large(detail: impl Into<String>) -> Self {
         Self::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "too-large",
-            "Too large",
+            "Content too large",
             detail,
         )
     }
 
-    /// 415: the body is of a type that isn't read here; `accepted` is told in `header`, which
-    /// is `Accept-Post` or `Accept-Patch`.
+    /// 415: the media type of the body is not supported; `header` (`Accept-Post` or `Accept-Patch`)
+    /// lists the `accepted` ones.
     #[must_use]
     pub fn media_type(header: HeaderName, accepted: &'static str) -> Self {
         Self::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "media-type",
             "Unsupported media type",
-            format!("The body may be {accepted}."),
+            format!("The media type of the body must be {accepted}."),
         )
         .with(header, HeaderValue::from_static(accepted))
     }
 
-    /// 500: our fault. The cause goes to the log only.
+    /// 500: an internal error. Its cause is logged only.
     #[must_use]
     pub fn internal(cause: &dyn std::error::Error) -> Self {
-        tracing::error!(cause = %crate::store::chain(cause), "internal failure");
+        tracing::error!(cause = %crate::store::chain(cause), "internal error");
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "internal",
-            "Internal failure",
-            "Something failed on our side. It was logged; trying again may help.",
+            "Internal server error",
+            "An internal error occurred and was logged. Try again later.",
         )
     }
 
-    /// 503: the store is busy.
+    /// 503: the database throttles requests.
     #[must_use]
     pub fn busy() -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "busy",
-            "Busy",
-            "The store takes no more requests for a moment. Try again.",
+            "Service unavailable",
+            "The database is busy. Try again.",
         )
         .with(RETRY_AFTER, HeaderValue::from_static("1"))
     }
 
-    /// The answer that tells it.
+    /// Converts the problem into a response.
     #[must_use]
     pub fn into_response(self) -> Response<Body> {
         let body = serde_json::to_string(&self).unwrap_or_default();
-        let mut response = with_body(self.status, "application/problem+json", body);
+        let mut response = Response::new(body.into());
+        *response.status_mut() = self.status;
+        response.headers_mut().insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
         for (name, value) in self.headers {
             response.headers_mut().insert(name, value);
         }
@@ -243,7 +252,7 @@ impl Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         if error.is_throttling() {
-            tracing::warn!(cause = %crate::store::chain(&error), "store is busy");
+            tracing::warn!(cause = %crate::store::chain(&error), "the store throttles requests");
             return Self::busy();
         }
         Self::internal(&error)
