@@ -1,5 +1,5 @@
-//! What applying rows one by one would do: which members to write, and how each row
-//! counts. No I/O: what exists is handed in.
+//! Computes what applying rows one by one would do: which members to write, and the outcome of each
+//! row. No I/O: the existing members are passed in.
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -10,20 +10,20 @@ use mpulse_shared::batch::{Mode, Rows};
 use mpulse_shared::member::{Author, Member, MemberId, Profile};
 use mpulse_shared::time::Timestamp;
 
-/// How a batch writes.
+/// The provenance and mode of a batch's writes.
 #[derive(Debug, Clone)]
-pub struct Stamp {
+pub struct WriteContext {
     /// The time of every row: when S3 reported the upload complete.
     pub at: Timestamp,
     /// `batch:<id>`.
     pub by: Author,
-    /// What is done with members that exist.
+    /// How rows of existing members are handled.
     pub mode: Mode,
     at_text: Arc<str>,
 }
 
-impl Stamp {
-    /// How a batch writes.
+impl WriteContext {
+    /// Creates the context of a batch.
     pub fn new(at: Timestamp, by: Author, mode: Mode) -> Self {
         Self {
             at,
@@ -33,55 +33,55 @@ impl Stamp {
         }
     }
 
-    /// The time as it is stored.
+    /// Returns the time as stored.
     pub fn at_text(&self) -> &str {
         &self.at_text
     }
 }
 
-/// What is known of a row's member before the window's first row.
+/// The existing member of a row, before the window's first row.
 #[derive(Debug, Clone, Copy)]
-pub enum Standing<'a> {
+pub enum Existing<'a> {
     /// There is none.
     Absent,
-    /// There is one, and the row would leave it as it is.
-    Equal,
-    /// This one, in hand or in the table.
+    /// It equals the row.
+    Unchanged,
+    /// This one, in flight or in the table.
     Member(&'a Member),
 }
 
-/// A member to write, and what it is written over.
+/// A member to write, and the member that it replaces.
 #[derive(Debug, Clone)]
 pub struct Change {
-    /// The member as it shall be.
+    /// The member to write.
     pub member: Member,
-    /// The member as it is; `None` where there is none, or where nobody looked.
+    /// The existing member; `None` if there is none, or if it was not read.
     pub over: Option<Member>,
 }
 
-/// What a window changes: at most one change a key, the last of its rows.
+/// The changes of a window: at most one per key, from the last of its rows.
 #[derive(Debug, Default)]
 pub struct Changes {
     all: Vec<Change>,
-    /// Where in `all` a key is. A table of places needs no second copy of the keys.
+    /// The index in `all` of each key. A table of indexes needs no second copy of the keys.
     places: HashTable<usize>,
     hasher: DefaultHashBuilder,
 }
 
 impl Changes {
-    /// The changes, in the order in which their keys first appeared.
+    /// Returns the changes, in the order in which their keys first appeared.
     pub fn all(&self) -> &[Change] {
         &self.all
     }
 
-    /// The member as this window leaves it, if it changes it.
+    /// Returns the member as this window changes it, if it does.
     pub fn get(&self, id: &MemberId) -> Option<&Member> {
         let is = |&place: &usize| *self.id(place) == *id;
         let place = self.places.find(self.hasher.hash_one(id), is);
         place.map(|&place| &self.all[place].member)
     }
 
-    /// Whether a key is changed by both.
+    /// Returns whether both change the same key.
     pub fn meets(&self, other: &Self) -> bool {
         let (small, large) = if self.all.len() < other.all.len() {
             (self, other)
@@ -117,39 +117,42 @@ impl Changes {
     }
 }
 
-/// Applies rows in order to what exists, and gives what then differs from it. `standing`
-/// tells of the member of the row with that number, as it stands before the first row.
-/// Every row adds to one counter.
+/// Applies rows in order to the existing members, and returns the changes. `existing` returns the
+/// member of the row with a number, before the first row. Every row increments one counter.
 pub fn apply<'a>(
     profiles: Vec<Profile>,
-    standing: impl Fn(usize, &MemberId) -> Standing<'a>,
-    stamp: &Stamp,
+    existing: impl Fn(usize, &MemberId) -> Existing<'a>,
+    context: &WriteContext,
     rows: &mut Rows,
 ) -> Changes {
     let mut changes = Changes::default();
     for (row, profile) in profiles.into_iter().enumerate() {
         rows.read += 1;
-        if stamp.mode == Mode::Overwrite {
+        if context.mode == Mode::Overwrite {
             rows.updated += 1;
-            changes.set(Member::new(profile, stamp.at, stamp.by.clone()), || None);
+            changes.set(Member::new(profile, context.at, context.by.clone()), || {
+                None
+            });
             continue;
         }
         let before = match changes.get(&profile.id) {
-            Some(member) => Standing::Member(member),
-            None => standing(row, &profile.id),
+            Some(member) => Existing::Member(member),
+            None => existing(row, &profile.id),
         };
         match before {
-            Standing::Absent => {
+            Existing::Absent => {
                 rows.created += 1;
-                changes.set(Member::new(profile, stamp.at, stamp.by.clone()), || None);
+                changes.set(Member::new(profile, context.at, context.by.clone()), || {
+                    None
+                });
             }
-            Standing::Equal => rows.unchanged += 1,
-            Standing::Member(current) => match meet(current, &profile, stamp) {
-                Meeting::Unchanged => rows.unchanged += 1,
-                Meeting::Superseded => rows.superseded += 1,
-                Meeting::Updates => {
+            Existing::Unchanged => rows.unchanged += 1,
+            Existing::Member(current) => match outcome_of(current, &profile, context) {
+                RowOutcome::Unchanged => rows.unchanged += 1,
+                RowOutcome::Superseded => rows.superseded += 1,
+                RowOutcome::Updated => {
                     rows.updated += 1;
-                    let next = current.changed(profile, stamp.at, stamp.by.clone());
+                    let next = current.changed(profile, context.at, context.by.clone());
                     let over = current.clone();
                     changes.set(next, || Some(over));
                 }
@@ -159,25 +162,25 @@ pub fn apply<'a>(
     changes
 }
 
-/// What a row does to a member that exists.
+/// The outcome of a row for an existing member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Meeting {
-    /// Nothing: it says the same, or the batch leaves existing members alone.
+pub enum RowOutcome {
+    /// The row equals the member, or the batch does not change existing members.
     Unchanged,
-    /// Nothing: a newer request or batch wrote the member last.
+    /// A newer request or batch wrote the member last.
     Superseded,
-    /// It changes the member.
-    Updates,
+    /// The row changes the member.
+    Updated,
 }
 
-/// What a row does to a member that exists.
-pub fn meet(current: &Member, profile: &Profile, stamp: &Stamp) -> Meeting {
-    if stamp.mode == Mode::Create || current.profile == *profile {
-        Meeting::Unchanged
-    } else if current.updated_at > stamp.at && current.updated_by != stamp.by {
-        Meeting::Superseded
+/// Returns the outcome of a row for an existing member.
+pub fn outcome_of(current: &Member, profile: &Profile, context: &WriteContext) -> RowOutcome {
+    if context.mode == Mode::Create || current.profile == *profile {
+        RowOutcome::Unchanged
+    } else if current.updated_at > context.at && current.updated_by != context.by {
+        RowOutcome::Superseded
     } else {
-        Meeting::Updates
+        RowOutcome::Updated
     }
 }
 
@@ -195,8 +198,8 @@ mod tests {
         }
     }
 
-    fn stamp(mode: Mode) -> Stamp {
-        Stamp::new(Timestamp::from_millis(1000), Author::batch("b"), mode)
+    fn context(mode: Mode) -> WriteContext {
+        WriteContext::new(Timestamp::from_millis(1000), Author::batch("b"), mode)
     }
 
     fn stored(name: &str, at: i64) -> Member {
@@ -210,8 +213,8 @@ mod tests {
     fn run(names: &[&str], before: Option<&Member>, mode: Mode) -> (Rows, Changes) {
         let mut rows = Rows::default();
         let profiles = names.iter().map(|name| profile("4~1", name)).collect();
-        let standing = |_, _: &MemberId| before.map_or(Standing::Absent, Standing::Member);
-        let changes = apply(profiles, standing, &stamp(mode), &mut rows);
+        let existing = |_, _: &MemberId| before.map_or(Existing::Absent, Existing::Member);
+        let changes = apply(profiles, existing, &context(mode), &mut rows);
         (rows, changes)
     }
 
@@ -229,18 +232,18 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_says_the_same_writes_nothing() {
+    fn a_row_that_equals_the_member_writes_nothing() {
         let (rows, changes) = run(&["a"], Some(&stored("a", 1)), Mode::Upsert);
         assert_eq!((rows.unchanged, changes.all().len()), (1, 0));
         let mut rows = Rows::default();
-        let equal = |_, _: &MemberId| Standing::Equal;
+        let equal = |_, _: &MemberId| Existing::Unchanged;
         let rows_in = vec![profile("4~1", "a")];
-        let changes = apply(rows_in, equal, &stamp(Mode::Upsert), &mut rows);
+        let changes = apply(rows_in, equal, &context(Mode::Upsert), &mut rows);
         assert_eq!((rows.unchanged, changes.all().len()), (1, 0));
     }
 
     #[test]
-    fn a_changed_row_keeps_the_origin_and_knows_what_it_is_written_over() {
+    fn a_changed_row_keeps_creation_and_knows_the_member_it_replaces() {
         let before = stored("a", 1);
         let (rows, changes) = run(&["b", "c"], Some(&before), Mode::Upsert);
         assert_eq!(rows.updated, 2);
@@ -254,13 +257,13 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_write_stands() {
+    fn a_newer_write_is_kept() {
         let (rows, changes) = run(&["b", "c"], Some(&stored("a", 1001)), Mode::Upsert);
         assert_eq!((rows.superseded, changes.all().len()), (2, 0));
     }
 
     #[test]
-    fn create_leaves_members_alone_and_overwrite_does_not_look() {
+    fn create_keeps_existing_members_and_overwrite_does_not_read() {
         let (rows, changes) = run(&["b"], Some(&stored("a", 1)), Mode::Create);
         assert_eq!((rows.unchanged, changes.all().len()), (1, 0));
         let (rows, changes) = run(&["a", "a"], Some(&stored("a", 1)), Mode::Overwrite);
@@ -268,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn windows_that_share_a_key_meet() {
+    fn windows_with_a_common_key_are_detected() {
         let (_, one) = run(&["a"], None, Mode::Upsert);
         let (_, same) = run(&["b"], None, Mode::Upsert);
         assert!(one.meets(&same));

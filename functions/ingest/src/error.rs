@@ -2,22 +2,22 @@
 
 use mpulse_shared::batch::BatchProblem;
 use mpulse_shared::store::StoreError;
-use mpulse_shared::store::batches::LeaseError;
+use mpulse_shared::store::leases::LeaseError;
 use thiserror::Error;
 
 /// Why a run stops.
 #[derive(Debug, Error)]
 pub enum RunError {
-    /// The file itself makes it impossible: the batch fails.
-    #[error("the file can't be read: {}", .0.code)]
+    /// The file itself is the cause: the batch fails.
+    #[error("the file cannot be read: {}", .0.code)]
     File(BatchProblem),
-    /// The lease is another's, or too old to be sure of: nothing more is sent.
+    /// Another run holds the lease, or it is too old: nothing more is sent.
     #[error("the lease was lost")]
     LeaseLost,
-    /// The function's time is up: another run goes on.
+    /// The function's time is up: the next run continues.
     #[error("out of time")]
     OutOfTime,
-    /// DynamoDB or S3 failed in a way that waiting doesn't mend, or for too long.
+    /// DynamoDB or S3 failed permanently, or for too long.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -1,5 +1,5 @@
-//! From an event to the uploads it tells of. An SQS message's body is an S3 event; a bare
-//! S3 event is taken too.
+//! Reads the uploads from an event. The body of an SQS message is an S3 event; a bare S3 event is
+//! read too.
 
 use aws_lambda_events::event::s3::{S3Event, S3EventRecord};
 use aws_lambda_events::event::sqs::SqsEvent;
@@ -10,35 +10,35 @@ use thiserror::Error;
 
 use crate::source::Object;
 
-/// An object that was uploaded.
+/// An uploaded object.
 #[derive(Debug, Clone)]
 pub struct Upload {
-    /// Which object.
+    /// The object.
     pub object: Object,
-    /// When S3 reported it complete.
+    /// When S3 reported the upload complete.
     pub at: Timestamp,
 }
 
-/// One message of an event, and the uploads it tells of.
+/// One message of an event, with its uploads.
 #[derive(Debug)]
 pub struct Message {
-    /// What SQS calls it; `None` for a bare S3 event.
+    /// The SQS message id; `None` for a bare S3 event.
     pub id: Option<String>,
-    /// The uploads, or why they can't be told.
+    /// The uploads, or why the message is unreadable.
     pub uploads: Result<Vec<Upload>, EventError>,
 }
 
-/// The event is of no shape that we know.
+/// The event has an unknown shape.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum EventError {
-    /// It isn't JSON of an SQS or S3 event.
+    /// It is not the JSON of an SQS or S3 event.
     #[error("not an SQS or S3 event")]
     Shape(#[from] serde_json::Error),
-    /// A record lacks what we need.
+    /// A record lacks a required field.
     #[error("the S3 event has no {0}")]
     Lacks(&'static str),
-    /// The object's key isn't URL-encoded UTF-8.
+    /// The object's key is not URL-encoded UTF-8.
     #[error("the object's key is not URL-encoded UTF-8")]
     Key,
 }
@@ -46,7 +46,7 @@ pub enum EventError {
 /// Reads an event.
 ///
 /// # Errors
-/// Where it is neither an SQS nor an S3 event.
+/// Returns an error if it is neither an SQS nor an S3 event.
 pub fn messages(event: Value) -> Result<Vec<Message>, EventError> {
     let source = event
         .pointer("/Records/0/eventSource")
@@ -70,8 +70,8 @@ pub fn messages(event: Value) -> Result<Vec<Message>, EventError> {
         .collect())
 }
 
-/// The uploads of an S3 event; none for the test event that S3 sends when a notification
-/// is set up.
+/// Returns the uploads of an S3 event; none for the test event that S3 sends when a notification is
+/// configured.
 fn uploads(event: Value) -> Result<Vec<Upload>, EventError> {
     if event.get("Event").and_then(Value::as_str) == Some("s3:TestEvent") {
         return Ok(Vec::new());
@@ -98,7 +98,7 @@ fn upload(record: S3EventRecord) -> Result<Upload, EventError> {
                 .map_err(|_| EventError::Key)?
                 .into_owned(),
             etag: object.e_tag.ok_or(EventError::Lacks("object ETag"))?,
-            // S3 leaves the size out of an empty object's event.
+            // S3 omits the size of an empty object.
             size: object
                 .size
                 .and_then(|size| u64::try_from(size).ok())
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_s_body_is_an_s3_event_with_an_encoded_key() {
+    fn the_body_of_a_message_is_an_s3_event_with_an_encoded_key() {
         let event = json!({"Records": [{
             "messageId": "m", "eventSource": "aws:sqs",
             "body": s3_event("uploads/a+b%C3%A9%2B.csv").to_string()
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_s3_event_and_the_test_event_are_known() {
+    fn a_bare_s3_event_and_the_test_event_are_read() {
         let bare = messages(s3_event("uploads/a.csv")).unwrap();
         assert!(bare[0].id.is_none());
         assert_eq!(bare[0].uploads.as_ref().unwrap().len(), 1);
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_an_error() {
+    fn other_events_are_errors() {
         let body = json!({"Records": [{"messageId": "m", "eventSource": "aws:sqs", "body": "x"}]});
         assert!(messages(body).unwrap()[0].uploads.is_err());
         assert!(messages(json!({"a": 1})).unwrap()[0].uploads.is_err());

@@ -1,8 +1,8 @@
-//! What allows a run to send: time left, and a lease that is fresh.
+//! The guard that a run asks before it sends: there must be time left, and the lease must be fresh.
 //!
-//! Nothing is sent once the last renewal is older than half the lease. A request takes at
-//! most [`mpulse_shared::setup::ATTEMPT_TIMEOUT`], so none of a run's can land after
-//! another run was able to take the lease.
+//! Nothing is sent once the last renewal is older than half the lease. A request takes at most
+//! [`mpulse_shared::setup::ATTEMPT_TIMEOUT`], so none can arrive after another run was able to
+//! acquire the lease.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -10,11 +10,11 @@ use std::time::{Duration, Instant, SystemTime};
 use aws_sdk_dynamodb::config::interceptors::BeforeTransmitInterceptorContextRef;
 use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::BoxError;
-use mpulse_shared::store::batches::LEASE;
+use mpulse_shared::store::leases::LEASE;
 
 use crate::error::RunError;
 
-/// The guard, shared by everything that sends. Cloning it shares it.
+/// The guard, shared by everything that sends. Clones share their state.
 #[derive(Debug, Clone)]
 pub struct Guard {
     renewed: Arc<Mutex<(Instant, SystemTime)>>,
@@ -22,7 +22,7 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// A guard for a lease that was taken by a request begun at `renewed`.
+    /// Creates the guard of a lease that was acquired by a request begun at `renewed`.
     pub fn new(renewed: (Instant, SystemTime), deadline: Instant) -> Self {
         Self {
             renewed: Arc::new(Mutex::new(renewed)),
@@ -30,26 +30,26 @@ impl Guard {
         }
     }
 
-    /// The moment to hand to [`Guard::renew`] when a renewal that begins now succeeds. Both
-    /// clocks, since one of them may stand still while a machine is frozen.
+    /// Returns the time to pass to [`Guard::renew`] when a renewal that begins now succeeds. It
+    /// contains both clocks, because one of them may stop while a machine is frozen.
     pub fn now() -> (Instant, SystemTime) {
         (Instant::now(), SystemTime::now())
     }
 
-    /// Says that the lease was renewed by a request begun at `at`.
+    /// Records that the lease was renewed by a request begun at `at`.
     pub fn renew(&self, at: (Instant, SystemTime)) {
         *self.renewed.lock().unwrap_or_else(PoisonError::into_inner) = at;
     }
 
-    /// How long until the run must stop sending.
+    /// Returns the time until the run must stop sending.
     pub fn time_left(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
-    /// Asks for leave to send one request now.
+    /// Checks that one request may be sent now.
     ///
     /// # Errors
-    /// [`RunError::LeaseLost`] or [`RunError::OutOfTime`].
+    /// Returns [`RunError::LeaseLost`] or [`RunError::OutOfTime`].
     pub fn check(&self) -> Result<(), RunError> {
         let (instant, system) = *self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
         let age = instant.elapsed().max(system.elapsed().unwrap_or_default());
@@ -63,8 +63,8 @@ impl Guard {
     }
 }
 
-/// Asked once more when a write is ready to be sent: a run that is frozen while it puts a request
-/// together and signs it doesn't send it when it wakes.
+/// Checks again right before a write is sent: a run that is frozen while it builds and signs a
+/// request does not send it when it resumes.
 impl Intercept for Guard {
     fn name(&self) -> &'static str {
         "Guard"
@@ -83,17 +83,19 @@ impl Intercept for Guard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use aws_sdk_dynamodb::Client;
-    use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
+    use mpulse_shared::setup::Setup;
 
     fn guard(age: Duration) -> Guard {
         let then = (Instant::now().checked_sub(age), SystemTime::now() - age);
-        let then = (then.0.expect("a machine that is up for a while"), then.1);
+        let then = (
+            then.0.expect("the host has been running for longer"),
+            then.1,
+        );
         Guard::new(then, Instant::now() + LEASE)
     }
 
     #[test]
-    fn half_a_lease_after_its_renewal_nothing_is_sent() {
+    fn nothing_is_sent_after_half_a_lease() {
         assert!(guard(LEASE / 3).check().is_ok());
         let late = guard(LEASE * 2 / 3);
         assert!(matches!(late.check(), Err(RunError::LeaseLost)));
@@ -107,13 +109,16 @@ mod tests {
     async fn a_request_that_is_ready_when_the_lease_is_lost_is_not_sent() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
-        let config = aws_sdk_dynamodb::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new("us-east-1"))
-            .credentials_provider(Credentials::new("a", "b", None, None, "test"))
-            .endpoint_url(format!("http://{}", listener.local_addr().unwrap()))
-            .build();
-        let request = Client::from_conf(config).list_tables().customize();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let variables = [
+            ("AWS_REGION", "us-east-1"),
+            ("AWS_ACCESS_KEY_ID", "a"),
+            ("AWS_SECRET_ACCESS_KEY", "b"),
+            ("AWS_ENDPOINT_URL_DYNAMODB", &url),
+        ];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let client = Setup::new(variables.into()).dynamodb().unwrap();
+        let request = client.list_tables().customize();
         let sent = request.interceptor(guard(LEASE)).send().await;
         assert!(sent.is_err());
         let connected = listener.accept();

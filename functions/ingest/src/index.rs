@@ -1,59 +1,61 @@
-//! What a run knows of the members that exist without holding them: a fingerprint each,
-//! from pages of the accounts that it has bought. No I/O.
+//! The index of fingerprints: what a run knows of existing members without holding them in memory.
+//! It is filled from pages of the accounts. No I/O.
 //!
-//! An account's pages come in the order of its keys, so that up to the last key of its
-//! last page the index also knows who is *not* there. It is kept true by the run's own
-//! writes; what others write meanwhile it does not see, which is why a row that differs
-//! from its fingerprint is read, and every write is conditional.
+//! An account's pages arrive in the order of its keys, so up to the last key of its last page the
+//! index also knows which members are *absent*. The run's own writes update it. It does not see the
+//! writes of others; therefore a row that differs from its fingerprint is read, and every write is
+//! conditional.
+//!
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 use mpulse_shared::member::{AccountId, ClientMemberId, MemberId, Profile};
 
-/// The most fingerprints held: seven eighths of 2^24, what a hash map of that size holds
-/// before it doubles. 17 bytes a slot, so 285 MB at most (and half of that again for the
-/// moment in which it grows); the function has 1,024 MB.
-pub const MOST_FINGERPRINTS: usize = (1 << 24) / 8 * 7;
+/// The maximum number of fingerprints: seven eighths of 2^24, which is what a hash map of that size
+/// holds before it doubles. With 17 bytes per slot this is 285 MB at most (half as much again while
+/// it grows); the function has 1,024 MB.
+pub const MAX_FINGERPRINTS: usize = (1 << 24) / 8 * 7;
 
-/// The most accounts that pages are bought of; members of further ones are read by key.
-const MOST_ACCOUNTS: usize = 10_000;
+/// The maximum number of accounts that are read by page; members of further accounts are read by
+/// key.
+const MAX_ACCOUNTS: usize = 10_000;
 
-/// What the first page of an account may cost, in read units. Fewer rows than this buy none.
+/// The cost limit of an account's first page, in read units. Fewer rows than this read no page.
 pub const FIRST_PAGE: u32 = 32;
 
-/// What a page may cost, in read units: the megabyte that one Query reads at most.
+/// The cost limit of a page, in read units: the megabyte that one Query reads at most.
 const LARGEST_PAGE: u32 = 256;
 
-/// Members to a read unit of a Query (4 KiB, a member being about 256 bytes).
+/// Members per read unit of a Query (4 KiB; a member is about 256 bytes).
 const MEMBERS_A_UNIT: u32 = 16;
 
-/// What the index says of a row's member.
+/// What the index knows of a row's member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// There is none.
+    /// It does not exist.
     Absent,
-    /// There is one, and the row says the same.
-    Equal,
-    /// There is one, and the row says something else.
+    /// It exists and equals the row.
+    Unchanged,
+    /// It exists and differs from the row.
     Differs,
-    /// The index doesn't know.
+    /// Unknown.
     Unknown,
 }
 
-/// How the next of an account's unknown members are to be found out.
+/// How to look up the unknown members of an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
-    /// Reading this many by key, before a page pays.
+    /// Read this many by key before a page is worthwhile.
     Keys(usize),
-    /// Buying the account's next page, of at most this many members.
+    /// Read the account's next page, of at most this many members.
     Page(u32),
 }
 
 /// The index of one run.
 #[derive(Debug)]
 pub struct Index {
-    /// The hash of a member's key, and the hash of all that a row says of it.
+    /// The hash of a member's key, and the hash of all fields of a row.
     fingerprints: HashMap<u64, u64, BuildIdentity>,
     accounts: HashMap<AccountId, Account>,
     hasher: RandomState,
@@ -61,11 +63,11 @@ pub struct Index {
     first_page: u32,
 }
 
-/// What is known of one account.
+/// The index of one account.
 #[derive(Debug)]
 struct Account {
     covered: Covered,
-    /// What the next page may cost, in read units.
+    /// The cost limit of the next page, in read units.
     price: u32,
     /// Read units spent on keys since the last page.
     spent: u32,
@@ -77,14 +79,14 @@ enum Covered {
     Nothing,
     UpTo(ClientMemberId),
     All,
-    /// Members were written that the index had no room for: those it has are known, and
-    /// nobody is known to be absent.
+    /// Members were written for which the index had no room: its entries are valid, but no member
+    /// is known to be absent.
     Some,
 }
 
 impl Index {
-    /// An index that knows nothing and will hold at most `most` fingerprints. An account's
-    /// first page may cost `first_page` read units.
+    /// Creates an empty index for at most `most` fingerprints. An account's first page may cost
+    /// `first_page` read units.
     pub fn new(most: usize, first_page: u32) -> Self {
         Self {
             fingerprints: HashMap::default(),
@@ -95,7 +97,7 @@ impl Index {
         }
     }
 
-    /// What is known of a row's member.
+    /// Returns what the index contains about a row's member.
     pub fn answer(&self, profile: &Profile) -> Answer {
         let id = &profile.id;
         let Some(account) = self.accounts.get(&id.account_id) else {
@@ -105,18 +107,18 @@ impl Index {
             return Answer::Unknown;
         }
         match self.fingerprints.get(&self.key_hash(id)) {
-            Some(print) if *print == self.value_hash(profile) => Answer::Equal,
+            Some(print) if *print == self.value_hash(profile) => Answer::Unchanged,
             Some(_) => Answer::Differs,
             None if account.covered == Covered::Some => Answer::Unknown,
             None => Answer::Absent,
         }
     }
 
-    /// How to find out about members of an account that are unknown: by key, until that has
-    /// cost as much as the account's next page may.
+    /// Returns how to look up unknown members of an account: by key, until that has cost as much as
+    /// the account's next page may.
     pub fn next(&mut self, id: &AccountId) -> Next {
         if !self.accounts.contains_key(id) {
-            if self.accounts.len() >= MOST_ACCOUNTS {
+            if self.accounts.len() >= MAX_ACCOUNTS {
                 return Next::Keys(usize::MAX);
             }
             self.accounts
@@ -135,7 +137,7 @@ impl Index {
         }
     }
 
-    /// Where an account's next page begins: after this member.
+    /// Returns the member after which an account's next page begins.
     pub fn page_after(&self, id: &AccountId) -> Option<&ClientMemberId> {
         match &self.accounts.get(id)?.covered {
             Covered::UpTo(last) => Some(last),
@@ -143,7 +145,7 @@ impl Index {
         }
     }
 
-    /// Says that members of an account were read by key, at one read unit each.
+    /// Records that members of an account were read by key, at one read unit each.
     pub fn read_by_key(&mut self, id: &AccountId, members: usize) {
         if let Some(account) = self.accounts.get_mut(id) {
             let units = u32::try_from(members).unwrap_or(u32::MAX);
@@ -151,7 +153,7 @@ impl Index {
         }
     }
 
-    /// Takes in a page of an account: its members, and the last key if there are more.
+    /// Adds a page of an account: its members, and the last key if there are more.
     pub fn add_page(&mut self, id: &AccountId, members: &[Profile], last: Option<ClientMemberId>) {
         for profile in members {
             self.insert(profile);
@@ -163,7 +165,7 @@ impl Index {
         }
     }
 
-    /// Says that the table holds this member now.
+    /// Records that the table contains this member now.
     pub fn note(&mut self, profile: &Profile) {
         let Some(account) = self.accounts.get(&profile.id.account_id) else {
             return;
@@ -188,7 +190,7 @@ impl Index {
         self.hasher.hash_one(id)
     }
 
-    /// Covers the key too: two members whose key hashes collide differ in this one.
+    /// The key is hashed too: two members with equal key hashes differ in this hash.
     fn value_hash(&self, profile: &Profile) -> u64 {
         self.hasher.hash_one((
             &profile.id,
@@ -261,13 +263,13 @@ mod tests {
         ClientMemberId::parse(id).unwrap()
     }
 
-    /// Reads by key until a page is due.
+    /// Reads by key until a page is worthwhile.
     fn until_page(index: &mut Index) -> (usize, u32) {
         let mut read = 0;
         loop {
             match index.next(&account()) {
                 Next::Keys(count) => {
-                    assert!(count < 1000, "no page is ever due");
+                    assert!(count < 1000, "a page is never worthwhile");
                     read += count;
                     index.read_by_key(&account(), count);
                 }
@@ -277,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn few_rows_buy_no_page_and_pages_grow() {
+    fn few_rows_read_no_page_and_pages_grow() {
         let mut index = Index::new(100_000, FIRST_PAGE);
         assert_eq!(until_page(&mut index), (32, 512));
         index.add_page(&account(), &[], Some(client("5")));
@@ -289,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_up_to_the_last_are_known() {
+    fn keys_up_to_the_last_key_are_known() {
         let mut index = Index::new(100_000, FIRST_PAGE);
         assert_eq!(index.answer(&profile("4~1", "a")), Answer::Unknown);
         until_page(&mut index);
@@ -298,20 +300,20 @@ mod tests {
             &[profile("4~1", "a"), profile("4~3", "a")],
             Some(client("3")),
         );
-        assert_eq!(index.answer(&profile("4~1", "a")), Answer::Equal);
+        assert_eq!(index.answer(&profile("4~1", "a")), Answer::Unchanged);
         assert_eq!(index.answer(&profile("4~1", "b")), Answer::Differs);
         assert_eq!(index.answer(&profile("4~2", "a")), Answer::Absent);
         assert_eq!(index.answer(&profile("4~4", "a")), Answer::Unknown);
         assert_eq!(index.answer(&profile("5~1", "a")), Answer::Unknown);
         assert_eq!(index.page_after(&account()), Some(&client("3")));
         index.note(&profile("4~2", "n"));
-        assert_eq!(index.answer(&profile("4~2", "n")), Answer::Equal);
+        assert_eq!(index.answer(&profile("4~2", "n")), Answer::Unchanged);
         index.note(&profile("4~4", "n"));
         assert_eq!(index.answer(&profile("4~4", "n")), Answer::Unknown);
     }
 
     #[test]
-    fn an_empty_account_ends_with_its_first_page() {
+    fn an_empty_account_is_known_after_its_first_page() {
         let mut index = Index::new(100_000, FIRST_PAGE);
         until_page(&mut index);
         index.add_page(&account(), &[], None);
@@ -320,17 +322,17 @@ mod tests {
     }
 
     #[test]
-    fn a_full_index_buys_nothing_and_vouches_for_no_absence() {
+    fn a_full_index_reads_no_page_and_knows_no_absent_member() {
         let mut index = Index::new(512, FIRST_PAGE);
         until_page(&mut index);
         index.add_page(&account(), &[], None);
         for member in 0..=512 {
             index.note(&profile(&format!("4~{member}"), "a"));
         }
-        assert_eq!(index.answer(&profile("4~1", "a")), Answer::Equal);
+        assert_eq!(index.answer(&profile("4~1", "a")), Answer::Unchanged);
         assert_eq!(index.answer(&profile("4~512", "a")), Answer::Unknown);
         index.note(&profile("4~1", "b"));
-        assert_eq!(index.answer(&profile("4~1", "b")), Answer::Equal);
+        assert_eq!(index.answer(&profile("4~1", "b")), Answer::Unchanged);
         let other = AccountId::parse("5").unwrap();
         assert_eq!(index.next(&other), Next::Keys(usize::MAX));
     }

@@ -1,45 +1,47 @@
-//! A run's hold on its batch: the record, the checkpoint that is saved under the lease, and
-//! the lease itself, renewed with every save and while anything takes long.
+//! The lease of a run: the batch's record, the checkpoint that is saved under the lease, and the
+//! lease itself, which is renewed with every save and during long operations.
 
 use std::time::{Duration, Instant};
 
 use mpulse_shared::batch::{Batch, Checkpoint, Joining, Position, Status};
-use mpulse_shared::metrics::Figure;
-use mpulse_shared::store::batches::{Batches, Ending, LEASE};
+use mpulse_shared::metrics::MetricValue;
+use mpulse_shared::store::batches::Batches;
+use mpulse_shared::store::leases::{FinalState, LEASE};
 use mpulse_shared::time::Timestamp;
 
 use crate::error::RunError;
 use crate::guard::Guard;
+use crate::metrics_reporter::MetricsReporter;
 use crate::table::RunTable;
-use crate::telling::Telling;
 
-/// How often the lease is renewed while nothing else saves it.
+/// How often the lease is renewed when nothing else saves it.
 const RENEWAL: Duration = Duration::from_secs(LEASE.as_secs() / 6);
 
-/// How long a run tells no speed: its first rows are counted while they are still being written.
+/// `rows_per_second` is reported after this time: the first rows of a run are counted while they
+/// are still being written.
 const UNTOLD: Duration = Duration::from_secs(1);
 
-/// A run's hold on its batch.
+/// The lease of a run on its batch.
 pub struct Lease<'a> {
     batches: &'a Batches,
-    /// The record. The run moves its checkpoint; saving it is this module's.
+    /// The record. The run advances its checkpoint; this module saves it.
     pub batch: Batch,
     owner: String,
     guard: Guard,
-    /// Whose units are told in the checkpoint.
+    /// The table whose consumed units the checkpoint contains.
     table: RunTable,
-    telling: Telling,
-    /// When this run began, and with how many rows and bytes counted.
+    reporter: MetricsReporter,
+    /// When this run began, and how many rows and bytes were counted by then.
     began: (Instant, u64, u64),
-    /// The checkpoint as it was last saved.
+    /// The checkpoint as last saved.
     saved: Checkpoint,
-    /// The place at which this run began.
+    /// The position at which this run began.
     begun: Place,
     /// When the lease was last renewed.
     renewed: Instant,
 }
 
-/// How far a checkpoint is: what has to move for a run to have made progress.
+/// The position of a checkpoint: a run has made progress if it has advanced.
 #[derive(Debug, PartialEq, Eq)]
 struct Place {
     counted: Position,
@@ -58,19 +60,19 @@ impl Place {
 }
 
 impl<'a> Lease<'a> {
-    /// The lease on a batch that `owner` has just taken.
+    /// Creates the lease of a batch that `owner` has just claimed.
     pub fn new(
         batches: &'a Batches,
         mut batch: Batch,
         owner: String,
         guard: Guard,
         table: RunTable,
-        telling: Telling,
+        reporter: MetricsReporter,
     ) -> Self {
         let at = &mut batch.checkpoint;
-        // Those of the run before.
+        // The speed of the previous run is not this run's.
         (at.rows_per_second, at.bytes_per_second) = (0, 0);
-        let began = (Instant::now(), at.rows.read, at.counted.offset);
+        let began = (Instant::now(), at.rows.read, at.bytes_done);
         Self {
             saved: at.clone(),
             begun: Place::of(at),
@@ -80,12 +82,12 @@ impl<'a> Lease<'a> {
             owner,
             guard,
             table,
-            telling,
+            reporter,
             began,
         }
     }
 
-    /// Runs a future, and renews the lease as long as it takes.
+    /// Runs a future, and renews the lease while it runs.
     pub async fn while_renewing<T>(
         &mut self,
         work: impl Future<Output = Result<T, RunError>>,
@@ -99,7 +101,7 @@ impl<'a> Lease<'a> {
         }
     }
 
-    /// Saves the checkpoint, renews the lease, and learns whether someone has cancelled.
+    /// Saves the checkpoint, renews the lease, and reads whether the batch was cancelled.
     pub async fn save(&mut self) -> Result<(), RunError> {
         self.account();
         let renewed = Guard::now();
@@ -117,34 +119,34 @@ impl<'a> Lease<'a> {
         self.saved = checkpoint.clone();
         self.batch.status = status;
         self.batch.stalled = stalled;
-        self.telling.saved(&self.batch);
+        self.reporter.saved(&self.batch);
         Ok(())
     }
 
-    /// Forgets what could not be saved: it is not counted.
-    pub fn forget_unsaved(&mut self) {
+    /// Discards what could not be saved: it is not counted.
+    pub fn discard_unsaved(&mut self) {
         self.batch.checkpoint = self.saved.clone();
     }
 
-    /// Whether this run has saved a checkpoint further on than the one it began with.
+    /// Returns whether this run has saved a checkpoint beyond the one it began with.
     pub fn has_progressed(&self) -> bool {
         Place::of(&self.saved) != self.begun
     }
 
-    /// Gives the batch back for another run.
+    /// Hands the batch back for the next run.
     pub async fn release(&mut self, stalled: u32) -> Result<(), RunError> {
         let id = &self.batch.batch_id;
         self.batches
             .release(id, &self.owner, stalled, Timestamp::now())
             .await?;
         tracing::info!(stalled, "handed a batch back");
-        self.forget_unsaved();
-        self.telling.tell(&self.batch, &[]);
+        self.discard_unsaved();
+        self.reporter.publish(&self.batch, &[]);
         Ok(())
     }
 
     /// Writes the batch's end.
-    pub async fn end(&mut self, ending: &Ending) -> Result<(), RunError> {
+    pub async fn end(&mut self, final_state: &FinalState) -> Result<(), RunError> {
         self.account();
         let now = Timestamp::now();
         let at = &mut self.batch.checkpoint;
@@ -152,26 +154,28 @@ impl<'a> Lease<'a> {
         let millis = u64::try_from(now.millis_since(since)).unwrap_or_default();
         at.rows_per_second = per_second(at.rows.read, millis);
         let id = &self.batch.batch_id;
-        self.batches.end(id, &self.owner, at, ending, now).await?;
+        self.batches
+            .end(id, &self.owner, at, final_state, now)
+            .await?;
         tracing::info!(
-            status = ending.status.name(),
+            status = final_state.status.name(),
             read = at.rows.read,
             rejected = at.rows.rejected,
             millis,
             attempts = self.batch.attempts,
             "a batch ended"
         );
-        let failed = ending.status == Status::Failed;
+        let failed = final_state.status == Status::Failed;
         let figures = [
-            Figure::count("BatchesEnded", 1.0),
-            Figure::count("BatchesFailed", f64::from(u8::from(failed))),
-            Figure::seconds("BatchSeconds", Duration::from_millis(millis).as_secs_f64()),
+            MetricValue::count("BatchesEnded", 1.0),
+            MetricValue::count("BatchesFailed", f64::from(u8::from(failed))),
+            MetricValue::seconds("BatchSeconds", Duration::from_millis(millis).as_secs_f64()),
         ];
-        self.telling.tell(&self.batch, &figures);
+        self.reporter.publish(&self.batch, &figures);
         Ok(())
     }
 
-    /// Brings units, refusals and speed in the checkpoint up to date.
+    /// Updates units, throttled requests and speed in the checkpoint.
     fn account(&mut self) {
         let spent = self.table.take_spent();
         let at = &mut self.batch.checkpoint;
@@ -185,11 +189,11 @@ impl<'a> Lease<'a> {
         }
         let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
         at.rows_per_second = per_second(at.rows.read - rows, millis);
-        at.bytes_per_second = per_second(at.counted.offset - bytes, millis);
+        at.bytes_per_second = per_second(at.bytes_done.saturating_sub(bytes), millis);
     }
 }
 
-/// An amount per second, given the milliseconds it took.
+/// Returns an amount per second, given the milliseconds it took.
 fn per_second(amount: u64, millis: u64) -> u64 {
     amount.saturating_mul(1000) / millis.max(1)
 }

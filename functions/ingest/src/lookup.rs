@@ -1,8 +1,8 @@
-//! What exists of a window's members: from the index of fingerprints where it knows, else
-//! from the table, in the cheaper of two ways. Reading by key costs a read unit a member;
-//! a page of the account costs one for about sixteen. A page is bought only when reading
-//! by key has cost as much since the last, so that no file pays more than about twice the
-//! better way.
+//! Looks up the existing members of a window: in the index of fingerprints if it knows them, else
+//! in the table, in the cheaper of two ways. Reading by key costs one read unit per member; reading
+//! a page of the account costs one for about sixteen. A page is read only when reading by key has
+//! cost as much since the last page, so no file pays more than about twice the cheaper way.
+//!
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,32 +14,32 @@ use crate::error::RunError;
 use crate::index::{Answer, Index, Next};
 use crate::table::{AccountPage, Members, RunTable, joined};
 
-/// What exists of a window's members, those in hand left out.
+/// The existing members of a window's rows, except for those in flight.
 #[derive(Debug, Default)]
 pub struct Found {
     /// Members that were read.
     pub members: Members,
-    /// For each row, whether its member is known to say the same.
+    /// For each row, whether its member is known to equal it.
     pub equal: Vec<bool>,
 }
 
-/// What one round of requests is to find out.
+/// The requests of one round.
 #[derive(Default)]
 struct Round<'a> {
     keys: Vec<&'a MemberId>,
     pages: Vec<(AccountId, u32)>,
 }
 
-/// Finds out what exists of the members of a window's rows, but for those `in_hand`.
+/// Looks up the existing members of a window's rows, except for those `in_flight`.
 ///
 /// # Errors
-/// Where the run may not or can't go on.
+/// Returns an error if the run must stop.
 pub async fn find(
     table: &RunTable,
     index: &mut Index,
     mode: Mode,
     rows: &[Profile],
-    in_hand: impl Fn(&MemberId) -> bool,
+    in_flight: impl Fn(&MemberId) -> bool,
 ) -> Result<Found, RunError> {
     let mut found = Found {
         members: Members::new(),
@@ -51,13 +51,13 @@ pub async fn find(
     let mut asked: HashSet<&MemberId> = HashSet::new();
     let mut differ = Vec::new();
     let mut unknown: Vec<usize> = (0..rows.len())
-        .filter(|&row| !in_hand(&rows[row].id))
+        .filter(|&row| !in_flight(&rows[row].id))
         .collect();
     loop {
         unknown.retain(|&row| match index.answer(&rows[row]) {
             Answer::Unknown => !asked.contains(&rows[row].id),
             Answer::Absent => false,
-            Answer::Equal => {
+            Answer::Unchanged => {
                 found.equal[row] = true;
                 false
             }
@@ -87,8 +87,8 @@ pub async fn find(
     }
 }
 
-/// What to ask next for rows whose members are unknown: of each account either its next
-/// page, or as many keys as are read before that pays.
+/// Returns the requests for rows whose members are unknown: for each account either its next page,
+/// or as many keys as are read before a page is worthwhile.
 fn plan<'a>(index: &mut Index, rows: &'a [Profile], unknown: &[usize]) -> Round<'a> {
     let mut round = Round::default();
     let mut accounts: HashMap<&AccountId, HashSet<&'a MemberId>> = HashMap::new();

@@ -1,32 +1,36 @@
-//! Bytes in, records out: a push parser that does no I/O and keeps one record at a time.
+//! A push parser: bytes in, records out. It does no I/O and holds one record at a time.
 //!
-//! Each record knows the line and the byte it begins at, so that a later run can go on
-//! from any of them. Blank lines are no records. A record is at most [`MAX_RECORD`] bytes.
+//! Each record has the line and the byte at which it begins, so that a later run can continue from
+//! any of them. Blank lines are not records. A record is at most [`MAX_RECORD`] bytes. Blanks around a
+//! quoted field are not part of it.
 
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 use mpulse_shared::batch::Position;
 
-/// The longest record, in bytes: sixteen times the longest that the rules let pass.
+/// The longest record, in bytes: sixteen times the longest valid row.
 pub const MAX_RECORD: usize = 64 * 1024;
 
-/// One record of the file. It borrows the parser's buffers until the next is asked for.
+/// What DOS programs write at the end of a file.
+const END_OF_FILE: u8 = 0x1A;
+
+/// One record of the file. It borrows the parser's buffers until the next is requested.
 #[derive(Debug)]
 pub struct Record<'a> {
     /// Where it begins.
     pub start: Position,
-    /// Its bytes as they are in the file, the line end included; cut at [`MAX_RECORD`]
-    /// where it is longer.
+    /// Its bytes as in the file, including the line end, truncated to
+    /// [`MAX_RECORD`].
     pub raw: &'a [u8],
-    /// Whether it is longer than [`MAX_RECORD`], or a quote that it opens is never closed.
+    /// Whether it is longer than [`MAX_RECORD`], or opens a quote that is never closed.
     pub unbounded: bool,
-    /// Whether it is unbounded although it is one line: there is just too much of it.
+    /// Whether it is unbounded although it is a single line.
     pub long_line: bool,
     fields: &'a [u8],
     ends: &'a [usize],
 }
 
 impl<'a> Record<'a> {
-    /// The fields, quotes taken off.
+    /// Returns the fields without their quotes.
     pub fn fields(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
         let fields = self.fields;
         let ends = self.ends;
@@ -36,38 +40,39 @@ impl<'a> Record<'a> {
         })
     }
 
-    /// One field, where the record has that many.
+    /// Returns a field, if the record has it.
     pub fn field(&self, index: usize) -> Option<&'a [u8]> {
         let end = *self.ends.get(index)?;
         let start = if index == 0 { 0 } else { self.ends[index - 1] };
         Some(&self.fields[start..end])
     }
 
-    /// Whether it spans more than one line of the file.
+    /// Returns whether it spans more than one line of the file.
     pub fn spans_lines(&self) -> bool {
         first_line(self.raw) < self.raw.len()
     }
 }
 
-/// The parser. Feed it with [`Parser::push`] until [`Parser::finish`], and take records
-/// with [`Parser::next`] in between.
+/// The parser. Feed it with [`Parser::push`] until [`Parser::finish`], and take records with
+/// [`Parser::next`] in between.
 #[derive(Debug)]
 pub struct Parser {
     reader: Reader,
+    delimiter: u8,
     buffer: Vec<u8>,
-    /// Bytes of the buffer that were given out already.
+    /// Bytes of the buffer that have been consumed.
     taken: usize,
     position: Position,
     finished: bool,
     fields: Vec<u8>,
     ends: Vec<usize>,
-    /// The last record's length in the buffer and what it began at, to take it again.
+    /// The last record's length in the buffer and its start, to read it again.
     last: Option<(usize, Position)>,
-    /// A line longer than [`MAX_RECORD`], whose end has not come by yet.
+    /// A line longer than [`MAX_RECORD`] whose end has not arrived.
     oversized: Option<Oversized>,
 }
 
-/// What is kept of a line that is too long, while the rest of it goes by.
+/// The kept part of a line that is too long, while the rest of it is skipped.
 #[derive(Debug)]
 struct Oversized {
     start: Position,
@@ -78,10 +83,11 @@ struct Oversized {
 const OVERSIZED_KEPT: usize = 4096;
 
 impl Parser {
-    /// A parser for bytes that begin at `position` of the file.
+    /// Creates a parser for bytes that begin at `position` of the file.
     pub fn new(delimiter: u8, position: Position) -> Self {
         Self {
             reader: ReaderBuilder::new().delimiter(delimiter).build(),
+            delimiter,
             buffer: Vec::new(),
             taken: 0,
             position,
@@ -101,18 +107,21 @@ impl Parser {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// Says that there are no more bytes. Gives whether that was known already: if not, the
-    /// bytes that are left may be a record after all.
+    /// Marks the end of the input. Returns whether it was marked before: if not, the remaining
+    /// bytes may still be a record.
     pub fn finish(&mut self) -> bool {
+        while self.buffer.len() > self.taken && self.buffer.last() == Some(&END_OF_FILE) {
+            self.buffer.pop();
+        }
         std::mem::replace(&mut self.finished, true)
     }
 
-    /// The place after the last record that was taken.
+    /// Returns the position after the last record that was taken.
     pub fn position(&self) -> Position {
         self.position
     }
 
-    /// The next record; `None` where more bytes are needed, or the file is at its end.
+    /// Returns the next record; `None` if more bytes are needed, or at the end of the file.
     pub fn next(&mut self) -> Option<Record<'_>> {
         if self.oversized.is_some() {
             return self.rest_of_oversized();
@@ -159,8 +168,8 @@ impl Parser {
         })
     }
 
-    /// Takes only the first line of the last record, and parses the lines after it anew: a
-    /// stray quote then costs the line it stands in, not the rows that it swallowed.
+    /// Takes only the first line of the last record, and parses the lines after it again: a stray
+    /// quote then rejects its own line, not the rows that it swallowed.
     pub fn keep_first_line(&mut self) {
         if let Some((length, start)) = self.last.take() {
             self.taken -= length;
@@ -170,7 +179,7 @@ impl Parser {
         }
     }
 
-    /// Lets a line that is too long go by, and gives it as a record once its end is there.
+    /// Skips a line that is too long, and returns it as a record once its end has arrived.
     fn rest_of_oversized(&mut self) -> Option<Record<'_>> {
         let rest = &self.buffer[self.taken..];
         let line = first_line(rest);
@@ -215,7 +224,7 @@ impl Parser {
         self.taken += length;
     }
 
-    /// Reads one record from the start of what is left, without taking it.
+    /// Reads one record from the rest of the buffer, without taking it.
     fn scan(&mut self) -> Scan {
         self.reader.reset();
         let input = &self.buffer[self.taken..];
@@ -244,8 +253,8 @@ impl Parser {
                     if result == ReadRecordResult::End {
                         return Scan::Partial;
                     }
-                    // The file ends without a line end. If one more doesn't end the record,
-                    // a quote is open.
+                    // The file ends without a line end. If one more does not end the record, a
+                    // quote is open.
                     let (result, _, nout, nend) = self.reader.read_record(
                         b"\n",
                         &mut self.fields[fields..],
@@ -258,7 +267,7 @@ impl Parser {
                             break;
                         }
                         ReadRecordResult::OutputEndsFull => {
-                            // Room for one more field: read the record again.
+                            // Make room for one more field, and read the record again.
                             self.ends.resize(self.ends.len() * 2, 0);
                             return self.scan();
                         }
@@ -267,8 +276,15 @@ impl Parser {
                 }
             }
         }
-        // A record ends with its line end, all of it.
-        if read > 0 && window[read - 1] == b'\r' {
+        let whole = self.taken..self.taken + read;
+        if has_blank_before_quote(&self.buffer[whole.clone()], self.delimiter)
+            && let Some(split) = split_with_blanks(&self.buffer[whole], self.delimiter)
+        {
+            (fields, ends) = self.store(&split);
+        }
+        let input = &self.buffer[self.taken..];
+        // A record includes its whole line end.
+        if read > 0 && input[read - 1] == b'\r' {
             match input.get(read) {
                 Some(b'\n') => read += 1,
                 None if !self.finished => return Scan::Partial,
@@ -279,6 +295,81 @@ impl Parser {
             length: read,
             fields,
             ends,
+        }
+    }
+
+    /// Replaces the fields of the record. Returns their length and number.
+    fn store(&mut self, split: &[Vec<u8>]) -> (usize, usize) {
+        let mut length = 0;
+        if self.ends.len() < split.len() {
+            self.ends.resize(split.len(), 0);
+        }
+        for (field, end) in split.iter().zip(&mut self.ends) {
+            self.fields[length..length + field.len()].copy_from_slice(field);
+            length += field.len();
+            *end = length;
+        }
+        (length, split.len())
+    }
+}
+
+/// Returns whether a quote in a record may open a field after blanks.
+fn has_blank_before_quote(record: &[u8], delimiter: u8) -> bool {
+    let is_blank = |byte: u8| is_blank(byte, delimiter);
+    memchr::memchr_iter(b'"', record).any(|at| at > 0 && is_blank(record[at - 1]))
+}
+
+fn is_blank(byte: u8, delimiter: u8) -> bool {
+    (byte == b' ' || byte == b'\t') && byte != delimiter
+}
+
+/// Splits a record into fields, of which a quoted one may have blanks around it. Returns `None` if a quote
+/// is open at its end or has other text around it.
+fn split_with_blanks(record: &[u8], delimiter: u8) -> Option<Vec<Vec<u8>>> {
+    let end = record
+        .iter()
+        .rposition(|&b| b != b'\n' && b != b'\r')
+        .map_or(0, |at| at + 1);
+    let record = &record[..end];
+    let mut fields = Vec::new();
+    let mut at = 0;
+    loop {
+        let start = at
+            + record[at..]
+                .iter()
+                .take_while(|&&b| is_blank(b, delimiter))
+                .count();
+        if record.get(start) == Some(&b'"') {
+            let mut field = Vec::new();
+            at = start + 1;
+            loop {
+                match record.get(at)? {
+                    b'"' if record.get(at + 1) == Some(&b'"') => {
+                        field.push(b'"');
+                        at += 2;
+                    }
+                    b'"' => break,
+                    &byte => {
+                        field.push(byte);
+                        at += 1;
+                    }
+                }
+            }
+            at += 1;
+            at += record[at..]
+                .iter()
+                .take_while(|&&b| is_blank(b, delimiter))
+                .count();
+            fields.push(field);
+        } else {
+            let length = record[at..].iter().take_while(|&&b| b != delimiter).count();
+            fields.push(record[at..at + length].to_vec());
+            at += length;
+        }
+        match record.get(at) {
+            None => return Some(fields),
+            Some(&byte) if byte == delimiter => at += 1,
+            Some(_) => return None,
         }
     }
 }
@@ -293,8 +384,8 @@ enum Scan {
     Partial,
 }
 
-/// The length of the first line, its end included.
-fn first_line(bytes: &[u8]) -> usize {
+/// Returns the length of the first line, including its end.
+pub fn first_line(bytes: &[u8]) -> usize {
     match bytes.iter().position(|&b| b == b'\n' || b == b'\r') {
         None => bytes.len(),
         Some(at) if bytes[at] == b'\r' && bytes.get(at + 1) == Some(&b'\n') => at + 2,
@@ -302,7 +393,7 @@ fn first_line(bytes: &[u8]) -> usize {
     }
 }
 
-/// Line ends in bytes that don't end between a CR and its LF.
+/// Counts line ends in bytes that do not end between a CR and its LF.
 fn count_lines(bytes: &[u8]) -> u64 {
     let mut lines = 0;
     for (at, &byte) in bytes.iter().enumerate() {
@@ -317,7 +408,7 @@ fn count_lines(bytes: &[u8]) -> u64 {
 mod tests {
     use super::*;
 
-    /// What a record comes to: line, offset, fields.
+    /// A record as line, offset and fields.
     type Row = (u64, u64, Vec<String>);
 
     fn rows(text: &[u8], chunk: usize) -> Vec<Row> {
@@ -344,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn records_are_the_same_however_the_bytes_arrive() {
+    fn records_do_not_depend_on_how_bytes_arrive() {
         let text = b"a,b\r\n1,\"x\r\ny\"\r\n\r\n\n2,\"say \"\"hi\"\"\"\r\n3,4";
         let whole = rows(text, text.len());
         assert_eq!(
@@ -362,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parser_that_begins_at_any_record_gives_the_rest() {
+    fn a_parser_that_begins_at_any_record_returns_the_rest() {
         let text = b"a,b\r\n1,2\r\n\r\n3,4\r\n5,6\r\n";
         let whole = rows(text, text.len());
         for (index, (line, offset, _)) in whole.iter().enumerate() {
@@ -384,13 +475,38 @@ mod tests {
     }
 
     #[test]
+    fn blanks_around_a_quoted_field_are_skipped() {
+        let text = b"a, \"b, c\" ,\t\"d \"\"e\"\"\", f\n \"g\"\n1, \"open\n";
+        for chunk in 1..text.len() {
+            let fields: Vec<Vec<String>> = rows(text, chunk).into_iter().map(|row| row.2).collect();
+            assert_eq!(fields[0], ["a", "b, c", "d \"e\"", " f"], "{chunk}");
+            assert_eq!(fields[1], ["g"]);
+            assert_eq!(fields[2], ["1", " \"open"]);
+        }
+    }
+
+    #[test]
+    fn the_mark_of_dos_at_the_end_is_no_text() {
+        for text in [b"a,b\n1,2\x1A".as_slice(), b"a,b\n1,2\n\x1A\x1A"] {
+            let mut parser = Parser::new(b',', Position { offset: 0, line: 1 });
+            parser.push(text);
+            parser.finish();
+            let mut last = Vec::new();
+            while let Some(record) = parser.next() {
+                last = record.fields().map(<[u8]>::to_vec).collect();
+            }
+            assert_eq!(last, [b"1", b"2"]);
+        }
+    }
+
+    #[test]
     fn carriage_returns_alone_end_lines_too() {
         let lines: Vec<u64> = rows(b"a,b\r1,2\r3,4", 4).iter().map(|r| r.0).collect();
         assert_eq!(lines, [1, 2, 3]);
     }
 
     #[test]
-    fn a_record_without_end_is_cut_and_its_lines_can_be_taken_anew() {
+    fn an_unbounded_record_is_cut_and_its_lines_can_be_parsed_again() {
         let mut text = b"a,b\n1,\"open\n".to_vec();
         for n in 0..20_000 {
             text.extend_from_slice(format!("{n},x\n").as_bytes());
@@ -427,7 +543,7 @@ mod tests {
     }
 
     #[test]
-    fn a_literal_quote_neither_opens_nor_closes_a_field() {
+    fn a_literal_quote_does_not_open_or_close_a_field() {
         // Closed, although the quotes are odd in number.
         assert_eq!(rows(b"a,b\n5\"6,\"two\nlines\"", 5).len(), 2);
         // Open, although they are even.
@@ -440,7 +556,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_record_and_those_around_it_keep_their_lines() {
+    fn records_around_the_longest_length_keep_their_lines() {
         for length in MAX_RECORD - 3..MAX_RECORD + 3 {
             for end in ["\n", "\r\n", "\r"] {
                 let text = format!("{}{end}1,2{end}", "x".repeat(length));
@@ -457,7 +573,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quoted_record_that_ends_at_the_limit_costs_one_line() {
+    fn a_quoted_record_at_the_limit_rejects_one_line() {
         for length in MAX_RECORD - 4..MAX_RECORD + 4 {
             let text = format!("\"{}\n1,2\n", "x".repeat(length));
             let mut parser = Parser::new(b',', Position { offset: 0, line: 1 });
@@ -475,7 +591,7 @@ mod tests {
     }
 
     #[test]
-    fn an_open_quote_at_the_end_is_known() {
+    fn an_open_quote_at_the_end_is_detected() {
         let mut parser = Parser::new(b',', Position { offset: 0, line: 1 });
         parser.push(b"1,\"open\n2,x\n");
         parser.finish();

@@ -1,9 +1,10 @@
-//! The report of refused rows: a CSV that can be corrected and uploaded again.
+//! The report of rejected rows: a CSV that can be corrected and uploaded again.
 //!
-//! While a batch runs, the rows of each checkpoint are one object, named by the run and by
-//! the byte it begins at, so that a stale run can't overwrite another's. At the end the
-//! parts that the batch's segments vouch for are joined in order into one object ([`join`]).
+//! While a batch runs, the rejected rows of each checkpoint are one object. Its key contains the
+//! run and the byte at which it begins, so a stale run cannot overwrite another's part. At the end,
+//! the parts that belong to the batch's segments are joined in order into one object ([`join`]).
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
@@ -11,49 +12,40 @@ use aws_sdk_s3::operation::list_objects_v2::paginator::ListObjectsV2Paginator;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 use mpulse_shared::batch::{BatchId, Joining, Layout};
+use mpulse_shared::media_type;
 use mpulse_shared::store::StoreError;
 
 use crate::error::RunError;
 use crate::guard::Guard;
+use crate::report_form::{BOM, OWN, RAW, escape, is_report};
 use crate::row::{Original, Reject};
 
+pub use workbook::MAX_ROWS as MAX_WORKBOOK_ROWS;
+
 pub mod join;
+mod workbook;
 
-/// The columns that the report adds in front of the file's own.
-const OWN: [&str; 3] = ["line", "code", "message"];
-
-/// The column that it adds behind them.
-const RAW: &str = "raw";
-
-/// The media type of a report.
-const MEDIA_TYPE: &str = "text/csv; charset=utf-8";
-
-/// Writes refused rows as lines of the report.
+/// Formats rejected rows as lines of the report.
 #[derive(Debug)]
 pub struct Encoder {
-    /// Columns of the file to repeat: all but those of an earlier report.
+    /// Columns of the file to repeat: all except those of an earlier report.
     columns: Vec<usize>,
-    /// Where an earlier report has the text of a row that didn't fit its columns.
+    /// The column in which an earlier report has the text of a row that did not fit its columns.
     raw: Option<usize>,
     header: String,
 }
 
 impl Encoder {
-    /// An encoder for a file of these columns.
+    /// Creates an encoder for a file with these columns.
     pub fn new(layout: &Layout) -> Self {
         let names = &layout.names;
-        let is_report = OWN
-            .iter()
-            .zip(names)
-            .filter(|(own, name)| own == name)
-            .count()
-            == OWN.len();
+        let is_report = is_report(names);
         let raw = names.len().checked_sub(1);
         let raw = raw.filter(|&last| is_report && names[last] == RAW);
         let columns: Vec<usize> = (0..names.len())
             .filter(|&at| !(is_report && (at < OWN.len() || raw == Some(at))))
             .collect();
-        let mut header = String::new();
+        let mut header = BOM.to_owned();
         let own = columns.iter().map(|&at| names[at].as_str());
         line(&mut header, OWN.into_iter().chain(own).chain([RAW]));
         Self {
@@ -78,11 +70,12 @@ impl Encoder {
             .columns
             .iter()
             .map(|&at| fields.get(at).map_or("", String::as_str));
-        line(out, own.into_iter().chain(file).chain([raw]));
+        let file: Vec<Cow<'_, str>> = file.chain([raw]).map(escape).collect();
+        line(out, own.into_iter().chain(file.iter().map(Cow::as_ref)));
     }
 }
 
-/// Adds fields as one CSV line (RFC 4180).
+/// Appends fields as one CSV line (RFC 4180).
 fn line<'a>(out: &mut String, fields: impl Iterator<Item = &'a str>) {
     for (at, field) in fields.enumerate() {
         if at > 0 {
@@ -111,7 +104,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// The report of a batch, kept in that bucket.
+    /// The report of a batch in a bucket.
     pub fn new(
         client: Client,
         bucket: String,
@@ -128,29 +121,72 @@ impl Report {
         }
     }
 
-    /// Stores the lines of the rows that run `run` refused from byte `from` on.
+    /// Stores the lines of the rows that run `run` rejected, starting with byte `from`.
     ///
     /// # Errors
-    /// Where the run may not or can't go on.
+    /// Returns an error if the run must stop.
     pub async fn put_part(&self, run: u32, from: u64, lines: String) -> Result<(), RunError> {
         self.put(&self.part_key(run, from), Bytes::from(lines))
             .await
     }
 
-    /// Where the finished report goes.
+    /// Stores the report as a workbook too, if it is not too large for one. Returns whether it was stored.
+    ///
+    /// # Errors
+    /// Returns an error if the run must stop.
+    pub async fn put_workbook(&self) -> Result<bool, RunError> {
+        self.guard.check()?;
+        let answer = self
+            .client
+            .get_object()
+            .bucket(&self.bucket)
+            .key(self.key())
+            .send()
+            .await
+            .map_err(|error| StoreError::sdk("GetObject of a report", error))?;
+        let bytes = answer.content_length.and_then(|n| usize::try_from(n).ok());
+        if bytes.is_none_or(|bytes| bytes > workbook::MAX_BYTES) {
+            return Ok(false);
+        }
+        let text = answer
+            .body
+            .collect()
+            .await
+            .map_err(|error| StoreError::unreadable("reading a report", error))?
+            .into_bytes();
+        let made = tokio::task::spawn_blocking(move || workbook::from_report(&text)).await;
+        let content = match made {
+            Ok(Ok(content)) => content,
+            Ok(Err(error)) => return Err(StoreError::unreadable("making a workbook", error).into()),
+            Err(error) => return Err(StoreError::unreadable("making a workbook", error).into()),
+        };
+        self.guard.check()?;
+        self.client
+            .put_object()
+            .bucket(&self.bucket)
+            .key(self.batch_id.rejects_workbook_key())
+            .content_type(media_type::WORKBOOK)
+            .body(ByteStream::from(content))
+            .send()
+            .await
+            .map_err(|error| StoreError::sdk("PutObject of a report", error))?;
+        Ok(true)
+    }
+
+    /// Returns the key of the finished report.
     fn key(&self) -> String {
         self.batch_id.rejects_key()
     }
 
     fn part_key(&self, run: u32, from: u64) -> String {
-        // Fixed widths make the order of keys the order of places in the file.
+        // With fixed widths, the order of keys is the order of positions in the file.
         format!(
             "{}{from:020}-{run:06}.csv",
             self.batch_id.reject_parts_prefix()
         )
     }
 
-    /// The place and run in a part's key.
+    /// Returns the position and run of a part's key.
     fn part_of(&self, key: &str) -> Option<(u64, u32)> {
         let name = key
             .strip_prefix(&self.batch_id.reject_parts_prefix())?
@@ -159,10 +195,10 @@ impl Report {
         Some((from.parse().ok()?, run.parse().ok()?))
     }
 
-    /// Deletes the parts, once the end is written.
+    /// Deletes the parts, once the end is stored.
     ///
     /// # Errors
-    /// Where S3 can't be asked.
+    /// Returns an error if the S3 request fails.
     pub async fn delete_parts(&self) -> Result<(), StoreError> {
         let mut keys = Vec::new();
         let mut pages = self.list().send();
@@ -183,10 +219,10 @@ impl Report {
         Ok(())
     }
 
-    /// Gives up the upload that a join began, so that its pieces aren't kept.
+    /// Aborts the upload that a join began, so that its pieces are deleted.
     ///
     /// # Errors
-    /// Where the run may not or can't go on; the bucket's lifecycle aborts it later.
+    /// Returns an error if the run must stop; the bucket's lifecycle rule aborts the upload later.
     pub async fn abort(&self, joining: &Joining) -> Result<(), RunError> {
         self.guard.check()?;
         self.client
@@ -200,7 +236,7 @@ impl Report {
         Ok(())
     }
 
-    /// The parts, page by page.
+    /// Lists the parts, page by page.
     fn list(&self) -> ListObjectsV2Paginator {
         self.client
             .list_objects_v2()
@@ -215,7 +251,7 @@ impl Report {
             .put_object()
             .bucket(&self.bucket)
             .key(key)
-            .content_type(MEDIA_TYPE)
+            .content_type(media_type::CSV)
             .body(ByteStream::from(content))
             .send()
             .await
@@ -226,6 +262,8 @@ impl Report {
 
 #[cfg(test)]
 mod tests {
+    use mpulse_shared::batch::Container;
+
     use super::*;
 
     fn encoder(names: &[&str]) -> Encoder {
@@ -233,6 +271,8 @@ mod tests {
             delimiter: b',',
             names: names.iter().map(|name| (*name).to_owned()).collect(),
             fields: Vec::new(),
+            container: Container::Plain,
+            charset: None,
         })
     }
 
@@ -248,7 +288,10 @@ mod tests {
     #[test]
     fn the_file_s_own_columns_are_verbatim() {
         let encoder = encoder(&["Phone", "notes"]);
-        assert_eq!(encoder.header, "line,code,message,Phone,notes,raw\r\n");
+        assert_eq!(
+            encoder.header,
+            "\u{FEFF}line,code,message,Phone,notes,raw\r\n"
+        );
         let mut out = String::new();
         let fields = vec![" ".to_owned(), "a \"b\", c".to_owned()];
         encoder.write(&mut out, &reject(Original::Fields(fields)));
@@ -268,12 +311,12 @@ mod tests {
     #[test]
     fn the_report_of_a_report_has_its_columns_once() {
         let encoder = encoder(&["line", "code", "message", "Phone", "raw"]);
-        assert_eq!(encoder.header, "line,code,message,Phone,raw\r\n");
+        assert_eq!(encoder.header, "\u{FEFF}line,code,message,Phone,raw\r\n");
         let mut out = String::new();
         let fields = ["3", "x", "y", "12", ""].map(str::to_owned).to_vec();
         encoder.write(&mut out, &reject(Original::Fields(fields)));
         assert_eq!(out, "7,required,phone_number is required,12,\r\n");
-        // The text of a row that nobody has corrected stays with it.
+        // The text of a row that was not corrected is kept.
         out.clear();
         let fields = ["3", "x", "y", "", "a;b"].map(str::to_owned).to_vec();
         encoder.write(&mut out, &reject(Original::Fields(fields)));

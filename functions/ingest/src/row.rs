@@ -1,64 +1,95 @@
-//! A record becomes a member or a reject, by the layout and the rules.
+//! Turns a record into a member or a rejected row, by the layout and the rules.
 
-use mpulse_shared::batch::Layout;
+use std::fmt::Write;
+
+use mpulse_shared::batch::{Layout, WarningCode};
 use mpulse_shared::member::{ACCOUNT_NOT_ALLOWED, Field, FieldError, Profile, RawProfile, Rules};
 use mpulse_shared::scope::Scope;
 
+use crate::decode::charset;
 use crate::parse::{MAX_RECORD, Record};
+use crate::report_form;
+use crate::suspicion;
 
-/// Characters of a row that doesn't fit the columns, kept for the report.
+/// Characters of a row that does not fit the columns, kept for the report.
 const RAW_SHOWN: usize = 1000;
 
-/// A refused row, as the report tells it.
+/// A rejected row, as written to the report.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Reject {
-    /// The line that the row begins on.
+    /// The line at which the row begins.
     pub line: u64,
-    /// A stable word for the first fault.
+    /// The stable code of the first error.
     pub code: &'static str,
-    /// Every fault, in words.
+    /// A description of every error.
     pub message: String,
     /// The row itself.
     pub original: Original,
 }
 
-/// What the report repeats of a refused row.
+/// The content of a rejected row.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Original {
     /// Its fields, as many as the header has columns.
     Fields(Vec<String>),
-    /// Its text, where it doesn't fit the columns.
+    /// Its text, if it does not fit the columns.
     Raw(String),
 }
 
-/// What a record comes to.
+/// The result of validating a record.
 #[derive(Debug)]
 pub enum Row {
-    /// A member to compare with what is stored.
-    Member(Profile),
-    /// A row for the report.
+    /// A row without information: blank, or the header again. It is not counted.
+    Skip,
+    /// A valid row, to compare with the existing member, and what looks wrong in it.
+    Member(Profile, Option<WarningCode>),
+    /// A rejected row.
     Reject(Reject),
-    /// Nothing yet: a quote swallowed line ends, so only the record's first line is
-    /// refused, and the lines after it are to be parsed anew.
+    /// A quote swallowed line ends: only the record's first line is rejected, and the lines after
+    /// it have to be parsed again.
     FirstLineOnly(Reject),
 }
 
-/// Judges records.
+/// Validates records.
 #[derive(Debug)]
-pub struct Judge<'a> {
+pub struct RowValidator<'a> {
     /// The file's columns.
     pub layout: &'a Layout,
-    /// The rules for a member.
+    /// The validation rules.
     pub rules: Rules,
-    /// The account of rows that have no such column.
+    /// The account of rows, if the file has no such column.
     pub account_id: Option<&'a str>,
     /// The accounts that rows may write to.
     pub accounts: &'a Scope,
+    /// The columns that each row must have: all up to the last one that is used.
+    pub least: usize,
+    /// Whether the file is a report, in which fields may be escaped.
+    pub is_report: bool,
 }
 
-impl Judge<'_> {
-    /// Judges one record.
-    pub fn judge(&self, record: &Record<'_>) -> Row {
+impl<'a> RowValidator<'a> {
+    /// Creates a validator of the rows of a file.
+    pub fn new(
+        layout: &'a Layout,
+        rules: Rules,
+        account_id: Option<&'a str>,
+        accounts: &'a Scope,
+    ) -> Self {
+        let columns = layout.fields.iter().map(|&(_, column)| column + 1);
+        Self {
+            layout,
+            rules,
+            account_id,
+            accounts,
+            least: columns.max().unwrap_or_default(),
+            is_report: report_form::is_report(&layout.names),
+        }
+    }
+}
+
+impl RowValidator<'_> {
+    /// Validates a record.
+    pub fn validate(&self, record: &Record<'_>) -> Row {
         if record.long_line {
             let message = format!("is longer than {MAX_RECORD} bytes");
             return Row::Reject(refuse(record, "row_too_long", message));
@@ -68,7 +99,14 @@ impl Judge<'_> {
             return stray(record, message);
         }
         let (count, columns) = (record.fields().len(), self.layout.names.len());
-        if count != columns {
+        if is_blank(record) {
+            return Row::Skip;
+        }
+        let surplus_is_blank = || record.fields().skip(columns).all(is_blank_field);
+        if count < self.least || (count > columns && !surplus_is_blank()) {
+            if self.is_header(record) {
+                return Row::Skip;
+            }
             if record.spans_lines() {
                 return stray(record, SWALLOWS.to_owned());
             }
@@ -78,20 +116,29 @@ impl Judge<'_> {
         let strays = stray_quotes(record.raw, self.layout.delimiter);
         if let Some((field, _)) = self.layout.fields.iter().find(|(_, c)| strays.contains(c)) {
             let name = field.name();
-            let message = format!("{name} holds a quote that neither opens nor closes it");
+            let message = format!(
+                "{name} contains a quote in a wrong place. Enclose the field in quotes and double each quote inside it"
+            );
             return stray(record, message);
         }
         let errors = match self.profile(record) {
-            Ok(profile) => return Row::Member(profile),
+            Ok(profile) => {
+                let warning = suspicion::of(&profile);
+                return Row::Member(profile, warning);
+            }
             Err(errors) => errors,
         };
+        if self.is_header(record) {
+            return Row::Skip;
+        }
         if self.swallows_rows(record) {
             return stray(record, SWALLOWS.to_owned());
         }
         let code = errors.first().map_or("invalid", |error| error.code);
         let originals: Result<Vec<String>, _> = record
             .fields()
-            .map(|field| std::str::from_utf8(field).map(str::to_owned))
+            .take(self.layout.names.len())
+            .map(|field| std::str::from_utf8(field).map(|text| self.unescaped(text).to_owned()))
             .collect();
         Row::Reject(match originals {
             Ok(fields) => Reject {
@@ -104,7 +151,7 @@ impl Judge<'_> {
         })
     }
 
-    /// Whether a field holds what looks like a row: a line end, and what separates fields.
+    /// Returns whether a field seems to contain a row: a line end and a delimiter.
     fn swallows_rows(&self, record: &Record<'_>) -> bool {
         self.layout.fields.iter().any(|&(_, column)| {
             let field = record.field(column).unwrap_or_default();
@@ -113,7 +160,31 @@ impl Judge<'_> {
         })
     }
 
-    /// The member that a record of the right number of fields tells of.
+    /// Returns whether the record is the header again, as in files that were joined.
+    fn is_header(&self, record: &Record<'_>) -> bool {
+        let names = &self.layout.names;
+        let plain = |field: &[u8]| {
+            let text = String::from_utf8_lossy(field);
+            text.trim_start_matches('\u{FEFF}').trim().to_owned()
+        };
+        record.fields().len() >= names.len()
+            && record.fields().skip(names.len()).all(is_blank_field)
+            && record
+                .fields()
+                .zip(names)
+                .all(|(field, name)| plain(field) == *name)
+    }
+
+    /// Returns a field without what a report adds to it.
+    fn unescaped<'t>(&self, text: &'t str) -> &'t str {
+        if self.is_report {
+            report_form::unescape(text)
+        } else {
+            text
+        }
+    }
+
+    /// Returns the member of a record that has the right number of fields.
     fn profile(&self, record: &Record<'_>) -> Result<Profile, Vec<FieldError>> {
         let mut raw = RawProfile::default();
         let mut errors = Vec::new();
@@ -122,9 +193,20 @@ impl Judge<'_> {
         }
         for &(field, column) in &self.layout.fields {
             match std::str::from_utf8(record.field(column).unwrap_or_default()) {
-                Ok(text) => raw.set(field, text),
-                Err(_) => errors.push(FieldError::new(field.name(), "not_utf8", "is not UTF-8")),
+                Ok(text) => raw.set(field, as_text(self.unescaped(text))),
+                Err(_) => errors.push(FieldError::new(
+                    field.name(),
+                    "not_utf8",
+                    self.undecodable(),
+                )),
             }
+        }
+        if let (Some(last), None) = (errors.last_mut(), &self.layout.charset) {
+            let charset = charset::guess(record.raw);
+            let _ = write!(
+                last.message,
+                " (probably {charset}: create the batch with \"encoding\": \"{charset}\", or save the file as UTF-8)"
+            );
         }
         if !errors.is_empty() {
             return Err(errors);
@@ -136,16 +218,52 @@ impl Judge<'_> {
         Err(vec![FieldError::new(
             Field::AccountId.name(),
             ACCOUNT_NOT_ALLOWED,
-            "is no account of the key that made the batch",
+            "is not an account of the key that created the batch",
         )])
     }
 }
 
-/// What is said of a quote that swallows rows.
-const SWALLOWS: &str = "opens a quote that swallows a line end";
+impl RowValidator<'_> {
+    /// Returns the message about bytes that are not text.
+    fn undecodable(&self) -> String {
+        match &self.layout.charset {
+            Some(charset) => format!("contains bytes that are not {charset}"),
+            None => "is not UTF-8".to_owned(),
+        }
+    }
+}
 
-/// A row with a quote that is out of place. Where it swallowed line ends, it costs the line
-/// that it stands in, and the lines after it are parsed anew.
+/// Returns whether a record has no information: its fields are blank.
+fn is_blank(record: &Record<'_>) -> bool {
+    // Most records begin with an id.
+    record
+        .raw
+        .first()
+        .is_none_or(|&byte| !byte.is_ascii_alphanumeric())
+        && record.fields().all(is_blank_field)
+}
+
+fn is_blank_field(field: &[u8]) -> bool {
+    match std::str::from_utf8(field) {
+        Ok(text) => text.trim().is_empty(),
+        Err(_) => false,
+    }
+}
+
+/// Returns the text of a formula that only quotes a text, as programs write it to keep leading zeros: `="00123"`.
+fn as_text(text: &str) -> &str {
+    let quoted = text
+        .trim()
+        .strip_prefix("=\"")
+        .and_then(|rest| rest.strip_suffix('"'));
+    quoted.filter(|inner| !inner.contains('"')).unwrap_or(text)
+}
+
+/// The message about a quote that swallows rows.
+const SWALLOWS: &str = "opens a quote that is not closed on its line";
+
+/// Rejects a row with a quote in a wrong place. If the quote swallowed line ends, only its own line
+/// is rejected, and the lines after it are parsed again.
 fn stray(record: &Record<'_>, message: String) -> Row {
     let reject = refuse(record, "stray_quote", message);
     if record.spans_lines() {
@@ -155,16 +273,16 @@ fn stray(record: &Record<'_>, message: String) -> Row {
     }
 }
 
-/// The columns of a record that hold a quote where none may be: inside a field that doesn't
-/// begin with one, or before the end of one that does (RFC 4180). Blanks behind the closing
-/// quote do no harm.
+/// Returns the columns of a record that contain a quote in a wrong place: inside a field that does
+/// not begin with one, or before the end of one that does (RFC 4180). Blanks around the quotes are
+/// accepted.
 fn stray_quotes(raw: &[u8], delimiter: u8) -> Vec<usize> {
     #[derive(Clone, Copy)]
     enum At {
         Start,
         Plain,
         Quoted,
-        /// Behind a quote that closes the field, or is the first of two.
+        /// After a quote that closes the field, or is the first of two.
         Closed,
     }
     let (mut strays, mut column, mut at) = (Vec::new(), 0, At::Start);
@@ -173,6 +291,7 @@ fn stray_quotes(raw: &[u8], delimiter: u8) -> Vec<usize> {
     }
     for &byte in raw {
         at = match (at, byte) {
+            (At::Start, b' ' | b'\t') if byte != delimiter => At::Start,
             (At::Quoted, b'"') => At::Closed,
             (At::Quoted, _) | (At::Start | At::Closed, b'"') => At::Quoted,
             (_, byte) if byte == delimiter => {
@@ -198,14 +317,15 @@ fn message(errors: &[FieldError]) -> String {
     texts.join("; ")
 }
 
-/// A reject of a row that can't be given back field by field: its first line, as text.
+/// Rejects a row that cannot be returned field by field: the report contains its first line as
+/// text.
 fn refuse(record: &Record<'_>, code: &'static str, message: String) -> Reject {
     let line = record
         .raw
         .split(|&b| b == b'\n' || b == b'\r')
         .next()
         .unwrap_or_default();
-    // A character is at most four bytes, so this cuts no character that is shown.
+    // A character is at most four bytes, so no character that is shown is cut.
     let cut = &line[..line.len().min(RAW_SHOWN * 4)];
     Reject {
         line: record.start.line,
@@ -223,32 +343,35 @@ fn refuse(record: &Record<'_>, code: &'static str, message: String) -> Reject {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layout::{Head, read};
+    use mpulse_shared::batch::FileFormat;
+
+    use crate::layout::{Head, Settings, read};
     use crate::parse::Parser;
 
     const HEADER: &str = "account_id,client_member_id,first_name,last_name,phone_number,notes\n";
 
-    /// Judges the rows of a file: the ids of members, and (line, code) of rejects.
-    fn judge(rows: &[u8]) -> (Vec<String>, Vec<(u64, &'static str)>) {
+    /// Validates the rows of a file. Returns the ids of members, and (line, code) of rejected rows.
+    fn validate(rows: &[u8]) -> (Vec<String>, Vec<(u64, &'static str)>) {
         let text = [HEADER.as_bytes(), rows].concat();
-        let Head::Read(layout, at) = read(&text, true, false) else {
-            panic!("the header is good");
+        let settings = Settings {
+            format: &FileFormat::default(),
+            has_account: false,
         };
-        let judge = Judge {
-            layout: &layout,
-            rules: Rules {
-                region: "US".parse().unwrap(),
-            },
-            account_id: None,
-            accounts: &Scope::ALL,
+        let Head::Read(layout, at) = read(&text, true, settings) else {
+            panic!("the header is valid");
         };
+        let rules = Rules {
+            region: "US".parse().unwrap(),
+        };
+        let validate = RowValidator::new(&layout, rules, None, &Scope::ALL);
         let mut parser = Parser::new(layout.delimiter, at);
         parser.push(&text[HEADER.len()..]);
         parser.finish();
         let (mut members, mut rejects) = (Vec::new(), Vec::new());
         while let Some(record) = parser.next() {
-            match judge.judge(&record) {
-                Row::Member(profile) => members.push(profile.id.to_string()),
+            match validate.validate(&record) {
+                Row::Skip => {}
+                Row::Member(profile, _) => members.push(profile.id.to_string()),
                 Row::Reject(reject) => rejects.push((reject.line, reject.code)),
                 Row::FirstLineOnly(reject) => {
                     rejects.push((reject.line, reject.code));
@@ -260,15 +383,15 @@ mod tests {
     }
 
     #[test]
-    fn a_line_break_in_a_column_that_is_ignored_is_no_fault() {
-        let (members, rejects) = judge(b"4,1,Ann,Lee,7145550123,\"two\nlines\"\n");
+    fn a_line_break_in_an_ignored_column_is_accepted() {
+        let (members, rejects) = validate(b"4,1,Ann,Lee,7145550123,\"two\nlines\"\n");
         assert_eq!(members, ["4~1"]);
         assert_eq!(rejects, []);
     }
 
     #[test]
-    fn each_kind_of_bad_row_is_one_reject() {
-        let (members, rejects) = judge(
+    fn each_kind_of_invalid_row_is_rejected_once() {
+        let (members, rejects) = validate(
             b"4,1,Ann,Lee,,x\n\
               4,2,Ann\n\
               4,3,Ann,Lee,7145550123,x,y,z\n\
@@ -288,8 +411,8 @@ mod tests {
     }
 
     #[test]
-    fn a_quote_that_swallows_a_line_and_bad_bytes_costs_its_own_line_only() {
-        let (members, rejects) = judge(
+    fn a_quote_that_swallows_a_line_and_invalid_bytes_rejects_its_own_line_only() {
+        let (members, rejects) = validate(
             b"4,1,\"Ann,Lee,7145550123,x\n4,2,Jos\xE9\",Lee,7145550124,x\n4,3,Bo,Li,7145550123,x\n",
         );
         assert_eq!(members, ["4~3"]);
@@ -298,26 +421,46 @@ mod tests {
     }
 
     #[test]
-    fn a_quote_inside_a_field_is_out_of_place_where_the_field_is_used() {
-        let (members, rejects) = judge(
+    fn a_quote_inside_a_used_field_is_rejected() {
+        let (members, rejects) = validate(
             b"4,1,Ann \"Al,Lee,7145550123,x\n4,2,\"Ann\" B,Lee,7145550123,x\n\
               4,3, \"Ann\",Lee,7145550123,x\n4,4,\"Ann\" ,Lee,7145550123,x\n\
               4,5,\"Ann \"\"Al\"\"\",Lee,7145550123,5\"6\n4,6,Ann,Lee,7145550123,\"\"\n",
         );
-        assert_eq!(members, ["4~4", "4~5", "4~6"]);
-        assert_eq!(rejects, [2, 3, 4].map(|line| (line, "stray_quote")));
+        assert_eq!(members, ["4~3", "4~4", "4~5", "4~6"]);
+        assert_eq!(rejects, [2, 3].map(|line| (line, "stray_quote")));
     }
 
     #[test]
-    fn a_line_break_in_a_name_is_one_reject() {
+    fn what_carries_no_information_is_skipped() {
+        let (members, rejects) = validate(
+            format!(
+                ",,,,,\n \t \n\u{A0},\n4,1,Ann,Lee,7145550123,x,, \n4,2,Ann,Lee,7145550123\n{HEADER}\u{FEFF}{HEADER}\
+                 \"\",\"\"\n4,3,Ann,Lee\n"
+            )
+            .as_bytes(),
+        );
+        assert_eq!(members, ["4~1", "4~2"]);
+        assert_eq!(rejects, [(10, "wrong_field_count")]);
+    }
+
+    #[test]
+    fn a_formula_that_quotes_a_text_is_the_text() {
+        let (members, _) =
+            validate(b"4,\"=\"\"0017\"\"\",Ann,Lee,7145550123,x\n4,=0018,Ann,Lee,7145550123,x\n");
+        assert_eq!(members, ["4~0017", "4~%3D0018"]);
+    }
+
+    #[test]
+    fn a_line_break_in_a_name_rejects_one_row() {
         let (members, rejects) =
-            judge(b"4,1,\"Ann\nMarie\",Lee,7145550123,x\n4,2,Ann,Lee,7145550123,x\n");
+            validate(b"4,1,\"Ann\nMarie\",Lee,7145550123,x\n4,2,Ann,Lee,7145550123,x\n");
         assert_eq!(members, ["4~2"]);
         assert_eq!(rejects, [(2, "control_character")]);
     }
 
     #[test]
-    fn a_stray_quote_costs_its_own_line_only() {
+    fn a_stray_quote_rejects_its_own_line_only() {
         for stray in [
             b"4,1,\"Ann,Lee,7145550123,x\n".as_slice(),
             b"4,1,Ann,Lee,\"7145550123,x\n",
@@ -328,7 +471,7 @@ mod tests {
                 b"4,2,Ann,Lee,7145550123,x\n4,3,Ann,\"Lee\",7145550123,x\n4,4,Bo,Li,7145550123,x\n",
             ]
             .concat();
-            let (members, rejects) = judge(&rows);
+            let (members, rejects) = validate(&rows);
             assert_eq!(members, ["4~2", "4~3", "4~4"], "{stray:?}");
             assert_eq!(rejects, [(2, "stray_quote")]);
         }

@@ -1,195 +1,198 @@
-//! One run of a batch: from the lease to the end of the file, or to the moment at which
-//! another run has to go on.
+//! The life of a run: from the lease to the end of the file, or to the moment at which the next run
+//! has to continue.
 //!
-//! A window's rows are compared with what exists, counted, and the counters saved; only
-//! then is anything written. So what a crash leaves undone lies between the two offsets of
-//! the checkpoint, and the next run applies just that again, without counting it.
+//! The rows of a window are compared with the existing members and counted, and the counters are
+//! saved; only then is anything written. What a crash leaves unfinished lies between the two
+//! offsets of the checkpoint, and the next run applies exactly that again, without counting it.
 
 use std::collections::VecDeque;
 use std::fmt::Write;
-use std::sync::Arc;
 use std::time::Instant;
 
-use mpulse_shared::batch::{Batch, BatchProblem, Layout, Mode, Position, Rows, Segment, Status};
-use mpulse_shared::member::{Author, Member, MemberId, Profile};
-use mpulse_shared::store::StoreError;
-use mpulse_shared::store::batches::Ending;
-use tokio::task::JoinSet;
+use bytes::{Bytes, BytesMut};
+use mpulse_shared::batch::{Batch, BatchProblem, Layout, Status};
+use mpulse_shared::member::{Author, Rules};
+use mpulse_shared::store::leases::FinalState;
 
-use crate::Ingest;
-use crate::compare::{self, Changes, Stamp, Standing};
+use crate::compare::WriteContext;
+use crate::decode::{Decoder, Encoding, Input};
 use crate::error::RunError;
 use crate::guard::Guard;
 use crate::index::Index;
-use crate::layout::{self, Head};
+use crate::layout::{self, Head, Settings};
 use crate::lease::Lease;
-use crate::lookup::{self, Found};
+use crate::metrics_reporter::MetricsReporter;
 use crate::parse::Parser;
-use crate::reader::{Reader, Window};
+use crate::pipeline::Pipeline;
+use crate::reader::Reader;
+use crate::report::Encoder;
+use crate::report::MAX_WORKBOOK_ROWS;
 use crate::report::join::Join;
-use crate::report::{Encoder, Report};
-use crate::row::Judge;
-use crate::source::{self, Object, Source};
-use crate::table::RunTable;
-use crate::telling::Telling;
+use crate::resources::Resources;
+use crate::row::RowValidator;
+use crate::seen::SeenKeys;
+use crate::source::{self, Object};
+use crate::stop_early;
+use crate::tuning::MAX_STALLED;
 
-/// A run at work.
+/// A run.
 pub struct Run<'a> {
-    ingest: &'a Ingest,
-    lease: Lease<'a>,
+    resources: &'a Resources,
     object: Object,
-    table: RunTable,
-    index: Index,
-    report: Report,
-    stamp: Stamp,
-    /// When to stop reading, so that there is time to put things in order.
+    /// When to stop reading, so that there is time for an orderly end.
     stop_at: Instant,
-    /// Windows on their way into the table, the oldest first.
-    pending: VecDeque<Pending>,
-}
-
-/// A window on its way into the table.
-struct Pending {
-    end: Position,
-    changes: Arc<Changes>,
-    /// One task, which gives the members that stand instead. Dropping the set ends it.
-    task: JoinSet<Result<Vec<Member>, RunError>>,
+    pipeline: Pipeline<'a>,
 }
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum RunEnd {
     /// The batch has ended.
     Ended,
-    /// Another run has to go on.
+    /// The next run has to continue.
     HandBack,
 }
 
 impl<'a> Run<'a> {
-    /// A run of a batch whose lease `owner` has just taken.
+    /// Creates a run of a batch whose lease `owner` has just claimed.
     pub fn new(
-        ingest: &'a Ingest,
+        resources: &'a Resources,
         batch: Batch,
         object: Object,
         owner: String,
         guard: Guard,
         stop_at: Instant,
     ) -> Self {
-        let table = ingest
+        let table = resources
             .table
-            .for_run(guard.clone(), ingest.tuning.first_wait);
-        let report = ingest.report(&object.bucket, &batch.batch_id, guard.clone());
-        let stamp = Stamp::new(
+            .for_run(guard.clone(), resources.tuning.first_wait);
+        let report = resources.report(&object.bucket, &batch.batch_id, guard.clone());
+        let context = WriteContext::new(
             batch.uploaded_at.unwrap_or(batch.created_at),
             Author::batch(batch.batch_id.as_str()),
             batch.mode,
         );
-        let telling = Telling::new(ingest.metrics.clone(), &batch);
-        let lease = Lease::new(&ingest.batches, batch, owner, guard, table.clone(), telling);
+        let reporter = MetricsReporter::new(resources.metrics.clone(), &batch);
+        let lease = Lease::new(
+            &resources.batches,
+            batch,
+            owner,
+            guard,
+            table.clone(),
+            reporter,
+        );
+        let tuning = resources.tuning;
         Self {
-            ingest,
-            lease,
+            resources,
             object,
-            table,
-            index: Index::new(ingest.tuning.most_fingerprints, ingest.tuning.first_page),
-            report,
-            stamp,
             stop_at,
-            pending: VecDeque::new(),
+            pipeline: Pipeline {
+                resources,
+                lease,
+                table,
+                index: Index::new(tuning.max_fingerprints, tuning.first_page),
+                report,
+                context,
+                pending: VecDeque::new(),
+            },
         }
     }
 
-    /// Works until the batch has ended or the run has to stop.
+    /// Processes the file until the batch has ended or the run has to stop.
     ///
     /// # Errors
-    /// Where the record of the batch can't be written. The lease then runs out by itself.
-    pub async fn work(mut self) -> Result<Outcome, RunError> {
+    /// Returns an error if the record of the batch cannot be written. The lease then expires.
+    pub async fn work(mut self) -> Result<RunEnd, RunError> {
         let result = match self.read_to_end().await {
             Err(RunError::File(problem)) => self.file_failed(problem).await,
             result => result,
         };
-        let ending = match result {
-            Ok(Some(ending)) => ending,
+        let final_state = match result {
+            Ok(Some(final_state)) => final_state,
             Ok(None) => {
-                self.lease.release(0).await?;
-                return Ok(Outcome::HandBack);
+                self.pipeline.lease.release(0).await?;
+                return Ok(RunEnd::HandBack);
             }
             Err(error) => {
                 let cause = mpulse_shared::store::chain(&error);
                 tracing::error!(cause, "a run failed");
-                // A lost lease is told by who is given it; time that is up is no failure.
+                // The run that holds the lease reports its loss; running out of time is no failure.
                 if !matches!(error, RunError::LeaseLost | RunError::OutOfTime) {
-                    self.ingest.note_failure();
+                    self.resources.count_failed_run();
                 }
-                self.settle().await;
-                self.lease.forget_unsaved();
+                self.pipeline.drain().await;
+                self.pipeline.lease.discard_unsaved();
                 let stalled = match error {
                     RunError::LeaseLost => return Err(error),
                     RunError::OutOfTime => 0,
-                    _ if self.lease.has_progressed() => 0,
-                    _ => self.lease.batch.stalled + 1,
+                    _ if self.pipeline.lease.has_progressed() => 0,
+                    _ => self.pipeline.lease.batch.stalled + 1,
                 };
-                if stalled < crate::MAX_STALLED {
-                    self.lease.release(stalled).await?;
-                    return Ok(Outcome::HandBack);
+                if stalled < MAX_STALLED {
+                    self.pipeline.lease.release(stalled).await?;
+                    return Ok(RunEnd::HandBack);
                 }
-                let story = format!("{stalled} runs in a row made no progress; the last: {error}.");
-                match self.give_up(story).await {
+                let message =
+                    format!("{stalled} runs in a row made no progress. The last error: {error}.");
+                match self.give_up(message).await {
                     Err(RunError::OutOfTime) => {
-                        self.lease.release(stalled).await?;
-                        return Ok(Outcome::HandBack);
+                        self.pipeline.lease.release(stalled).await?;
+                        return Ok(RunEnd::HandBack);
                     }
-                    ending => ending?,
+                    final_state => final_state?,
                 }
             }
         };
-        self.lease.end(&ending).await?;
-        Ok(Outcome::Ended)
+        self.pipeline.lease.end(&final_state).await?;
+        Ok(RunEnd::Ended)
     }
 
-    /// The ending of a batch whose file can't be read to its end. What was counted before is
-    /// written all the same.
-    async fn file_failed(&mut self, problem: BatchProblem) -> Result<Option<Ending>, RunError> {
-        self.land_all().await?;
-        Ok(Some(Ending {
+    /// Returns the final state of a batch whose file cannot be read to its end. Rows that were counted
+    /// before are still written.
+    async fn file_failed(&mut self, problem: BatchProblem) -> Result<Option<FinalState>, RunError> {
+        self.pipeline.wait_for_all().await?;
+        let has_report = self.join_report().await?;
+        Ok(Some(FinalState {
             status: Status::Failed,
-            has_report: self.join_report().await?,
+            has_report,
+            has_workbook: has_report && self.make_workbook().await?,
             problem: Some(self.problem(&problem.code, problem.message)),
         }))
     }
 
-    /// The ending of a batch of which run after run fails; without a report, where that can't
-    /// be made either.
-    async fn give_up(&mut self, mut story: String) -> Result<Ending, RunError> {
+    /// Returns the final state of a batch whose runs fail repeatedly; without a report, if it cannot be
+    /// made either.
+    async fn give_up(&mut self, mut message: String) -> Result<FinalState, RunError> {
         let has_report = match self.join_report().await {
             Err(RunError::Store(error)) => {
-                let id = &self.lease.batch.batch_id;
+                let id = &self.pipeline.lease.batch.batch_id;
                 let cause = mpulse_shared::store::chain(&error);
                 tracing::error!(cause, "a report could not be joined");
                 let _ = write!(
-                    story,
-                    " The report of refused rows could not be made; its parts are kept in the \
+                    message,
+                    " The report of rejected rows could not be made; its parts are kept in the \
                      bucket, under {}.",
                     id.reject_parts_prefix()
                 );
-                if let Some(joining) = self.lease.batch.checkpoint.joining.take() {
-                    // Where this fails too, the bucket's lifecycle sees to it.
-                    let _ = self.report.abort(&joining).await;
+                if let Some(joining) = self.pipeline.lease.batch.checkpoint.joining.take() {
+                    // If this fails too, the bucket's lifecycle rule deletes it.
+                    let _ = self.pipeline.report.abort(&joining).await;
                 }
                 false
             }
             result => result?,
         };
-        Ok(Ending {
+        Ok(FinalState {
             status: Status::Failed,
             has_report,
-            problem: Some(self.problem("system_failure", story)),
+            has_workbook: false,
+            problem: Some(self.problem("system_failure", message)),
         })
     }
 
-    /// Why the batch fails, and which counted rows nobody can vouch for.
+    /// Returns why the batch fails, and which counted rows may not be written.
     fn problem(&self, code: &str, mut message: String) -> BatchProblem {
-        let at = &self.lease.batch.checkpoint;
+        let at = &self.pipeline.lease.batch.checkpoint;
         if at.durable != at.counted {
             let (from, to) = (at.durable.line, at.counted.line.saturating_sub(1));
             let doubt = format!(" Lines {from} to {to} are counted and may not have been written.");
@@ -201,284 +204,193 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Reads, counts and writes. Gives the ending, or `None` where time is up.
-    async fn read_to_end(&mut self) -> Result<Option<Ending>, RunError> {
-        let begun_with = self.lease.batch.etag.as_ref();
+    /// Reads, counts and writes. Returns the final state, or `None` if the time is up.
+    async fn read_to_end(&mut self) -> Result<Option<FinalState>, RunError> {
+        let begun_with = self.pipeline.lease.batch.etag.as_ref();
         if begun_with.is_some_and(|etag| *etag != self.object.etag) {
             return Err(source::replaced());
         }
-        let layout = self.layout().await?;
+        let (layout, source, rest) = self.open().await?;
         let encoder = Encoder::new(&layout);
-        let durable = self.lease.batch.checkpoint.durable;
-        let counted = self.lease.batch.checkpoint.counted.offset;
-        let account_id = self.lease.batch.account_id.clone();
-        let accounts = self.lease.batch.accounts.clone();
-        let mut reader = Reader {
-            source: Source::new(
-                self.ingest.s3.clone(),
-                self.object.clone(),
-                durable.offset,
-                self.ingest.tuning.first_wait,
-            ),
-            parser: Parser::new(layout.delimiter, durable),
-            judge: Judge {
-                layout: &layout,
-                rules: self.ingest.rules,
-                account_id: account_id.as_deref(),
-                accounts: &accounts,
-            },
-            encoder: &encoder,
-            tuning: self.ingest.tuning,
+        let durable = self.pipeline.lease.batch.checkpoint.durable;
+        let counted = self.pipeline.lease.batch.checkpoint.counted.offset;
+        let account_id = self.pipeline.lease.batch.account_id.clone();
+        let accounts = self.pipeline.lease.batch.accounts.clone();
+        let format = self.pipeline.lease.batch.format.clone();
+        let region = format.default_region.as_deref();
+        let rules = match region.map(str::parse) {
+            Some(Ok(region)) => Rules { region },
+            _ => self.resources.rules,
         };
-        while self.lease.batch.checkpoint.durable.offset < counted {
+        let mut parser = Parser::new(layout.delimiter, durable);
+        parser.push(&rest);
+        let mut reader = Reader {
+            source,
+            parser,
+            validate: RowValidator::new(&layout, rules, account_id.as_deref(), &accounts),
+            seen: SeenKeys::default(),
+            encoder: &encoder,
+            tuning: self.resources.tuning,
+        };
+        while self.pipeline.lease.batch.checkpoint.durable.offset < counted {
             let Some(window) = self
+                .pipeline
                 .lease
                 .while_renewing(reader.next(Some(counted)))
                 .await?
             else {
                 break;
             };
-            self.apply_again(window).await?;
+            self.pipeline.apply_again(window).await?;
         }
         loop {
-            if self.lease.batch.status == Status::Cancelling || Instant::now() >= self.stop_at {
+            if self.pipeline.lease.batch.status == Status::Cancelling
+                || Instant::now() >= self.stop_at
+            {
                 break;
             }
-            let Some(window) = self.lease.while_renewing(reader.next(None)).await? else {
-                self.land_all().await?;
-                return self.ending(&encoder).await.map(Some);
+            let Some(window) = self
+                .pipeline
+                .lease
+                .while_renewing(reader.next(None))
+                .await?
+            else {
+                self.pipeline.wait_for_all().await?;
+                // What follows the last row, such as blank lines, belongs to no window.
+                self.pipeline.lease.batch.checkpoint.bytes_done = self.object.size;
+                return self.final_state(&encoder).await.map(Some);
             };
-            self.count_and_write(window).await?;
+            self.pipeline.count_and_write(window).await?;
+            if format.stop_early
+                && let Some(problem) = stop_early::problem(&self.pipeline.lease.batch.checkpoint)
+            {
+                return Err(RunError::File(problem));
+            }
         }
-        self.land_all().await?;
-        if self.lease.batch.status == Status::Cancelling {
-            let mut ending = self.ending(&encoder).await?;
-            ending.status = Status::Cancelled;
-            return Ok(Some(ending));
+        self.pipeline.wait_for_all().await?;
+        if self.pipeline.lease.batch.status == Status::Cancelling {
+            let mut final_state = self.final_state(&encoder).await?;
+            final_state.status = Status::Cancelled;
+            return Ok(Some(final_state));
         }
-        self.lease.save().await?;
+        self.pipeline.lease.save().await?;
         Ok(None)
     }
 
-    async fn ending(&mut self, encoder: &Encoder) -> Result<Ending, RunError> {
-        self.lease.save().await?;
+    async fn final_state(&mut self, encoder: &Encoder) -> Result<FinalState, RunError> {
+        self.pipeline.lease.save().await?;
         let has_report = self.join(encoder).await?;
-        Ok(Ending {
+        Ok(FinalState {
             status: if has_report {
                 Status::CompletedWithRejects
             } else {
                 Status::Completed
             },
             has_report,
+            has_workbook: has_report && self.make_workbook().await?,
             problem: None,
         })
     }
 
-    /// The report of a batch that failed, as far as it got.
+    /// Joins the report of a batch that failed, as far as it exists.
     async fn join_report(&mut self) -> Result<bool, RunError> {
-        let Some(layout) = self.lease.batch.checkpoint.layout.clone() else {
+        let Some(layout) = self.pipeline.lease.batch.checkpoint.layout.clone() else {
             return Ok(false);
         };
         self.join(&Encoder::new(&layout)).await
     }
 
-    /// Joins the report's parts into one object, saving after each piece where it is. Gives
-    /// `false` where no row was refused.
+    /// Joins the report's parts into one object, and saves the progress after each piece. Returns
+    /// `false` if no row was rejected.
     async fn join(&mut self, encoder: &Encoder) -> Result<bool, RunError> {
-        if self.lease.batch.checkpoint.rows.rejected == 0 {
+        if self.pipeline.lease.batch.checkpoint.rows.rejected == 0 {
             return Ok(false);
         }
-        let segments = self.lease.batch.checkpoint.segments.clone();
-        let found = Join::new(self.report.clone(), encoder, &segments);
-        let Some(mut join) = self.lease.while_renewing(found).await? else {
+        let segments = self.pipeline.lease.batch.checkpoint.segments.clone();
+        let found = Join::new(self.pipeline.report.clone(), encoder, &segments);
+        let Some(mut join) = self.pipeline.lease.while_renewing(found).await? else {
             return Ok(false);
         };
-        let earlier = self.lease.batch.checkpoint.joining.clone();
+        let earlier = self.pipeline.lease.batch.checkpoint.joining.clone();
         let opened = join.open(earlier.as_ref());
-        self.lease.while_renewing(opened).await?;
+        self.pipeline.lease.while_renewing(opened).await?;
         while let Some(joining) = join.progress() {
-            self.lease.batch.checkpoint.joining = Some(joining);
-            self.lease.save().await?;
-            if !self.lease.while_renewing(join.send_piece()).await? {
+            self.pipeline.lease.batch.checkpoint.joining = Some(joining);
+            self.pipeline.lease.save().await?;
+            if !self
+                .pipeline
+                .lease
+                .while_renewing(join.send_piece())
+                .await?
+            {
                 break;
             }
         }
-        self.lease.while_renewing(join.complete()).await?;
-        self.lease.batch.checkpoint.joining = None;
+        self.pipeline.lease.while_renewing(join.complete()).await?;
+        self.pipeline.lease.batch.checkpoint.joining = None;
         Ok(true)
     }
 
-    /// The header: as an earlier run saved it, or from the head of the file.
-    async fn layout(&mut self) -> Result<Layout, RunError> {
-        if let Some(layout) = &self.lease.batch.checkpoint.layout {
-            return Ok(layout.clone());
+    /// Makes the report as a workbook too, unless it has too many rows. Returns whether it exists.
+    async fn make_workbook(&mut self) -> Result<bool, RunError> {
+        if self.pipeline.lease.batch.checkpoint.rows.rejected > MAX_WORKBOOK_ROWS {
+            return Ok(false);
         }
-        let mut source = Source::new(
-            self.ingest.s3.clone(),
-            self.object.clone(),
-            0,
-            self.ingest.tuning.first_wait,
-        );
-        let mut head = Vec::new();
-        let has_account = self.lease.batch.account_id.is_some();
+        let report = self.pipeline.report.clone();
+        self.pipeline
+            .lease
+            .while_renewing(report.put_workbook())
+            .await
+    }
+
+    /// Opens the file where the next row begins. Returns the layout, as an earlier run saved it or from the header; the
+    /// text; and what was already read of the rows.
+    async fn open(&mut self) -> Result<(Layout, Decoder, Bytes), RunError> {
+        let batch = &self.pipeline.lease.batch;
+        let input = Input {
+            client: self.resources.s3.clone(),
+            object: self.object.clone(),
+            format: batch.format.clone(),
+            first_wait: self.resources.tuning.first_wait,
+        };
+        if let Some(layout) = batch.checkpoint.layout.clone() {
+            let known = Encoding {
+                container: layout.container,
+                charset: layout.charset.clone(),
+            };
+            let offset = batch.checkpoint.durable.offset;
+            let opened = Decoder::open(&input, Some(known), offset);
+            let source = self.pipeline.lease.while_renewing(opened).await?;
+            return Ok((layout, source, Bytes::new()));
+        }
+        let has_account = batch.account_id.is_some();
+        let opened = Decoder::open(&input, None, 0);
+        let mut source = self.pipeline.lease.while_renewing(opened).await?;
+        let mut head = BytesMut::new();
+        let settings = Settings {
+            format: &input.format,
+            has_account,
+        };
         loop {
-            let whole = head.len() as u64 >= self.object.size;
-            match layout::read(&head, whole, has_account) {
-                Head::Read(layout, at) => {
-                    let checkpoint = &mut self.lease.batch.checkpoint;
+            match layout::read(&head, source.has_ended(), settings) {
+                Head::Read(mut layout, at) => {
+                    let encoding = source.encoding().clone();
+                    layout.container = encoding.container;
+                    layout.charset = encoding.charset;
+                    let checkpoint = &mut self.pipeline.lease.batch.checkpoint;
                     checkpoint.counted = at;
                     checkpoint.durable = at;
                     checkpoint.layout = Some(layout.clone());
-                    return Ok(layout);
+                    let taken = usize::try_from(at.offset).unwrap_or(usize::MAX);
+                    return Ok((layout, source, head.split_off(taken).freeze()));
                 }
                 Head::Failed(problem) => return Err(RunError::File(problem)),
                 Head::Partial => {
-                    if let Some(bytes) = self.lease.while_renewing(source.next()).await? {
-                        head.extend_from_slice(&bytes);
+                    if let Some(text) = self.pipeline.lease.while_renewing(source.next()).await? {
+                        head.extend_from_slice(&text);
                     }
                 }
             }
         }
     }
-
-    /// A window that an earlier run counted and may not have written: written where the
-    /// table still differs.
-    async fn apply_again(&mut self, window: Window) -> Result<(), RunError> {
-        let found = self.find(&window.members).await?;
-        let mut counted_before = Rows::default();
-        let changes = self.apply(window.members, &found, &mut counted_before);
-        self.write(window.end, changes).await?;
-        self.land_all().await?;
-        // Saved at once: where runs are cut again and again, each gets further than the last.
-        self.lease.save().await
-    }
-
-    /// A new window: compared, counted, saved, and sent on its way.
-    async fn count_and_write(&mut self, mut window: Window) -> Result<(), RunError> {
-        let from = self.lease.batch.checkpoint.counted.offset;
-        let run = self.lease.batch.attempts;
-        let found = self.find(&window.members).await?;
-        let lines = std::mem::take(&mut window.report);
-        if !lines.is_empty() {
-            let part = self.report.put_part(run, from, lines);
-            self.lease.while_renewing(part).await?;
-        }
-        let mut rows = self.lease.batch.checkpoint.rows;
-        let changes = self.apply(window.members, &found, &mut rows);
-        rows.read += window.refused;
-        rows.rejected += window.refused;
-        self.lease.batch.checkpoint.rows = rows;
-        self.lease.batch.checkpoint.counted = window.end;
-        self.extend_segment(run, from, window.end.offset);
-        self.lease.save().await?;
-        self.write(window.end, changes).await
-    }
-
-    /// What exists of the members of these rows, but for those in hand.
-    async fn find(&mut self, rows: &[Profile]) -> Result<Found, RunError> {
-        let pending = &self.pending;
-        let in_hand = |id: &MemberId| in_hand(pending, id).is_some();
-        let found = lookup::find(&self.table, &mut self.index, self.stamp.mode, rows, in_hand);
-        self.lease.while_renewing(found).await
-    }
-
-    fn apply(&self, profiles: Vec<Profile>, found: &Found, rows: &mut Rows) -> Changes {
-        let standing = |row: usize, id: &MemberId| {
-            let known = in_hand(&self.pending, id).or_else(|| found.members.get(id));
-            match known {
-                Some(member) => Standing::Member(member),
-                None if found.equal[row] => Standing::Equal,
-                None => Standing::Absent,
-            }
-        };
-        compare::apply(profiles, standing, &self.stamp, rows)
-    }
-
-    /// Sends changes on their way. Never are two requests in flight for one key: a window
-    /// that has a key in common with an earlier one waits for that one to land.
-    async fn write(&mut self, end: Position, changes: Changes) -> Result<(), RunError> {
-        while self
-            .pending
-            .iter()
-            .any(|earlier| earlier.changes.meets(&changes))
-        {
-            self.land_oldest().await?;
-        }
-        let changes = Arc::new(changes);
-        let mut task = JoinSet::new();
-        let (table, stamp, sent) = (self.table.clone(), self.stamp.clone(), changes.clone());
-        task.spawn(async move {
-            match stamp.mode {
-                Mode::Overwrite => table.put(&sent, &stamp).await.map(|()| Vec::new()),
-                Mode::Upsert | Mode::Create => table.change(&sent, &stamp).await,
-            }
-        });
-        self.pending.push_back(Pending { end, changes, task });
-        while self.pending.len() > self.ingest.tuning.depth {
-            self.land_oldest().await?;
-        }
-        Ok(())
-    }
-
-    /// Waits for the oldest window to be in the table.
-    async fn land_oldest(&mut self) -> Result<(), RunError> {
-        let Some(mut oldest) = self.pending.pop_front() else {
-            return Ok(());
-        };
-        let result = self
-            .lease
-            .while_renewing(async { Ok(oldest.task.join_next().await) })
-            .await;
-        let standing = match result {
-            Ok(Some(Ok(landed))) => landed?,
-            Ok(Some(Err(error))) => {
-                return Err(StoreError::unreadable("writing a window", error).into());
-            }
-            Ok(None) => Vec::new(),
-            Err(error) => {
-                // Still on its way: whoever gives up waits for it.
-                self.pending.push_front(oldest);
-                return Err(error);
-            }
-        };
-        for change in oldest.changes.all() {
-            self.index.note(&change.member.profile);
-        }
-        for member in standing {
-            self.index.note(&member.profile);
-        }
-        self.lease.batch.checkpoint.durable = oldest.end;
-        Ok(())
-    }
-
-    async fn land_all(&mut self) -> Result<(), RunError> {
-        while !self.pending.is_empty() {
-            self.land_oldest().await?;
-        }
-        Ok(())
-    }
-
-    /// After a failure: waits until nothing of this run is in flight, so that the lease can
-    /// be given back.
-    async fn settle(&mut self) {
-        for mut window in self.pending.drain(..) {
-            while window.task.join_next().await.is_some() {}
-        }
-    }
-
-    fn extend_segment(&mut self, run: u32, from: u64, to: u64) {
-        let segments = &mut self.lease.batch.checkpoint.segments;
-        match segments.last_mut() {
-            Some(last) if last.run == run => last.to = to,
-            _ => segments.push(Segment { run, from, to }),
-        }
-    }
-}
-
-/// A member as the rows before leave it, where its write is still on its way.
-fn in_hand<'a>(pending: &'a VecDeque<Pending>, id: &MemberId) -> Option<&'a Member> {
-    pending
-        .iter()
-        .rev()
-        .find_map(|window| window.changes.get(id))
 }

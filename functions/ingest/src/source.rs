@@ -1,5 +1,5 @@
-//! The uploaded object as a stream that survives cut connections and notices when the
-//! object is not the one that the event told of.
+//! The uploaded object as a stream. It reopens broken connections, and detects an object that is
+//! not the one of the event.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use mpulse_shared::store::StoreError;
 use crate::backoff;
 use crate::error::RunError;
 
-/// Tries in a row without a byte before a run gives up on the stream.
+/// Attempts in a row without a byte before a run returns up on the stream.
 const TRIES: u32 = 8;
 
-/// Which object, exactly.
+/// Identifies an object.
 #[derive(Debug, Clone)]
 pub struct Object {
     /// The bucket it is in.
@@ -30,7 +30,7 @@ pub struct Object {
     pub size: u64,
 }
 
-/// The stream. Bytes come in order, each once.
+/// The stream. It returns the bytes in order, each once.
 #[derive(Debug)]
 pub struct Source {
     client: Client,
@@ -41,8 +41,8 @@ pub struct Source {
 }
 
 impl Source {
-    /// The object's bytes from `offset` on. The first wait before it is opened again is at
-    /// most `first_wait`.
+    /// Creates a stream of the object's bytes from `offset` on. The first wait before it is opened
+    /// again is at most `first_wait`.
     pub fn new(client: Client, object: Object, offset: u64, first_wait: Duration) -> Self {
         Self {
             client,
@@ -53,11 +53,16 @@ impl Source {
         }
     }
 
-    /// The next bytes; `None` at the end.
+    /// Returns the number of bytes before the next one.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Returns the next bytes; `None` at the end.
     ///
     /// # Errors
-    /// [`RunError::File`] where the object was replaced or is gone, [`RunError::Store`]
-    /// where S3 can't be read.
+    /// Returns [`RunError::File`] if the object was replaced or deleted, [`RunError::Store`] if S3
+    /// cannot be read.
     pub async fn next(&mut self) -> Result<Option<Bytes>, RunError> {
         let mut retry = 0;
         while self.offset < self.object.size {
@@ -116,9 +121,12 @@ impl Source {
         match result {
             Ok(answer) => Ok(answer.body),
             Err(error) if status(&error) == Some(412) => Err(replaced()),
-            Err(error) if error.code() == Some("NoSuchKey") || status(&error) == Some(404) => Err(
-                file_problem("file_gone", "The uploaded file is no longer there."),
-            ),
+            Err(error) if error.code() == Some("NoSuchKey") || status(&error) == Some(404) => {
+                Err(file_problem(
+                    "file_gone",
+                    "The uploaded file no longer exists. Send it again in a new batch.",
+                ))
+            }
             Err(error) => Err(StoreError::sdk("GetObject of the upload", error).into()),
         }
     }
@@ -132,7 +140,7 @@ fn status(error: &SdkError<GetObjectError>) -> Option<u16> {
 pub fn replaced() -> RunError {
     file_problem(
         "file_replaced",
-        "Another file was sent to the same URL while this one was being read. Open a batch for \
+        "Another file was sent to the same URL while this one was being read. Create a batch for \
          each file.",
     )
 }

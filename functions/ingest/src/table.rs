@@ -1,8 +1,8 @@
-//! The members table as ingest uses it: reads and writes in batches, as many at once as
-//! DynamoDB takes, tried again until they are through or the run's time is up.
+//! The members table as ingest uses it: reads and writes in batches, as many at once as DynamoDB
+//! accepts, retried until they succeed or the run's time is up.
 //!
-//! [`read`] reads members by key and accounts by page; [`change`] writes what has a
-//! condition, [`put`] what has none.
+//! [`read`] reads members by key and accounts by page; [`change`] writes with conditions, [`put`]
+//! without.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,31 +26,31 @@ mod read;
 
 pub use read::{AccountPage, Members};
 
-/// The most items of one BatchWriteItem, and statements of one `BatchExecuteStatement`
-/// (AWS limits).
+/// The maximum number of items of one BatchWriteItem, and of statements of one
+/// `BatchExecuteStatement` (AWS limits).
 const WRITES: usize = 25;
 
-/// What writing a member usually takes, in write units: one for the table and one for each
-/// of its two indexes. A changed phone takes four.
+/// The write units of a member, usually: one for the table and one for each of its two indexes. A
+/// changed phone costs four.
 const WRITE_UNITS: f64 = 3.0;
 
-/// The table. Cloning it shares its client.
+/// The table. Clones share its client.
 #[derive(Debug, Clone)]
 pub struct Table {
     client: Client,
     name: Arc<str>,
-    /// Write units a second that a run may take at most.
+    /// The maximum write units per second of a run.
     cap: Option<f64>,
     statements: Arc<change::Statements>,
 }
 
 impl Table {
-    /// The table that `MEMBERS_TABLE` names, written at no more than
-    /// `MAX_WRITE_UNITS_PER_SECOND` (0 or unset: no cap). The SDK's own retries are off:
-    /// they would hide throttling from the limiter.
+    /// The table that `MEMBERS_TABLE` names, written with at most `MAX_WRITE_UNITS_PER_SECOND` (0
+    /// or unset: no limit). The SDK's own retries are off, because they would hide throttling from
+    /// the limiter.
     ///
     /// # Errors
-    /// Where a setting is missing or no number.
+    /// Returns an error if a setting is missing or not a number.
     pub fn from_setup(setup: &Setup) -> Result<Self, SetupError> {
         let config = setup
             .dynamodb()?
@@ -67,7 +67,7 @@ impl Table {
         })
     }
 
-    /// The table for one run.
+    /// Returns the table for one run.
     pub fn for_run(&self, guard: Guard, first_wait: Duration) -> RunTable {
         RunTable {
             table: self.clone(),
@@ -80,7 +80,7 @@ impl Table {
     }
 }
 
-/// The table in one run's hands: under its lease, deadline and limit, and on its account.
+/// The table for one run: under its lease, deadline and limiter. It counts the consumed units.
 #[derive(Debug, Clone)]
 pub struct RunTable {
     table: Table,
@@ -92,18 +92,18 @@ pub struct RunTable {
 }
 
 impl RunTable {
-    /// Takes the units consumed since the last time this was asked.
+    /// Takes the units consumed since the last call.
     pub fn take_spent(&self) -> Capacity {
         std::mem::take(&mut *self.spent.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes how many requests were refused, wholly or in part, since the last time this was
-    /// asked.
+    /// Takes the number of requests that were throttled, wholly or in part, since the last
+    /// call.
     pub fn take_refused(&self) -> u64 {
         self.refused.swap(0, Ordering::Relaxed)
     }
 
-    /// Notes that the table asked for less.
+    /// Records that the table throttled a request.
     fn slow_down(&self, permit: &Permit) {
         permit.refused();
         self.refused.fetch_add(1, Ordering::Relaxed);
@@ -123,9 +123,9 @@ impl RunTable {
         self.spent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets a request that failed in passing be tried again.
+    /// Returns whether a request that failed temporarily may be retried.
     fn again_or_fail(&self, error: StoreError, permit: &Permit) -> Result<(), RunError> {
-        // Without leave to send, that is why it failed.
+        // If sending is not allowed any more, that is why it failed.
         self.guard.check()?;
         if !error.is_transient() {
             return Err(error.into());
@@ -135,12 +135,12 @@ impl RunTable {
         }
         tracing::debug!(
             cause = mpulse_shared::store::chain(&error),
-            "trying a request again"
+            "retrying a request"
         );
         Ok(())
     }
 
-    /// Waits before a request is tried again, as long as the run has time.
+    /// Waits before a retry, as long as the run has time.
     async fn back_off(&self, retry: u32) {
         tokio::time::sleep(backoff::wait(self.first_wait, retry).min(self.guard.time_left())).await;
     }
@@ -153,12 +153,12 @@ fn units(consumed: &[ConsumedCapacity]) -> f64 {
         .sum()
 }
 
-/// What writing that many members usually takes, in write units.
+/// Returns the write units that writing a number of members usually consumes.
 fn write_units(members: usize) -> f64 {
     f64::from(u32::try_from(members).unwrap_or(u32::MAX)) * WRITE_UNITS
 }
 
-/// A request's own result. A task that panicked is a fault of ours; it fails the run.
+/// Returns the result of a request's task. A panic in a task fails the run.
 pub fn joined<T>(
     result: Result<Result<T, RunError>, tokio::task::JoinError>,
 ) -> Result<T, RunError> {

@@ -1,9 +1,9 @@
-//! The last stage of a batch: the parts of its report joined into one object.
+//! Joins the parts of a batch's report into one object, at the end of the batch.
 //!
-//! What there is to join follows from the batch's segments, and where it is cut from its
-//! length. So every run that joins sends the same pieces: a run takes up the upload that a
-//! dead one left, and one that is still on its way does no harm. One piece is in memory at a
-//! time, and a record of each part.
+//! The batch's segments determine the parts, and their length determines the pieces. So every run
+//! that joins sends the same pieces: a run continues the upload of a dead one, and a concurrent one
+//! does no harm. One piece is in memory at a time, and a record of each part.
+//!
 
 use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::primitives::ByteStream;
@@ -11,18 +11,19 @@ use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use mpulse_shared::batch::{Joining, Segment};
+use mpulse_shared::media_type;
 use mpulse_shared::parts::part_size;
 use mpulse_shared::store::StoreError;
 use mpulse_shared::store::parts::is_unknown_upload;
 
-use super::{Encoder, MEDIA_TYPE, Report};
+use super::{Encoder, Report};
 use crate::backoff;
 use crate::error::RunError;
 
 /// Parts that are fetched at once.
 const READS: usize = 4;
 
-/// Tries in a row without a byte before a part can't be read.
+/// Attempts in a row without a byte before a part counts as unreadable.
 const TRIES: u32 = 8;
 
 /// A part of the report, as a run stored it.
@@ -35,7 +36,7 @@ struct Part {
     bytes: u64,
 }
 
-/// Some of a part's bytes.
+/// A range of a part's bytes.
 #[derive(Debug)]
 struct Slice {
     key: String,
@@ -49,22 +50,22 @@ pub struct Join {
     report: Report,
     header: Bytes,
     parts: Vec<Part>,
-    /// Where each part begins in the joined report.
+    /// The offset of each part in the joined report.
     starts: Vec<u64>,
-    /// The joined report's length in bytes.
+    /// The length of the joined report in bytes.
     total: u64,
     piece_bytes: u64,
-    /// The upload that takes the pieces; `None` where none is needed (any more).
+    /// The upload of the pieces; `None` if none is needed (any more).
     upload: Option<String>,
-    /// The pieces that it has.
+    /// The pieces that have been uploaded.
     sent: Vec<CompletedPart>,
 }
 
 impl Join {
-    /// Looks up what there is to join; `None` where there is nothing.
+    /// Looks up the parts; `None` if there are none.
     ///
     /// # Errors
-    /// Where the run may not or can't go on.
+    /// Returns an error if the run must stop.
     pub async fn new(
         report: Report,
         encoder: &Encoder,
@@ -114,21 +115,21 @@ impl Join {
         }))
     }
 
-    /// Prepares to send: goes on with the upload that an earlier run began, or begins one if
-    /// the report is more than a piece.
+    /// Prepares to send: continues the upload of an earlier run, or creates one if the report is
+    /// larger than a piece.
     ///
     /// # Errors
-    /// Where the run may not or can't go on.
+    /// Returns an error if the run must stop.
     pub async fn open(&mut self, earlier: Option<&Joining>) -> Result<(), RunError> {
         if let Some(Joining { upload_id, .. }) = earlier {
             if let Some(sent) = self.pieces_of(upload_id).await? {
-                tracing::info!(pieces = sent.len(), "goes on joining a report");
+                tracing::info!(pieces = sent.len(), "continuing to join a report");
                 self.sent = sent;
                 self.upload = Some(upload_id.clone());
                 return Ok(());
             }
-            // It was completed by a run that died before it could say so, or S3 has thrown
-            // it away as too old.
+            // A run completed it and died before it could save that, or S3 has deleted it as too
+            // old.
             if self.is_there().await? {
                 return Ok(());
             }
@@ -141,7 +142,7 @@ impl Join {
                 .create_multipart_upload()
                 .bucket(&self.report.bucket)
                 .key(self.report.key())
-                .content_type(MEDIA_TYPE)
+                .content_type(media_type::CSV)
                 .send()
                 .await
                 .map_err(|error| StoreError::sdk("CreateMultipartUpload", error))?;
@@ -153,17 +154,17 @@ impl Join {
         self.report.put(&key, content).await
     }
 
-    /// What the next run has to know to go on.
+    /// Returns what the next run needs to continue.
     pub fn progress(&self) -> Option<Joining> {
         let upload_id = self.upload.clone()?;
         let pieces = u32::try_from(self.sent.len()).unwrap_or(u32::MAX);
         Some(Joining { upload_id, pieces })
     }
 
-    /// Sends the next piece. Gives `false` where none was left.
+    /// Sends the next piece. Returns `false` if there was none left.
     ///
     /// # Errors
-    /// Where the run may not or can't go on.
+    /// Returns an error if the run must stop.
     pub async fn send_piece(&mut self) -> Result<bool, RunError> {
         let from = self.sent.len() as u64 * self.piece_bytes;
         let Some(upload) = self.upload.clone().filter(|_| from < self.total) else {
@@ -191,7 +192,7 @@ impl Join {
     /// Makes one object of the pieces.
     ///
     /// # Errors
-    /// Where the run may not or can't go on.
+    /// Returns an error if the run must stop.
     pub async fn complete(self) -> Result<(), RunError> {
         let Some(upload) = self.upload.clone() else {
             return Ok(());
@@ -212,14 +213,14 @@ impl Join {
             .await;
         match result {
             Ok(_) => Ok(()),
-            // A retry, after an answer that was lost, finds the upload completed.
+            // A retry, after a lost response, finds the upload completed.
             Err(error) if is_unknown_upload(&error) && self.is_there().await? => Ok(()),
             Err(error) => Err(StoreError::sdk("CompleteMultipartUpload", error).into()),
         }
     }
 
-    /// The pieces that an upload has, as far as they are those that this run would send;
-    /// `None` where there is no such upload.
+    /// Returns the pieces of an upload that equal those that this run would send; `None` if the
+    /// upload does not exist.
     async fn pieces_of(&self, upload: &str) -> Result<Option<Vec<CompletedPart>>, RunError> {
         self.report.guard.check()?;
         let mut pages = self
@@ -254,7 +255,7 @@ impl Join {
         Ok(Some(sent))
     }
 
-    /// Whether the joined report is there.
+    /// Returns whether the joined report exists.
     async fn is_there(&self) -> Result<bool, RunError> {
         self.report.guard.check()?;
         let result = self
@@ -275,7 +276,7 @@ impl Join {
         }
     }
 
-    /// The piece that begins at byte `from` of the joined report, which ends at `end`.
+    /// Returns the piece that begins at byte `from` of the joined report, which ends at `end`.
     async fn piece(&self, from: u64, end: u64) -> Result<Bytes, RunError> {
         let to = end.min(from + self.piece_bytes);
         let mut content = BytesMut::with_capacity(usize::try_from(to - from).unwrap_or_default());
@@ -293,7 +294,7 @@ impl Join {
         Ok(content.freeze())
     }
 
-    /// Which bytes of which parts are in this piece.
+    /// Returns the ranges of parts that are in this piece.
     fn slices(&self, from: u64, to: u64) -> Vec<Slice> {
         let places = self.parts.iter().zip(&self.starts);
         let first = self.starts.partition_point(|&start| start <= from);
@@ -309,7 +310,7 @@ impl Join {
             .collect()
     }
 
-    /// Reads a slice, and opens the part again where it broke off.
+    /// Reads a range, and opens the part again if the stream breaks off.
     async fn read(&self, slice: Slice) -> Result<Bytes, RunError> {
         const OPERATION: &str = "reading a report part";
         let length = usize::try_from(slice.to - slice.from).unwrap_or(usize::MAX);

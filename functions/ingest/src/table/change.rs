@@ -1,9 +1,9 @@
-//! Writing on condition: `BatchExecuteStatement`, each statement with its own. A member that
-//! is new is inserted, which fails where one has appeared; a member that differs is updated
-//! where it still is what the row was compared with. So between reading and writing
-//! nobody's change is lost: where a condition fails, the member is read again and the row
-//! meets it anew. A write whose answer was lost fails its condition in the same way, and
-//! is then found done.
+//! Conditional writes: `BatchExecuteStatement`, each statement with its own condition. A new member
+//! is inserted, which fails if one has appeared; a member that differs is updated if it still is
+//! what the row was compared with. So no write of another author between reading and writing is
+//! lost: if a condition fails, the member is read again and the row is compared again. A write
+//! whose response was lost fails its condition in the same way, and is then found unchanged.
+//!
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use mpulse_shared::store::StoreError;
 use tokio::task::JoinSet;
 
 use super::{RunTable, WRITES, joined, write_units};
-use crate::compare::{Changes, Meeting, Stamp, meet};
+use crate::compare::{Changes, RowOutcome, WriteContext, outcome_of};
 use crate::error::RunError;
 
 const OPERATION: &str = "BatchExecuteStatement of members";
 
-/// The statements, whose values are parameters.
+/// The texts of the statements; values are parameters.
 #[derive(Debug)]
 pub struct Statements {
     insert: String,
@@ -30,7 +30,7 @@ pub struct Statements {
 }
 
 impl Statements {
-    /// The statements for a table.
+    /// Creates the statements for a table.
     pub fn of(table: &str) -> Self {
         Self {
             insert: format!(
@@ -47,8 +47,12 @@ impl Statements {
         }
     }
 
-    /// A member that is new, and so the batch's from the beginning.
-    fn insert(&self, profile: &Profile, stamp: &Stamp) -> Result<BatchStatementRequest, RunError> {
+    /// The statement for a new member, created by the batch.
+    fn insert(
+        &self,
+        profile: &Profile,
+        context: &WriteContext,
+    ) -> Result<BatchStatementRequest, RunError> {
         request(
             &self.insert,
             vec![
@@ -57,19 +61,19 @@ impl Statements {
                 text(&profile.first_name),
                 text(&profile.last_name),
                 text(profile.phone_number.as_str()),
-                text(stamp.at_text()),
-                text(stamp.at_text()),
-                text(stamp.by.as_str()),
-                text(stamp.by.as_str()),
+                text(context.at_text()),
+                text(context.at_text()),
+                text(context.by.as_str()),
+                text(context.by.as_str()),
             ],
         )
     }
 
-    /// A member that is changed where it still is `over`.
+    /// The statement for a member that is changed if it still equals `over`.
     fn update(
         &self,
         next: &Profile,
-        stamp: &Stamp,
+        context: &WriteContext,
         over: &Member,
     ) -> Result<BatchStatementRequest, RunError> {
         let now = &over.profile;
@@ -79,8 +83,8 @@ impl Statements {
                 text(&next.first_name),
                 text(&next.last_name),
                 text(next.phone_number.as_str()),
-                text(stamp.at_text()),
-                text(stamp.by.as_str()),
+                text(context.at_text()),
+                text(context.by.as_str()),
                 text(next.id.account_id.as_str()),
                 text(next.id.client_member_id.as_str()),
                 text(&now.first_name),
@@ -109,37 +113,37 @@ fn text(text: &str) -> AttributeValue {
     AttributeValue::S(text.to_owned())
 }
 
-/// A change on its way: by its place, and by what it is written over now.
+/// A change in flight: its index, and the member that it replaces now.
 struct Step {
     place: usize,
     over: Option<Member>,
 }
 
-/// What came of a statement.
+/// The result of a statement.
 enum Fate {
     Written,
-    /// The table asked for less.
+    /// Throttled.
     Refused,
-    /// Another try may succeed.
+    /// Failed temporarily; a retry may succeed.
     Again,
-    /// The member isn't what it was compared with.
+    /// The condition failed: the member is not the one that the row was compared with.
     Met,
 }
 
 impl RunTable {
-    /// Writes changes, each on condition. Gives the members that stand instead, because
-    /// somebody wrote them meanwhile.
+    /// Writes changes, each with its condition. Returns the members that were written by others in
+    /// the meantime and stay.
     ///
     /// # Errors
-    /// Where the run may not or can't go on. Some may have been written then.
+    /// Returns an error if the run must stop. Some changes may have been written then.
     pub async fn change(
         &self,
         changes: &Arc<Changes>,
-        stamp: &Stamp,
+        context: &WriteContext,
     ) -> Result<Vec<Member>, RunError> {
         let parts = in_parts(changes, WRITES, |part| {
             self.clone()
-                .change_part(Arc::clone(changes), part, stamp.clone())
+                .change_part(Arc::clone(changes), part, context.clone())
         });
         Ok(parts.await?.into_iter().flatten().collect())
     }
@@ -148,9 +152,9 @@ impl RunTable {
         self,
         changes: Arc<Changes>,
         part: Range<usize>,
-        stamp: Stamp,
+        context: WriteContext,
     ) -> Result<Vec<Member>, RunError> {
-        let mut standing = Vec::new();
+        let mut existing = Vec::new();
         let mut steps: Vec<Step> = part
             .map(|place| Step {
                 place,
@@ -160,14 +164,14 @@ impl RunTable {
         let mut retry = 0;
         while !steps.is_empty() {
             let sent = steps.len();
-            let (left, met) = self.send(&changes, steps, &stamp).await?;
+            let (left, met) = self.send(&changes, steps, &context).await?;
             let wait = !left.is_empty();
             if left.len() < sent {
                 retry = 0;
             }
             steps = left;
             if !met.is_empty() {
-                let again = self.meet_again(&changes, met, &stamp, &mut standing);
+                let again = self.compare_again(&changes, met, &context, &mut existing);
                 steps.extend(again.await?);
             }
             if wait {
@@ -175,22 +179,22 @@ impl RunTable {
                 self.back_off(retry).await;
             }
         }
-        Ok(standing)
+        Ok(existing)
     }
 
-    /// Sends statements once. Gives those to send again, and those whose condition failed.
+    /// Sends statements once. Returns those to send again, and those whose condition failed.
     async fn send(
         &self,
         changes: &Changes,
         steps: Vec<Step>,
-        stamp: &Stamp,
+        context: &WriteContext,
     ) -> Result<(Vec<Step>, Vec<Step>), RunError> {
         let mut statements = Vec::with_capacity(steps.len());
         for step in &steps {
             let profile = &changes.all()[step.place].member.profile;
             statements.push(match &step.over {
-                None => self.table.statements.insert(profile, stamp)?,
-                Some(over) => self.table.statements.update(profile, stamp, over)?,
+                None => self.table.statements.insert(profile, context)?,
+                Some(over) => self.table.statements.update(profile, context, over)?,
             });
         }
         let permit = self.limiter.writing(write_units(steps.len())).await;
@@ -215,7 +219,11 @@ impl RunTable {
         self.spend_writes(answer.consumed_capacity(), &permit);
         let responses = answer.responses();
         if responses.len() != steps.len() {
-            let reason = format!("{} answers to {} statements", responses.len(), steps.len());
+            let reason = format!(
+                "{} responses to {} statements",
+                responses.len(),
+                steps.len()
+            );
             return Err(StoreError::unreadable(OPERATION, reason).into());
         }
         let (mut again, mut met, mut refused) = (Vec::new(), Vec::new(), false);
@@ -238,14 +246,14 @@ impl RunTable {
         Ok((again, met))
     }
 
-    /// Reads members whose condition failed, and lets the changes meet them again. Gives the
-    /// changes still to be written; the members that stand go to `standing`.
-    async fn meet_again(
+    /// Reads members whose condition failed, and compares the changes with them again. Returns the
+    /// changes still to be written; members that stay go to `existing`.
+    async fn compare_again(
         &self,
         changes: &Changes,
         met: Vec<Step>,
-        stamp: &Stamp,
-        standing: &mut Vec<Member>,
+        context: &WriteContext,
+        existing: &mut Vec<Member>,
     ) -> Result<Vec<Step>, RunError> {
         let ids: Vec<&MemberId> = met
             .iter()
@@ -257,9 +265,9 @@ impl RunTable {
             let wanted = &changes.all()[step.place].member;
             let over = found.remove(&wanted.profile.id);
             if let Some(current) = &over
-                && meet(current, &wanted.profile, stamp) != Meeting::Updates
+                && outcome_of(current, &wanted.profile, context) != RowOutcome::Updated
             {
-                standing.extend(over);
+                existing.extend(over);
                 continue;
             }
             steps.push(Step {
@@ -271,7 +279,7 @@ impl RunTable {
     }
 }
 
-/// What came of a statement.
+/// Returns the result of a statement.
 fn fate(response: &BatchStatementResponse) -> Result<Fate, RunError> {
     let Some(error) = response.error() else {
         return Ok(Fate::Written);
@@ -284,7 +292,7 @@ fn fate(response: &BatchStatementResponse) -> Result<Fate, RunError> {
             | Code::RequestLimitExceeded,
         ) => Fate::Refused,
         Some(Code::InternalServerError | Code::TransactionConflict) => Fate::Again,
-        // The message is left out: it may quote the row.
+        // The message is not logged: it may contain the row.
         code => {
             let reason = code.map_or("without a code", Code::as_str).to_owned();
             return Err(StoreError::unreadable(OPERATION, reason).into());
@@ -292,7 +300,7 @@ fn fate(response: &BatchStatementResponse) -> Result<Fate, RunError> {
     })
 }
 
-/// Works on changes in parts at once. When this returns nothing is in flight, also after a
+/// Processes changes in concurrent chunks. When this returns, nothing is in flight, also after a
 /// failure.
 pub async fn in_parts<T: Send + 'static, F>(
     changes: &Changes,

@@ -1,27 +1,31 @@
-//! Writing without a condition: BatchWriteItem, for batches that overwrite.
+//! Unconditional writes: BatchWriteItem, for mode `overwrite`.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::types::{PutRequest, ReturnConsumedCapacity, WriteRequest};
 use mpulse_shared::store::StoreError;
-use mpulse_shared::store::members::to_new_item;
+use mpulse_shared::store::member_item::to_new_item;
 
 use super::{RunTable, WRITES, change, write_units};
-use crate::compare::{Change, Changes, Stamp};
+use crate::compare::{Change, Changes, WriteContext};
 use crate::error::RunError;
 
 const OPERATION: &str = "BatchWriteItem of members";
 
 impl RunTable {
-    /// Writes members, each in whole, whatever stands there.
+    /// Writes whole members, whatever exists.
     ///
     /// # Errors
-    /// Where the run may not or can't go on. Some may have been written then.
-    pub async fn put(&self, changes: &Arc<Changes>, stamp: &Stamp) -> Result<(), RunError> {
+    /// Returns an error if the run must stop. Some members may have been written then.
+    pub async fn put(
+        &self,
+        changes: &Arc<Changes>,
+        context: &WriteContext,
+    ) -> Result<(), RunError> {
         change::in_parts(changes, WRITES, |part| {
             self.clone()
-                .put_part(Arc::clone(changes), part, stamp.clone())
+                .put_part(Arc::clone(changes), part, context.clone())
         })
         .await?;
         Ok(())
@@ -31,11 +35,11 @@ impl RunTable {
         self,
         changes: Arc<Changes>,
         part: Range<usize>,
-        stamp: Stamp,
+        context: WriteContext,
     ) -> Result<(), RunError> {
         let name = &*self.table.name;
         let changes = &changes.all()[part];
-        // What was handed back: all that is to be sent again.
+        // The unprocessed items: all that is to be sent again.
         let mut left: Option<Vec<WriteRequest>> = None;
         let mut retry = 0;
         loop {
@@ -44,7 +48,7 @@ impl RunTable {
             self.guard.check()?;
             let writes = match &left {
                 Some(left) => left.clone(),
-                None => puts(changes, &stamp)?,
+                None => puts(changes, &context)?,
             };
             let result = self
                 .table
@@ -81,15 +85,15 @@ impl RunTable {
     }
 }
 
-/// Requests to write members as a batch that doesn't look makes them: new.
-fn puts(changes: &[Change], stamp: &Stamp) -> Result<Vec<WriteRequest>, RunError> {
+/// Creates write requests for members as new members, without regard to existing ones.
+fn puts(changes: &[Change], context: &WriteContext) -> Result<Vec<WriteRequest>, RunError> {
     let mut writes = Vec::with_capacity(changes.len());
     for change in changes {
         let put = PutRequest::builder()
             .set_item(Some(to_new_item(
                 &change.member.profile,
-                stamp.at_text(),
-                &stamp.by,
+                context.at_text(),
+                &context.by,
             )))
             .build()
             .map_err(|error| StoreError::unreadable(OPERATION, error))?;

@@ -1,4 +1,4 @@
-//! Reading: members by their keys, and an account's members page by page. All reads are
+//! Reads members by their keys, and an account's members page by page. All reads are strongly
 //! consistent.
 
 use std::collections::HashMap;
@@ -6,13 +6,14 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnConsumedCapacity};
 use mpulse_shared::member::{AccountId, ClientMemberId, Member, MemberId, Profile};
 use mpulse_shared::store::StoreError;
-use mpulse_shared::store::members::{Item, from_item, key_of, profile_of};
+use mpulse_shared::store::item::Item;
+use mpulse_shared::store::member_item::{from_item, key_of, profile_of};
 use tokio::task::JoinSet;
 
 use super::{RunTable, joined};
 use crate::error::RunError;
 
-/// The most keys of one BatchGetItem (an AWS limit).
+/// The maximum number of keys of one BatchGetItem (an AWS limit).
 const KEYS: usize = 100;
 
 /// Members by id.
@@ -30,10 +31,10 @@ pub struct AccountPage {
 }
 
 impl RunTable {
-    /// Reads the members that exist among `ids`. No id may come twice.
+    /// Reads the members that exist among `ids`, which must be unique.
     ///
     /// # Errors
-    /// Where the run may not or can't go on.
+    /// Returns an error if the run must stop.
     pub async fn fetch(&self, ids: &[&MemberId]) -> Result<Members, RunError> {
         let mut requests = JoinSet::new();
         for part in ids.chunks(KEYS) {
@@ -98,10 +99,10 @@ impl RunTable {
         }
     }
 
-    /// The next page of an account, of at most `limit` members after `after`.
+    /// Returns the next page of an account, of at most `limit` members after `after`.
     ///
     /// # Errors
-    /// Where the run may not or can't go on.
+    /// Returns an error if the run must stop.
     pub async fn page(
         self,
         account_id: AccountId,

@@ -1,36 +1,37 @@
-//! What a run tells `CloudWatch` of its work, about once a minute and at its end: rows by
-//! outcome, units, refusals, how long a batch and its checkpoints took, and how old it is.
+//! Publishes the metrics of a run, about once a minute and at its end: rows by outcome, units,
+//! throttled requests, how long a batch and its checkpoints took, and the batch's age.
 
 use std::time::{Duration, Instant};
 
 use mpulse_shared::batch::{Batch, Capacity, Rows};
-use mpulse_shared::metrics::{Figure, Metrics};
+use mpulse_shared::metrics::{MetricValue, Metrics};
 use mpulse_shared::time::Timestamp;
 
-/// The time between two tellings.
+/// The time between two publications.
 const PERIOD: Duration = Duration::from_mins(1);
 
-/// What one run has told so far.
+/// The metrics of one run and what has been published.
 #[derive(Debug)]
-pub struct Telling {
+pub struct MetricsReporter {
     metrics: Metrics,
-    told: Instant,
-    /// Of the checkpoint, as last told: the next telling is of what came since.
+    last_published: Instant,
+    /// The counters as last published: the next publication contains the difference.
     rows: Rows,
     capacity: Capacity,
     throttles: u64,
-    /// When a checkpoint was last saved, and the longest time between two since last told.
+    /// When a checkpoint was last saved, and the longest time between two since the last
+    /// publication.
     saved: Instant,
     longest: Duration,
 }
 
-impl Telling {
-    /// A run that begins at a batch's checkpoint.
+impl MetricsReporter {
+    /// Starts with a batch's checkpoint.
     pub fn new(metrics: Metrics, batch: &Batch) -> Self {
         let now = Instant::now();
         Self {
             metrics,
-            told: now,
+            last_published: now,
             rows: batch.checkpoint.rows,
             capacity: batch.checkpoint.capacity,
             throttles: batch.checkpoint.throttles,
@@ -39,26 +40,26 @@ impl Telling {
         }
     }
 
-    /// Notes that a checkpoint was saved, and tells what is due.
+    /// Records that a checkpoint was saved, and publishes metrics if they are due.
     pub fn saved(&mut self, batch: &Batch) {
         self.longest = self.longest.max(self.saved.elapsed());
         self.saved = Instant::now();
-        if self.told.elapsed() >= PERIOD {
-            self.tell(batch, &[]);
+        if self.last_published.elapsed() >= PERIOD {
+            self.publish(batch, &[]);
         }
     }
 
-    /// Tells what is left, and what the run's end is.
-    pub fn tell(&mut self, batch: &Batch, end: &[Figure]) {
+    /// Publishes the rest, with the metrics of the run's end.
+    pub fn publish(&mut self, batch: &Batch, end: &[MetricValue]) {
         let at = &batch.checkpoint;
         let mut figures = figures(at.rows, self.rows);
         let units = at.capacity;
         figures.extend([
-            Figure::count("ReadUnits", units.read_units - self.capacity.read_units),
-            Figure::count("WriteUnits", units.write_units - self.capacity.write_units),
-            Figure::count("Throttles", count(at.throttles - self.throttles)),
-            Figure::seconds("CheckpointAge", self.longest.as_secs_f64()),
-            Figure::seconds("BatchAge", age(batch, Timestamp::now()).as_secs_f64()),
+            MetricValue::count("ReadUnits", units.read_units - self.capacity.read_units),
+            MetricValue::count("WriteUnits", units.write_units - self.capacity.write_units),
+            MetricValue::count("Throttles", count(at.throttles - self.throttles)),
+            MetricValue::seconds("CheckpointAge", self.longest.as_secs_f64()),
+            MetricValue::seconds("BatchAge", age(batch, Timestamp::now()).as_secs_f64()),
         ]);
         figures.extend_from_slice(end);
         let request = batch.request_id.as_deref().unwrap_or_default();
@@ -66,20 +67,20 @@ impl Telling {
             ("batch_id", batch.batch_id.as_str()),
             ("request_id", request),
         ];
-        self.metrics.tell(&figures, &about);
+        self.metrics.publish(&figures, &about);
         (self.rows, self.capacity, self.throttles) = (at.rows, at.capacity, at.throttles);
-        (self.told, self.longest) = (Instant::now(), Duration::ZERO);
+        (self.last_published, self.longest) = (Instant::now(), Duration::ZERO);
     }
 }
 
-/// The time since a batch's file came.
+/// Returns the time since a batch's file arrived.
 fn age(batch: &Batch, now: Timestamp) -> Duration {
     let came = batch.uploaded_at.unwrap_or(batch.created_at);
     Duration::from_millis(u64::try_from(now.millis_since(came)).unwrap_or_default())
 }
 
-/// Rows by outcome since `before`.
-fn figures(now: Rows, before: Rows) -> Vec<Figure> {
+/// Returns the rows by outcome since `before`.
+fn figures(now: Rows, before: Rows) -> Vec<MetricValue> {
     [
         ("RowsRead", now.read - before.read),
         ("RowsCreated", now.created - before.created),
@@ -88,7 +89,7 @@ fn figures(now: Rows, before: Rows) -> Vec<Figure> {
         ("RowsSuperseded", now.superseded - before.superseded),
         ("RowsRejected", now.rejected - before.rejected),
     ]
-    .map(|(name, rows)| Figure::count(name, count(rows)))
+    .map(|(name, rows)| MetricValue::count(name, count(rows)))
     .to_vec()
 }
 
@@ -102,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_came_since_is_told() {
+    fn only_the_difference_is_published() {
         let before = Rows {
             read: 10,
             created: 10,
@@ -114,10 +115,10 @@ mod tests {
             rejected: 3,
             ..Rows::default()
         };
-        let told = figures(now, before);
-        assert!(told.contains(&Figure::count("RowsRead", 5.0)));
-        assert!(told.contains(&Figure::count("RowsCreated", 2.0)));
-        assert!(told.contains(&Figure::count("RowsRejected", 3.0)));
-        assert!(told.contains(&Figure::count("RowsUpdated", 0.0)));
+        let figures_now = figures(now, before);
+        assert!(figures_now.contains(&MetricValue::count("RowsRead", 5.0)));
+        assert!(figures_now.contains(&MetricValue::count("RowsCreated", 2.0)));
+        assert!(figures_now.contains(&MetricValue::count("RowsRejected", 3.0)));
+        assert!(figures_now.contains(&MetricValue::count("RowsUpdated", 0.0)));
     }
 }

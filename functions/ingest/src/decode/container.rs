@@ -1,0 +1,197 @@
+//! Containers: recognised by their first bytes, and unpacked in a thread, a chunk at a time.
+
+use std::io::{self, Read};
+
+use flate2::read::MultiGzDecoder;
+use mpulse_shared::batch::Container;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::{self, Receiver, Sender};
+use zip::ZipArchive;
+use zip::result::ZipError;
+
+use super::damage::{broken, cause, damaged, zip_problem};
+use super::object_reader::{Failure, ObjectReader};
+use super::output::{CHUNK, Output};
+use super::{Chunk, Input, problem, workbook};
+use crate::error::RunError;
+
+/// Chunks that are unpacked ahead.
+const AHEAD: usize = 4;
+
+/// The most names that a message lists.
+const NAMES_SHOWN: usize = 5;
+
+/// Files that are not rosters, by their first bytes.
+const FOREIGN: [(&[u8], &str); 8] = [
+    (
+        b"\xD0\xCF\x11\xE0",
+        "The file is an old Excel workbook (.xls) or is protected by a password. Save it as .xlsx or CSV without a \
+         password, and send it again.",
+    ),
+    (b"7z\xBC\xAF\x27\x1C", "The file is a 7z archive."),
+    (b"Rar!", "The file is a RAR archive."),
+    (b"BZh", "The file is compressed by bzip2."),
+    (b"\xFD7zXZ", "The file is compressed by xz."),
+    (b"\x28\xB5\x2F\xFD", "The file is compressed by zstd."),
+    (b"%PDF", "The file is a PDF document."),
+    (b"\x89PNG", "The file is a picture."),
+];
+
+/// What a file of another kind has to become.
+const ACCEPTED: &str =
+    "Send CSV, plain or compressed by gzip or zip, or an Excel workbook (.xlsx).";
+
+/// Returns the container of a file.
+///
+/// # Errors
+/// Returns the problem of a file that cannot be a roster.
+pub async fn recognise(input: &Input) -> Result<Container, RunError> {
+    let mut source = input.source(0);
+    let mut head = Vec::new();
+    while head.len() < 8
+        && let Some(bytes) = source.next().await?
+    {
+        head.extend_from_slice(&bytes);
+    }
+    if let Some((_, message)) = FOREIGN.iter().find(|(start, _)| head.starts_with(start)) {
+        return Err(problem("not_csv", format!("{message} {ACCEPTED}")));
+    }
+    if head.starts_with(b"\x1F\x8B") {
+        return Ok(Container::Gzip);
+    }
+    // The second is the end of an archive without files.
+    if !head.starts_with(b"PK\x03\x04") && !head.starts_with(b"PK\x05\x06") {
+        return Ok(Container::Plain);
+    }
+    let (input, runtime) = (input.clone(), Handle::current());
+    let is_workbook = tokio::task::spawn_blocking(move || {
+        let failure = Failure::default();
+        let reader = ObjectReader::new(input, runtime, failure.clone());
+        ZipArchive::new(reader)
+            .map(|archive| workbook::is_one(&archive))
+            .map_err(|error| cause(&failure, || zip_problem(&error)))
+    });
+    match is_workbook.await {
+        Ok(result) => Ok(if result? {
+            Container::Workbook
+        } else {
+            Container::Zip
+        }),
+        Err(_) => Err(damaged("zip")),
+    }
+}
+
+/// Unpacks a file in a thread. The receiver gets the content, or the error that ends it.
+pub fn unpack(input: Input, container: Container) -> Receiver<Result<Chunk, RunError>> {
+    let (sender, receiver) = mpsc::channel(AHEAD);
+    let runtime = Handle::current();
+    tokio::task::spawn_blocking(move || {
+        let failure = Failure::default();
+        let reader = ObjectReader::new(input.clone(), runtime, failure.clone());
+        let result = match container {
+            Container::Workbook => workbook::unpack(reader, &input, &failure, &sender),
+            Container::Zip => unzip(reader, input.object.size, &failure, &sender),
+            Container::Gzip | Container::Plain => gunzip(reader, &failure, &sender),
+        };
+        if let Err(error) = result {
+            // If nobody receives it, the run has ended.
+            let _ = sender.blocking_send(Err(error));
+        }
+    });
+    receiver
+}
+
+fn gunzip(
+    reader: ObjectReader,
+    failure: &Failure,
+    sender: &Sender<Result<Chunk, RunError>>,
+) -> Result<(), RunError> {
+    let mut content = MultiGzDecoder::new(reader);
+    let mut out = Output::new(sender);
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        match content.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => {
+                let position = content.get_ref().position();
+                if !out.send(&buffer[..count], position, position)? {
+                    return Ok(());
+                }
+            }
+            Err(error) => return Err(cause(failure, || broken("gzip", &error))),
+        }
+    }
+}
+
+fn unzip(
+    reader: ObjectReader,
+    size: u64,
+    failure: &Failure,
+    sender: &Sender<Result<Chunk, RunError>>,
+) -> Result<(), RunError> {
+    let failed = |error: ZipError| cause(failure, || zip_problem(&error));
+    let mut archive = ZipArchive::new(reader).map_err(failed)?;
+    let index = only_file(&archive)?;
+    let mut content = archive.by_index(index).map_err(failed)?;
+    let (packed, whole) = (content.compressed_size(), content.size().max(1));
+    let mut out = Output::new(sender);
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        match content.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => {
+                // The archive is hardly more than this file, so the share of its content is that of the object.
+                let share = u128::from(out.unpacked + count as u64) * u128::from(size);
+                let read = u64::try_from(share / u128::from(whole)).unwrap_or(size);
+                if !out.send(&buffer[..count], packed, read.min(size))? {
+                    return Ok(());
+                }
+            }
+            Err(error) => return Err(cause(failure, || broken("zip", &error))),
+        }
+    }
+}
+
+/// Returns the index of the one file of an archive, apart from what an operating system adds.
+fn only_file<R: Read + io::Seek>(archive: &ZipArchive<R>) -> Result<usize, RunError> {
+    let is_added = |name: &str| {
+        name.ends_with('/')
+            || name
+                .split('/')
+                .any(|part| part.starts_with('.') || part == "__MACOSX")
+    };
+    let names: Vec<(usize, String)> = archive
+        .file_names_raw()
+        .map(|name| String::from_utf8_lossy(name).replace('\\', "/"))
+        .enumerate()
+        .filter(|(_, name)| !is_added(name))
+        .collect();
+    match names.as_slice() {
+        [(index, _)] => Ok(*index),
+        [] => Err(problem(
+            "no_file",
+            "The zip archive contains no file. Send an archive with one CSV file.",
+        )),
+        several => {
+            let shown: Vec<&str> = several
+                .iter()
+                .take(NAMES_SHOWN)
+                .map(|(_, name)| name.as_str())
+                .collect();
+            let more = if several.len() > NAMES_SHOWN {
+                ", …"
+            } else {
+                ""
+            };
+            Err(problem(
+                "several_files",
+                format!(
+                    "The zip archive contains {} files: {}{more}. Send an archive with one file, or each file in a \
+                     batch of its own.",
+                    several.len(),
+                    shown.join(", ")
+                ),
+            ))
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Sizes and limits of a run.
+
+use std::time::Duration;
+
+use crate::{backoff, index};
+
+/// Runs in a row that end in an error without progress before the batch fails.
+pub const MAX_STALLED: u32 = 3;
+
+/// Sizes and limits of a run. The defaults are deployed; tests make them small, so that small files
+/// have many windows and pages.
+#[derive(Debug, Clone, Copy)]
+pub struct Tuning {
+    /// The maximum number of members in a window: rows that are compared, counted and written
+    /// together.
+    pub window_members: usize,
+    /// The bytes of rejected rows that end a window.
+    pub window_report: usize,
+    /// Windows whose writes are in flight while the next is read and compared.
+    pub depth: usize,
+    /// The maximum number of fingerprints.
+    pub max_fingerprints: usize,
+    /// The cost limit of an account's first page, in read units: fewer rows read no page.
+    pub first_page: u32,
+    /// The longest wait before the first retry of a request.
+    pub first_wait: Duration,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            window_members: 2000,
+            window_report: 1024 * 1024,
+            depth: 3,
+            max_fingerprints: index::MAX_FINGERPRINTS,
+            first_page: index::FIRST_PAGE,
+            first_wait: backoff::FIRST,
+        }
+    }
+}
