@@ -1,5 +1,5 @@
-// The key that is signed in, and calls to the API with it. The secret is kept in this tab's
-// sessionStorage and goes nowhere but into the Authorization header of this API.
+// The signed-in key, and calls to the API with it. The secret is stored in this tab's sessionStorage and sent
+// only in the Authorization header of this API.
 
 const STORE = "mpulse-key";
 const ROLES = ["reader", "writer", "admin"];
@@ -7,28 +7,27 @@ const ROLES = ["reader", "writer", "admin"];
 let key = null;
 let header = null;
 
-// A refusal in the server's words; `fields` holds what it says of single fields.
+// An error response with the server's message; `fields` has the errors of single fields.
 export class Problem extends Error {
   constructor(status, body = {}) {
-    const words = body.detail ?? body.message ?? `The registry answered ${status}.`;
-    // The gateway's own have no full stop.
+    const words = body.detail ?? body.message ?? `The registry responded with ${status}.`;
+    // The gateway's own messages have no full stop.
     super(/[.!?]$/.test(words) ? words : `${words}.`);
     this.status = status;
     this.fields = body.errors ?? [];
   }
 }
 
-// Whether an error may pass by itself: a cut connection, a service that can't just now.
+// Whether an error is temporary: a broken connection, or a busy service.
 export const mayPass = (error) => !error.status || error.status >= 500 || error.status === 429;
 
-// What became of the session: "expired" when a key that opened stops opening, "replaced" when
-// another key signs in where one was.
+// Events of the session: "expired" when the key becomes invalid, "replaced" when another key signs in.
 export const session = new EventTarget();
 
 export const holder = () => key;
 export const may = (role) => key !== null && ROLES.indexOf(key.role) >= ROLES.indexOf(role);
 
-// Holds the id and secret against the registry, and keeps them if they open it.
+// Checks the id and secret with the registry, and stores them if they are valid.
 export async function signIn(id, secret) {
   const pair = new TextEncoder().encode(`${id}:${secret}`);
   header = `Basic ${btoa(String.fromCharCode(...pair))}`;
@@ -41,8 +40,7 @@ export async function signIn(id, secret) {
   sessionStorage.setItem(STORE, JSON.stringify({ id, secret }));
 }
 
-// Signs in again after a reload; tells whether there was a key. It is kept where the registry
-// can't tell for now whether it opens.
+// Signs in again after a reload. Returns whether there was a key. The key stays stored if the registry cannot be reached.
 export async function resume() {
   const stored = JSON.parse(sessionStorage.getItem(STORE));
   if (!stored) return false;
@@ -65,14 +63,14 @@ export async function call(path, options = {}) {
   return (await answer(path, options)).body;
 }
 
-// The same, with the answer's headers.
+// The same, with the response's headers.
 export async function answer(path, { method = "GET", body, headers = {}, signal } = {}) {
   const mine = header;
   const sent = { accept: "application/json", authorization: mine, ...headers };
   if (body !== undefined) sent["content-type"] = "application/json";
   let response, content;
   try {
-    // Without credentials of the browser's own, a 401 opens no dialog of its own either.
+    // Without the browser's own credentials, a 401 does not open the browser's sign-in dialog.
     response = await fetch(path, {
       method, headers: sent, signal, credentials: "omit", cache: "no-store",
       body: body === undefined ? undefined : JSON.stringify(body),
@@ -80,11 +78,11 @@ export async function answer(path, { method = "GET", body, headers = {}, signal 
     content = await (isJson(response) ? response.json() : response.text());
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Problem(0, { detail: "The registry can’t be reached." });
+    throw new Problem(0, { detail: "The registry cannot be reached." });
   }
   if (response.ok) return { body: content, headers: response.headers };
   const problem = new Problem(response.status, isJson(response) ? content : {});
-  // Not where the answer is to a key that was signed in before.
+  // Not if the response belongs to a key that was signed in before.
   if (response.status === 401 && key && mine === header) {
     signOut();
     session.dispatchEvent(new CustomEvent("expired", { detail: problem.message }));
@@ -94,7 +92,7 @@ export async function answer(path, { method = "GET", body, headers = {}, signal 
 
 const isJson = (response) => /json/.test(response.headers.get("content-type"));
 
-// A link of the API as a path: the page may know the registry by another name.
+// A URL of the API as a path: the page may use another host name for the registry.
 export function path(url) {
   const { pathname, search } = new URL(url);
   return pathname + search;

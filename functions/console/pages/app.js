@@ -1,4 +1,4 @@
-// The frame: who is signed in, and which page is shown. Pages are fetched when first opened.
+// The frame: the signed-in key, and the page that is shown. A page's module is loaded when it is first opened.
 
 import { holder, may, resume, session, signIn, signOut } from "./api.js";
 import { alert, busy, button, form, h, hitch, link, say } from "./dom.js";
@@ -12,9 +12,9 @@ const PAGES = {
 const FIRST = "members";
 
 const at = (id) => document.getElementById(id);
-// Who was signed in last in this tab.
+// The key that was signed in last in this tab.
 let before = null;
-// Aborted when the page that is shown is left.
+// Aborted when the user leaves the page.
 let shown = new AbortController();
 
 function frame() {
@@ -36,7 +36,7 @@ function address() {
   try {
     [name, ...id] = path.split("/").map(decodeURIComponent);
   } catch {
-    // It is none of this console's.
+    // Not a valid address of the console.
     [name, id] = [FIRST, []];
   }
   return { name: PAGES[name] ? name : FIRST, id: id.join("/") || null, query: new URLSearchParams(query) };
@@ -64,7 +64,7 @@ async function show() {
   try {
     if (page.role && !may(page.role)) throw new Error(`This page needs a key with the role ${page.role}.`);
     const module = await page.load().catch(() => {
-      throw new Error("This page could not be loaded; perhaps a new version was installed. Reload it.");
+      throw new Error("This page could not be loaded. A new version may have been installed: reload the page.");
     });
     if (!signal.aborted) await module.show(view, { id, query, signal, heading });
   } catch (error) {
@@ -81,9 +81,9 @@ function askForKey(message) {
     ],
     action: "Sign in",
     submit: async ({ id, secret }) => {
-      if (!id || !secret) throw new Error("Both are needed: the key’s id and its secret.");
+      if (!id || !secret) throw new Error("Enter the id and the secret of the key.");
       await signIn(id, secret);
-      // What is on the pages is somebody else's: a new load forgets all of it.
+      // The pages show data of another key: reloading removes it.
       if (before && before !== id) {
         session.dispatchEvent(new Event("replaced"));
         return location.reload();
@@ -110,18 +110,18 @@ session.addEventListener("expired", ({ detail }) => askForKey(detail));
 function leave() {
   signOut();
   askForKey();
-  // What was on the pages goes with the key: a new load forgets all of it.
+  // Reloading removes the key's data from the pages.
   location.replace("/admin/");
 }
 
-// With the key that this tab holds, if it holds one.
+// Signs in with the key that this tab has stored, if there is one.
 async function start() {
   try {
     if (!(await resume())) return askForKey();
   } catch (error) {
     if (error.status === 401) return askForKey(error.message);
     at("view").replaceChildren(h("section", { class: "card narrow" }, h("h1", { tabindex: -1 }, "Signing in"), alert(error),
-      h("div", { class: "actions" }, busy("Try again", start), button("Sign out", leave))));
+      h("div", { class: "actions" }, busy("Retry", start), button("Sign out", leave))));
     return;
   }
   frame();

@@ -1,19 +1,19 @@
-// Batches: all of them, newest first; and one, with its progress and its rejects.
+// Batches: the list, newest first; and one batch, with its progress and its rejected rows.
 
 import { batch as at, call, may, path } from "./api.js";
-import { parse } from "./csv.js";
+import { parse, unescaped } from "./csv.js";
 import { alert, ask, busy, button, count, dollars, duration, facts, h, link, redraw, say, table, time } from "./dom.js";
 import { follow, hasEnded, seconds, status, view, watch } from "./watch.js";
 
-// Between two looks at a list: while something in it is at work, and while nothing is.
+// The time between two polls of the list, with and without running batches.
 const LIST_MILLIS = 2500;
 const IDLE_MILLIS = 10_000;
-// Batches on a page, and the most that one answer holds.
+// Batches on a page, and the maximum of one response.
 const PAGE = 25;
 const MOST_PAGE = 100;
-// The URL of a report is good for a little longer.
+// The URL of a report is valid a little longer.
 const RENEWAL_MILLIS = 240_000;
-// Rejects that are shown in place, and how much of the report is fetched for them.
+// Rejected rows that are shown, and how much of the report is fetched for them.
 const REJECTS = 25;
 const REJECTS_BYTES = 64 * 1024;
 
@@ -32,7 +32,7 @@ async function showAll(page, signal) {
   page.append(place);
   const known = new Map();
   const take = (batches) => batches.forEach((one) => known.set(one.batch_id, one));
-  // Where the list goes on; not known before the first look.
+  // The next page of the list; unknown before the first poll.
   let next;
   const more = busy("More", async () => {
     const answer = await call(next, { signal });
@@ -57,7 +57,7 @@ async function showAll(page, signal) {
         one.started_at ? duration(seconds(one)) : "–",
         one.started_at ? dollars(one.price.usd) : "–",
       ]))
-      : h("p", { class: "hint" }, next ? "None of the newest files is yours. " : "No file was sent yet. ", may("writer") ? link("send", "Send one") : ""),
+      : h("p", { class: "hint" }, next ? "None of the newest batches is yours. " : "No file has been sent yet. ", may("writer") ? link("send", "Send one") : ""),
     next ? more : "");
   };
   const isAtWork = (one) => !hasEnded(one) && one.status !== "awaiting_upload";
@@ -66,7 +66,7 @@ async function showAll(page, signal) {
     let answer = await call(`/api/members/batch?limit=${limit}`, { signal });
     if (next === undefined) next = answer.next && path(answer.next);
     const newest = answer.results;
-    // More may have come since the last look than one answer holds.
+    // There may be more new batches than one response contains.
     while (known.size && answer.next && !newest.some((one) => known.has(one.batch_id))) {
       answer = await call(path(answer.next), { signal });
       newest.push(...answer.results);
@@ -87,16 +87,16 @@ async function showOne(page, id, signal, heading) {
   const live = view();
   const rejects = h("div");
   const cancel = button("Cancel the batch", () => ask("Cancel the batch?",
-    "It stops in a moment. Rows that were applied stay.", "Cancel the batch", async () => {
+    "It stops within seconds. Rows that were applied stay.", "Cancel the batch", async () => {
       await call(at(id), { method: "DELETE" });
-      say("The batch is being stopped.");
+      say("The batch is being cancelled.");
     }), { class: "danger", hidden: true });
   page.append(h("p", null, link("batches", "All batches")), about, live.element, h("div", { class: "actions" }, cancel), rejects);
   let corrected = null;
   const draw = (batch) => {
     live.draw(batch);
     cancel.hidden = hasEnded(batch) || batch.status === "cancelling" || !may("writer");
-    // The rest of what is told of a batch stays as it is.
+    // The other fields of a batch do not change.
     if (corrected === String(batch.child_batch_ids)) return;
     corrected = String(batch.child_batch_ids);
     heading.textContent = batch.file_name ?? `Batch ${id}`;
@@ -105,7 +105,7 @@ async function showOne(page, id, signal, heading) {
       ["Batch", id],
       ["Sent", h("span", null, time(batch.created_at), ` by ${author(batch)}`)],
       batch.account_id && ["Account", batch.account_id],
-      ["Rows are", { upsert: "compared, and written where they differ", create: "written where nobody is yet", overwrite: "all written" }[batch.mode]],
+      ["Mode", { upsert: "create new members, update members that differ", create: "create new members only", overwrite: "write every row" }[batch.mode]],
       batch.parent_batch_id && ["Corrects", link(`batches/${batch.parent_batch_id}`, batch.parent_batch_id)],
       batch.child_batch_ids.length > 0 && ["Corrected by", h("span", null, batch.child_batch_ids.map((child) => [link(`batches/${child}`, child), " "]).flat())],
     ]));
@@ -114,49 +114,56 @@ async function showOne(page, id, signal, heading) {
   if (batch.links.rejects) await showRejects(rejects, batch, signal);
 }
 
-// The report's first rows, the whole of it, and the way to send it back.
-async function showRejects(place, batch, signal) {
-  const id = batch.batch_id;
-  const shown = h("div");
-  // In another tab: what is on its way here would ask before this one may be left.
-  const download = h("a", {
-    class: "button primary", target: "_blank", rel: "noopener",
+// A link to a report, in another tab, because leaving this one would interrupt uploads. Its URL is renewed when it has expired.
+function report(text, api, { signal, fail, ...attributes }) {
+  let renewed;
+  const element = h("a", {
+    target: "_blank", rel: "noopener", ...attributes,
     onclick: async (event) => {
       if (Date.now() - renewed < RENEWAL_MILLIS) return;
       event.preventDefault();
       try {
         await renew();
-        download.click();
+        element.click();
       } catch (error) {
-        shown.replaceChildren(alert(error));
+        fail(error);
       }
     },
-  }, "Download the report");
-  let renewed;
+  }, text);
   const renew = async () => {
-    download.href = (await call(at(id, "/rejects"), { signal })).url;
+    element.href = (await call(api, { signal })).url;
     renewed = Date.now();
   };
+  return { element, renew };
+}
+
+// The first rows of the report, its downloads, and the link to send it back.
+async function showRejects(place, batch, signal) {
+  const id = batch.batch_id;
+  const shown = h("div");
+  const fail = (error) => shown.replaceChildren(alert(error));
+  const download = report("Download the report", at(id, "/rejects"), { signal, fail, class: "button primary" });
+  const workbook = batch.links.rejects_xlsx && report("Report as Excel workbook", path(batch.links.rejects_xlsx), { signal, fail, class: "button" });
   place.append(
     h("h2", null, "Rejected rows"),
-    h("p", null, "Download the report, correct the rows in it and send it back as it is: the columns that were added are ignored."),
-    h("div", { class: "actions" }, download,
+    h("p", null, "Download the report, correct the rows in it and send it back. The added columns are ignored."),
+    h("div", { class: "actions" }, download.element, workbook && workbook.element,
       may("writer") && link(`send?parent=${id}`, "Send the corrected report", { class: "button" })),
     shown,
   );
-  await renew();
-  await showFirst(shown, download.href, batch, signal);
+  await Promise.all([download.renew(), workbook && workbook.renew()]);
+  await showFirst(shown, download.element.href, batch, signal);
 }
 
 async function showFirst(place, url, batch, signal) {
   const response = await fetch(url, { signal, credentials: "omit", headers: { range: `bytes=0-${REJECTS_BYTES - 1}` } }).catch(() => null);
   if (!response?.ok) {
-    place.append(alert("The report can’t be shown here."));
+    place.append(alert("The report cannot be shown here. Download it instead."));
     return;
   }
   const body = await response.blob();
   const [header, ...rows] = parse(await body.text(), ",", REJECTS + 2);
-  // The last row may be cut where the look ends.
+  // The last row may be incomplete.
   if (body.size >= REJECTS_BYTES) rows.pop();
   const first = rows.slice(0, REJECTS);
   // After line, code and message.
@@ -166,7 +173,7 @@ async function showFirst(place, url, batch, signal) {
     table("Rejected rows", ["Line", "Reason", "Fields"], first.map(([line, code, message, ...values]) => [
       line,
       h("span", null, message, " ", h("code", null, code)),
-      facts(fields.map((name, at) => values[at] && [name, values[at]])),
+      facts(fields.map((name, at) => values[at] && [name, unescaped(values[at])])),
     ])),
   );
 }

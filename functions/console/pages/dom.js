@@ -1,5 +1,4 @@
-// Elements, words for figures, and the pieces that every page is made of. Text is only ever set
-// as text, never as markup.
+// Elements, formatting of figures, and components of the pages. Text is always set as text, never as markup.
 
 const LOCALE = "en";
 const numbers = new Intl.NumberFormat(LOCALE);
@@ -42,17 +41,17 @@ export function time(text) {
   return text ? h("time", { datetime: text, title: text }, dates.format(new Date(text))) : "–";
 }
 
-// Dollars with as many digits as say something.
+// Dollars with a useful number of digits.
 export const dollars = (n) => (n === 0 ? "$0" : n < 0.01 ? "under $0.01" : `$${n.toFixed(2)}`);
 
-// Tells a screen reader; once no dialog is open, since nothing behind one is read out.
+// Announces a text to screen readers; when no dialog is open, because they do not read what is behind one.
 export function say(text) {
   const dialog = document.querySelector("dialog[open]");
   if (dialog) dialog.addEventListener("close", () => say(text), { once: true });
   else document.getElementById("said").textContent = text;
 }
 
-// Tells everybody what is amiss for now; an empty text takes it away.
+// Shows a temporary problem; an empty text removes it.
 export function hitch(text) {
   document.getElementById("hitch").textContent = text;
 }
@@ -69,7 +68,7 @@ export function alert(error) {
   return h("p", { class: "alert", role: "alert" }, text);
 }
 
-// Where the focus goes when what had it is gone: to what stands for it now, or to the page's title.
+// Moves the focus when its element is gone: to its replacement, or to the page's title.
 function refocus(instead) {
   const focused = document.activeElement;
   if (focused !== document.body && !focused.hidden) return;
@@ -77,7 +76,7 @@ function refocus(instead) {
   to?.focus({ preventScroll: true });
 }
 
-// Runs what a button does: the button rests meanwhile, and a refusal stands behind it.
+// Runs a button's action: the button is disabled in the meantime, and an error is shown after it.
 export function busy(text, work, attributes) {
   const self = button(text, async () => {
     self.nextElementSibling?.matches(".alert") && self.nextElementSibling.remove();
@@ -94,7 +93,7 @@ export function busy(text, work, attributes) {
   return self;
 }
 
-// Draws a place anew, and leaves the focus where it was.
+// Redraws a container, and keeps the focus.
 export function redraw(place, ...content) {
   const focused = document.activeElement;
   const within = place.contains(focused);
@@ -107,7 +106,7 @@ export function redraw(place, ...content) {
   refocus(place.contains(focused) ? focused : same.find(Boolean));
 }
 
-// Loads what a place shows, after a change that has succeeded whatever becomes of this.
+// Reloads a container after a successful change.
 export function reload(place, load) {
   load().catch((error) => {
     if (error.name !== "AbortError") place.replaceChildren(alert(error));
@@ -123,15 +122,25 @@ export function table(label, columns, rows) {
     h("tbody", { role: "rowgroup" }, rows.map((row) => h("tr", { role: "row" }, row.map(cell)))));
 }
 
-// A list of names and what they stand for.
+// A list of names and values.
 export function facts(pairs) {
   return h("dl", { class: "facts" }, pairs.filter(Boolean).map(([name, value]) => h("div", null, h("dt", null, name), h("dd", null, value))));
 }
 
 let labels = 0;
 
-// A form of labelled fields: `{name, label, hint, value, options, …attributes}`. What the server
-// says of a field stands at the field; the rest, above the button.
+export const select = (attributes, options) => h("select", attributes, options.map(([value, text]) => h("option", { value }, text)));
+
+// A control with its label, which is behind a check box and above others.
+export function labelled(label, control, ...more) {
+  control.id ||= `field-${++labels}`;
+  const isBox = control.type === "checkbox";
+  const words = h("label", { for: control.id }, label);
+  return h("div", { class: isBox ? "field check" : "field" }, isBox ? [control, words] : [words, control], more);
+}
+
+// A form of labelled fields: `{name, label, hint, value, options, …attributes}`. The server's errors of a field are shown at the field, others
+// above the button. `element.block(text)` disables the button and says why; `element.hint(name, text)` changes a hint.
 export function form({ fields, action, submit, secondary, className }) {
   const inputs = new Map();
   const general = h("div");
@@ -140,17 +149,23 @@ export function form({ fields, action, submit, secondary, className }) {
     const fault = h("span", { id: `${id}-fault`, class: "fault" });
     const described = hint ? `${id}-hint ${id}-fault` : `${id}-fault`;
     const all = { id, name, "aria-describedby": described, ...attributes };
-    const input = options
-      ? h("select", all, options.map(([key, text]) => h("option", { value: key }, text)))
-      : h("input", { autocomplete: "off", spellcheck: "false", ...all });
+    const input = options ? select(all, options) : h("input", { autocomplete: "off", spellcheck: "false", ...all });
     if (value !== undefined && value !== null) input.value = value;
-    inputs.set(name, { input, fault });
-    return h("div", { class: "field" }, h("label", { for: id }, label), input,
-      hint && h("span", { id: `${id}-hint`, class: "hint" }, hint), fault);
+    const note = hint && h("span", { id: `${id}-hint`, class: "hint" }, hint);
+    inputs.set(name, { input, fault, note });
+    return labelled(label, input, note, fault);
   });
   const button = h("button", { class: "primary" }, action);
+  const why = h("span", { class: "fault", role: "status" });
+  let working = false;
+  const ready = () => { button.disabled = working || why.textContent !== ""; };
   const element = h("form", { novalidate: true, class: className ?? "fields" }, rows, general,
-    h("div", { class: "actions" }, button, secondary));
+    h("div", { class: "actions" }, button, secondary, why));
+  element.block = (text) => {
+    if (why.textContent !== text) why.textContent = text;
+    ready();
+  };
+  element.hint = (name, text) => { inputs.get(name).note.textContent = text; };
   const show = (error) => {
     const rest = [];
     for (const { field, message } of error.fields ?? []) {
@@ -173,20 +188,24 @@ export function form({ fields, action, submit, secondary, className }) {
       input.removeAttribute("aria-invalid");
     }
     const focused = document.activeElement === button;
-    button.disabled = true;
+    working = true;
+    ready();
     try {
-      await submit(Object.fromEntries([...inputs].map(([name, { input }]) => [name, input.value.trim()])));
-      button.disabled = false;
+      const valueOf = ({ type, checked, value }) => (type === "checkbox" ? checked : value.trim());
+      await submit(Object.fromEntries([...inputs].map(([name, { input }]) => [name, valueOf(input)])));
+      working = false;
+      ready();
       if (focused) refocus(button);
     } catch (error) {
-      button.disabled = false;
+      working = false;
+      ready();
       show(error);
     }
   });
   return element;
 }
 
-// A dialog over the page, which Escape closes; a sheet stands at its side.
+// A dialog over the page, which Escape closes; a sheet is at its side.
 export function dialog(title, content, { sheet } = {}) {
   const id = `title-${++labels}`;
   const element = h("dialog", { "aria-labelledby": id, class: sheet ? "sheet" : null },
@@ -195,7 +214,7 @@ export function dialog(title, content, { sheet } = {}) {
   const opener = document.activeElement;
   element.addEventListener("close", () => {
     element.remove();
-    // What opened it may have been drawn anew since.
+    // The button that opened it may have been redrawn since.
     refocus(document.getElementById(opener.id));
   });
   document.body.append(element);
@@ -203,7 +222,7 @@ export function dialog(title, content, { sheet } = {}) {
   return element;
 }
 
-// Asks before something that can't be taken back.
+// Asks for confirmation before an action that cannot be undone.
 export function ask(title, text, action, work) {
   const element = dialog(title, h("div", null, h("p", null, text), h("div", { class: "actions" },
     busy(action, async () => {
@@ -213,7 +232,7 @@ export function ask(title, text, action, work) {
     button("Keep it as it is", () => element.close()))));
 }
 
-// Waits, or stops waiting when the page is left.
+// Waits, or stops waiting when the user leaves the page.
 export function pause(millis, signal) {
   return new Promise((resolve, reject) => {
     const leave = () => {

@@ -1,12 +1,12 @@
-// Members: found by one box, shown, created, changed and removed.
+// Members: search, show, create, change and remove.
 
 import { answer, call, may, member as at, path } from "./api.js";
 import { alert, ask, busy, button, dialog, facts, form, h, link, plural, redraw, reload, say, table, time } from "./dom.js";
 
-// What was last looked for, so that coming back finds it again.
+// The last search, which is repeated when the user returns to the page.
 let last = { text: "", account: "" };
 
-// How a text may be meant: as an id, a phone or a client id. Digits may be either of the last two.
+// The possible meanings of a text: an id, a phone or a client id. Digits may be either of the last two.
 function meanings(text, account) {
   const aid = account ? { aid: account } : {};
   if (!text) return [aid];
@@ -17,7 +17,7 @@ function meanings(text, account) {
   return found.length ? found : [{ cmid: text, ...aid }];
 }
 
-// Asks for each meaning. One that makes no sense to the server is passed over, unless all are.
+// Searches for each meaning. Invalid ones are skipped, unless all are invalid.
 async function find(text, account, signal) {
   const urls = meanings(text, account).map((query) => `/api/members/?${new URLSearchParams(query)}`);
   const lists = await Promise.allSettled(urls.map((url) => call(url, { signal })));
@@ -34,7 +34,7 @@ export async function show(page, { id, signal }) {
   const search = form({
     className: "fields line",
     fields: [
-      { name: "text", label: "Find a member", type: "search", hint: "An id, a phone written any way, or a client id", value: last.text },
+      { name: "text", label: "Find a member", type: "search", hint: "An id, a phone number in any notation, or a client id", value: last.text },
       { name: "account", label: "Account", hint: "Only in this account", value: last.account },
     ],
     action: "Find",
@@ -46,7 +46,7 @@ export async function show(page, { id, signal }) {
   });
   search.setAttribute("role", "search");
 
-  // A search that is slow must not take the place of a later one.
+  // The results of a slow search must not replace those of a later one.
   let turn = 0;
   async function load() {
     const mine = ++turn;
@@ -74,10 +74,10 @@ export async function show(page, { id, signal }) {
       const next = lists.some((list) => list.next);
       const said = members.size
         ? `${plural(members.size, "member")}${next ? " so far" : ""}`
-        : text || account ? "Nobody was found." : "There are no members yet. Create one, or send a file.";
+        : text || account ? "No members found." : "There are no members yet. Create one, or send a file.";
       say(said);
       redraw(results, h("p", { class: "hint" }, said),
-        members.size ? table("Members", ["Name", "Phone", "Account", "Client id", "Changed"],
+        members.size ? table("Members", ["Name", "Phone", "Account", "Client id", "Updated"],
           [...members.values()].map((one) => [
             button(`${one.first_name} ${one.last_name}`, () => open(one.id, changed), { id: `open-${one.id}`, class: "link" }),
             one.phone_number, one.account_id, one.client_member_id, time(one.updated_at),
@@ -99,7 +99,7 @@ function author(text) {
   return kind === "batch" ? link(`batches/${id}`, `batch ${id}`) : `key ${id}`;
 }
 
-// A member, as it is now, below what there is to say of it. `changed` is called after a change.
+// Shows a member, with a message above it. `changed` is called after a change.
 async function open(id, changed, words) {
   const place = h("div", null, h("p", null, "…"));
   const sheet = dialog(`Member ${id}`, place, { sheet: true });
@@ -115,7 +115,7 @@ async function open(id, changed, words) {
         ["Client id", one.client_member_id],
         ["Id", one.id],
         ["Created", h("span", null, time(one.created_at), " by ", author(one.created_by))],
-        ["Last written", h("span", null, time(one.updated_at), " by ", author(one.updated_by))],
+        ["Last updated", h("span", null, time(one.updated_at), " by ", author(one.updated_by))],
       ]),
       may("writer") ? h("div", { class: "actions" },
         button("Change", () => {
@@ -123,7 +123,7 @@ async function open(id, changed, words) {
           edit(one, changed, match);
         }),
         button("Remove", () => ask(`Remove ${one.first_name} ${one.last_name}?`,
-          `The member ${one.id} is removed. A file that still holds the person creates it again.`,
+          `The member ${one.id} is removed. A file that contains the person creates the member again.`,
           "Remove", async () => {
             await call(at(id), { method: "DELETE", headers: match });
             sheet.close();
@@ -138,11 +138,11 @@ async function open(id, changed, words) {
 // The form of a new member, or of one to change.
 function edit(one, changed, match) {
   const fields = [
-    !one && { name: "account_id", label: "Account", required: true, hint: "The client’s account, letters and digits", value: last.account },
+    !one && { name: "account_id", label: "Account", required: true, hint: "The client’s account: letters, digits, _ and -", value: last.account },
     !one && { name: "client_member_id", label: "Client id", required: true, hint: "The client’s own id for the person" },
     { name: "first_name", label: "First name", required: true, value: one?.first_name },
     { name: "last_name", label: "Last name", required: true, value: one?.last_name },
-    { name: "phone_number", label: "Phone", type: "tel", required: true, hint: "Written any way; with + and the country’s code if it is abroad", value: one?.phone_number },
+    { name: "phone_number", label: "Phone", type: "tel", required: true, hint: "In any notation; with + and the country code for other countries", value: one?.phone_number },
   ].filter(Boolean);
   const sheet = dialog(one ? `Change ${one.id}` : "New member", form({
     fields,

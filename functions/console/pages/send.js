@@ -1,17 +1,12 @@
-// Files: chosen, looked at, sent, and followed until their rows are dealt with. What is on its
-// way goes on while other pages are looked at, and stands here again afterwards.
+// Files: choose, preview, send, and follow until the rows are processed. Uploads continue while the user visits other
+// pages, and are shown here again afterwards.
 
-import { batch as at, call, holder, session } from "./api.js";
-import { COLUMNS, DELIMITER_NAMES, look } from "./csv.js";
-import { alert, ask, busy, button, bytes, duration, form, h, link, plural, say, table } from "./dom.js";
+import { batch as at, call, session } from "./api.js";
+import { choose } from "./choose.js";
+import { COLUMNS } from "./columns.js";
+import { alert, ask, busy, button, bytes, duration, h, link, plural, say, table } from "./dom.js";
 import { forget, isSame, notes, Transfer } from "./transfer.js";
 import { follow, view } from "./watch.js";
-
-const MODES = [
-  ["upsert", "create new members, change those that differ"],
-  ["create", "create new members, leave the others alone"],
-  ["overwrite", "write every row without comparing"],
-];
 
 // The cards of this tab's files, newest first.
 const cards = h("div");
@@ -22,9 +17,9 @@ const sending = () => [...transfers].filter(({ state }) => state === "sending");
 addEventListener("beforeunload", (event) => {
   if (sending().length) event.preventDefault();
 });
-// What one key began is not another's.
+// An upload belongs to the key that started it.
 session.addEventListener("replaced", () => sending().forEach((transfer) => transfer.pause()));
-// A file that is dropped beside its place must not take the page's.
+// A file that is dropped beside the drop area must not replace the page.
 const holdsFiles = (event) => event.dataTransfer?.types.includes("Files");
 for (const name of ["dragover", "drop"]) addEventListener(name, (event) => holdsFiles(event) && event.preventDefault());
 
@@ -32,7 +27,7 @@ export async function show(page, { query, signal }) {
   const id = query.get("parent");
   const parent = id && await call(at(id), { signal });
   const input = h("input", {
-    id: "files", type: "file", multiple: true, accept: ".csv,.tsv,.txt,text/csv",
+    id: "files", type: "file", multiple: true, accept: ".csv,.tsv,.txt,.gz,.zip,.xlsx,.xlsm,text/csv",
     onchange: () => {
       add([...input.files], parent);
       input.value = "";
@@ -46,16 +41,16 @@ export async function show(page, { query, signal }) {
       zone.classList.remove("over");
       if (holdsFiles(event)) add([...event.dataTransfer.files], parent);
     },
-  }, h("label", { for: "files" }, "Choose CSV files"), input, h("p", { class: "hint" }, "or drag them here. Nothing is sent before you have seen what is in it."));
+  }, h("label", { for: "files" }, "Choose CSV files"), input, h("p", { class: "hint" }, "or drag them here: CSV, also compressed by gzip or zip, or Excel workbooks. You see a preview before anything is sent."));
   const unfinished = h("div");
   page.append(
-    parent ? h("p", { class: "note" }, "The file that you choose is taken for the corrected report of ",
-      link(`batches/${id}`, `batch ${id}`), "; the two batches will point at each other.") : "",
+    parent ? h("p", { class: "note" }, "The file that you choose is sent as the corrected report of ",
+      link(`batches/${id}`, `batch ${id}`), "; the two batches will be linked.") : "",
     zone, unfinished, cards,
-    h("details", null, h("summary", null, "What a file looks like"),
-      h("p", null, "UTF-8 text with a header; commas, semicolons, tabs or pipes between fields; columns in any order. Other columns are ignored."),
+    h("details", null, h("summary", null, "File format"),
+      h("p", null, "CSV text, plain or compressed by gzip or zip, or an Excel workbook (.xlsx). Fields are separated by commas, semicolons, tabs or pipes. Columns are in any order; their names are compared without case, spaces and punctuation. Other columns are ignored. In the preview you can choose the field of each column, and the encoding if it is not UTF-8 or UTF-16."),
       table("Columns", ["Column", "Also called"], COLUMNS.map(({ name, aliases }) => [name, aliases.join(", ")])),
-      h("p", null, busy("Get a template", template))),
+      h("p", null, busy("Download a template", template))),
   );
   await remind(unfinished, signal);
 }
@@ -64,15 +59,15 @@ async function template() {
   const response = await call("/api/members/batch/template.csv");
   const url = URL.createObjectURL(new Blob([response], { type: "text/csv" }));
   h("a", { href: url, download: "members.csv" }).click();
-  // Not before the browser has read it.
+  // After the browser has read it.
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
 
-// What a reload or a crash took off the page: batches at work, and uploads in parts that this
-// browser began and did not end.
+// Lists what a reload or a crash removed from the page: running batches, and uploads in parts that this browser started and did
+// not finish.
 async function remind(place, signal) {
   const mine = [...cards.children].map((card) => card.dataset.batch);
-  // On their way in another tab.
+  // In flight in another tab.
   const locks = (await navigator.locks?.query())?.held.map(({ name }) => name) ?? [];
   const { results } = await call("/api/members/batch?limit=25", { signal });
   const working = results.filter(({ batch_id, status }) => ["queued", "processing"].includes(status) && !mine.includes(batch_id));
@@ -81,7 +76,7 @@ async function remind(place, signal) {
   }
   for (const [id, noted] of Object.entries(notes())) {
     if (mine.includes(id) || locks.includes(lock(id))) continue;
-    // Perhaps it is another key's.
+    // It may belong to another key.
     const batch = await call(at(id), { signal }).catch(() => null);
     if (batch && !batch.links.parts) forget(id);
     if (!batch?.links.parts) continue;
@@ -92,7 +87,7 @@ async function remind(place, signal) {
         const [file] = input.files;
         if (!file) return;
         if (!isSame(noted, file)) {
-          fault.replaceChildren(alert(`That is not the file that was begun: ${noted.name}, ${plural(noted.size, "byte")}. It must be the same, and not changed since.`));
+          fault.replaceChildren(alert(`This is not the same file. Choose ${noted.name} with ${plural(noted.size, "byte")}, unchanged since the upload started.`));
           return;
         }
         box.remove();
@@ -100,10 +95,10 @@ async function remind(place, signal) {
       },
     });
     const box = h("section", { class: "card" },
-      h("h2", null, `${noted.name} was not sent to its end`),
-      h("p", null, `Choose the same file (${bytes(noted.size)}) again, and only what is missing is sent.`),
+      h("h2", null, `${noted.name} was not sent completely`),
+      h("p", null, `Choose the same file (${bytes(noted.size)}) again to send the missing parts.`),
       h("label", { for: input.id }, "The same file"), input, fault,
-      h("div", { class: "actions" }, busy("Give it up", async () => {
+      h("div", { class: "actions" }, busy("Discard the upload", async () => {
         await call(at(id), { method: "DELETE" });
         forget(id);
         box.remove();
@@ -112,7 +107,7 @@ async function remind(place, signal) {
   }
 }
 
-// Held while a tab has an upload in its hands.
+// Held while a tab has an upload in flight.
 const lock = (id) => `upload-${id}`;
 
 function add(files, parent) {
@@ -146,7 +141,7 @@ async function card(file, { parent, resumed }) {
     transfers.delete(transfer);
     if (transfer.state !== "sent") return;
     const live = view();
-    body.replaceChildren(h("p", null, "Sent. It goes on if you leave this page: ", link(`batches/${id}`, "open the batch")), live.element);
+    body.replaceChildren(h("p", null, "Sent. Processing continues if you leave this page: ", link(`batches/${id}`, "open the batch")), live.element);
     await follow(id, undefined, live.draw).catch((error) => body.append(alert(error)));
   };
 
@@ -156,62 +151,26 @@ async function card(file, { parent, resumed }) {
     await go();
     return;
   }
-  const found = await look(file).catch(() => ({ problem: "This can’t be read: it is a folder, or was moved or removed." }));
-  if (found.problem) {
-    body.append(h("p", null, bytes(file.size)), alert(found.problem), h("div", { class: "actions" }, remove()));
-    return;
-  }
-  const used = found.fields.filter(Boolean).length;
-  const missing = found.missing.map(({ label }) => label.toLowerCase());
-  const accounts = holder().accounts;
-  const account = parent?.account_id ?? (accounts?.length === 1 ? accounts[0] : "");
-  body.append(...[
-    h("p", null, `${bytes(file.size)} · separated by ${DELIMITER_NAMES[found.delimiter]} · ${used} of ${plural(found.header.length, "column")} used`),
-    missing.length > 0 && alert(`This file can’t be loaded: it has no column for ${missing.join(", nor for ")}.`),
-    found.latin1 && alert("The file is not UTF-8 (Latin-1, perhaps): rows with other bytes will be refused. Save it as UTF-8."),
-    preview(found, file.name),
-    missing.length > 0 ? h("div", { class: "actions" }, remove()) : form({
-      fields: [
-        {
-          name: "account_id", label: "Account",
-          value: found.accountMissing ? account : "",
-          hint: found.accountMissing ? "The file doesn’t say whose members these are, so it has to be said here" : "Only for rows that name none",
-        },
-        { name: "mode", label: "What to do with the rows", options: MODES },
-      ],
-      action: "Send",
-      secondary: remove(),
-      submit: async ({ account_id, mode }) => {
-        if (!account_id && found.accountMissing) throw { message: "An account is needed.", fields: [{ field: "account_id", message: "is needed, since the file has no such column" }] };
-        const request = { mode };
-        if (account_id) request.account_id = account_id;
-        if (parent) request.parent_batch_id = parent.batch_id;
-        await transfer.open(request);
-        go();
-      },
-    }),
-  ].filter(Boolean));
+  body.append(await choose(file, {
+    parent,
+    remove,
+    send: async (request) => {
+      await transfer.open(request);
+      go();
+    },
+  }));
 }
 
-function preview({ header, fields, rows }, name) {
-  const labels = header.map((name, place) => h("span", null, name || "(no name)", " ",
-    fields[place] ? h("b", { class: "becomes" }, `→ ${fields[place].label}`) : h("i", { class: "hint" }, "ignored")));
-  return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `The first rows of ${name}` },
-    h("table", { "aria-label": `The first rows of ${name}` },
-      h("thead", null, h("tr", null, labels.map((label) => h("th", { scope: "col" }, label)))),
-      h("tbody", null, rows.map((row) => h("tr", null, row.map((field) => h("td", null, field)))))));
-}
-
-// A transfer on its way, and what can be done to it.
+// A transfer in flight, and its buttons.
 function sendingView(transfer, heading, remove) {
   const bar = h("progress", { max: Math.max(transfer.file.size, 1), value: 0, "aria-label": "Sent" });
   const line = h("p", { class: "progress-line" });
   const fault = h("div");
   const hold = button("Pause", () => (transfer.state === "paused" ? transfer.send() : transfer.pause()));
-  const stop = button("Cancel", () => ask("Cancel the upload?", "What was sent is thrown away.", "Cancel the upload", () => transfer.cancel()));
-  const again = button("Try again", () => transfer.send());
+  const stop = button("Cancel", () => ask("Cancel the upload?", "The parts that were sent are deleted.", "Cancel the upload", () => transfer.cancel()));
+  const again = button("Retry", () => transfer.send());
   const element = h("div", null, bar, line, fault, h("div", { class: "actions" }, hold, again, stop, remove));
-  let told = null;
+  let shownState = null;
   return {
     element,
     draw() {
@@ -229,11 +188,11 @@ function sendingView(transfer, heading, remove) {
       again.hidden = state !== "failed" || transfer.over;
       stop.hidden = !["sending", "paused", "failed"].includes(state) || transfer.over;
       remove.hidden = !["failed", "cancelled", "expired"].includes(state);
-      if (told === state) return;
-      told = state;
+      if (shownState === state) return;
+      shownState = state;
       say(`${file.name}: ${state}.`);
       fault.replaceChildren(problem ? alert(problem) : "");
-      // What had the focus may be hidden now.
+      // The focused button may be hidden now.
       if (focused) ([hold, again, stop, remove].find((one) => !one.hidden) ?? heading).focus({ preventScroll: true });
     },
   };

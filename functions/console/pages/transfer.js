@@ -1,37 +1,33 @@
-// A file on its way to the URLs that the API signs: small ones by one PUT, large ones in parts,
-// several at once, each sent again by itself when it is cut. Parts can be paused and resumed,
-// after a reload too. Where an answer was lost, the batch tells whether the file arrived.
+// Sends a file to the URLs that the API signs: a small one by one PUT, a large one in parts, several at once, each with its own
+// retries. Parts can be paused and resumed, also after a reload. If a response is lost, the batch shows whether the file arrived.
 
 import { batch as at, call, mayPass, Problem } from "./api.js";
 import { pause } from "./dom.js";
 
-// Files larger than this go in parts: below it, starting over costs little.
+// Files larger than this are sent in parts; starting over with smaller ones costs little.
 const ONE_PUT_BYTES = 100e6;
 const PARTS_AT_ONCE = 4;
 const PARTS_ASKED = 100;
-// Seconds before each further try of what failed; the last one is used again and again.
+// Seconds before each retry; the last value is repeated.
 const PAUSES = [1, 2, 4, 8, 15];
-// How many tries of one thing end a transfer, unless something else arrived meanwhile or the
-// computer was offline.
+// The number of attempts after which a transfer fails, unless other parts arrived in the meantime or the computer was offline.
 const TRIES = 20;
-// The speed is that of the last seconds.
+// The speed is measured over the last seconds.
 const SPEED_SECONDS = 5;
-// How long a connection that has taken something may be silent before it counts as dead. Before
-// that the browser's own limits hold: it may have the request wait for others to the same host.
+// How long a connection that has sent data may be silent before it counts as broken. Before it has sent data, the browser's own
+// limits apply: it may delay a request while others to the same host are in flight.
 const SILENCE_MILLIS = 60_000;
-// How often something that the file store refuses is tried again: its URL may have run out
-// (403), or the connection have stood still (400).
+// How often a request that S3 rejects is retried: its URL may have expired (403), or the connection stalled (400).
 const REFUSALS = 2;
 
-// The states of a batch whose file didn't come, and is not waited for.
+// The states of a batch whose file did not arrive and is no longer accepted.
 const NEVER_CAME = ["cancelled", "expired"];
 
 const NOTES = "mpulse-uploads";
-// How long an upload in parts waits for the rest of them.
+// How long S3 keeps the parts of an incomplete upload.
 const NOTED_MILLIS = 24 * 3600 * 1000;
 
-// What this browser knows of uploads in parts that are not complete: enough to know the file
-// again, by batch. Neither keys nor anything of the file's content.
+// The incomplete uploads in parts of this browser, by batch: enough to recognise the file. No keys, and nothing of the file's content.
 export function notes() {
   const all = Object.entries(JSON.parse(localStorage.getItem(NOTES) ?? "{}"));
   return Object.fromEntries(all.filter(([, { begun }]) => Date.now() - begun < NOTED_MILLIS));
@@ -46,17 +42,17 @@ function note(id, file) {
 
 export const forget = (id) => note(id, null);
 
-// Whether a file is the one that was begun to be sent.
+// Whether a file is the one whose upload was started.
 export function isSame(noted, file) {
   return noted && noted.name === file.name && noted.size === file.size && noted.modified === file.lastModified;
 }
 
-// The status of what no further try can mend.
+// The status of an error for which retries are useless.
 const GONE = 410;
 
 class Refused extends Error {
   constructor(status) {
-    super(status === 403 ? "The file store refused the upload: perhaps its time has run out." : `The file store answered ${status}.`);
+    super(status === 403 ? "S3 rejected the upload. Its URL may have expired." : `S3 responded with ${status}.`);
     this.status = status;
   }
 }
@@ -66,18 +62,18 @@ export class Transfer {
   constructor(file, changed) {
     this.file = file;
     this.changed = changed;
-    // waiting, sending, paused, failed; and where it is over: sent, cancelled, expired
+    // waiting, sending, paused, failed; and at the end: sent, cancelled, expired
     this.state = "waiting";
     this.batch = null;
     this.inParts = file.size > ONE_PUT_BYTES;
-    // How many, once the registry has told.
+    // The number of parts, once it is known.
     this.parts = null;
     this.problem = null;
     // Whether something may have been sent.
     this.began = false;
-    // Settled when the file is there, or was given up.
+    // Resolved when the file has arrived, or was discarded.
     this.finished = new Promise((finish) => { this.finish = finish; });
-    // What delays it now, in words.
+    // A message about the present delay.
     this.hitch = null;
     this.arrived = 0;
     this.flying = new Map();
@@ -90,14 +86,14 @@ export class Transfer {
     return Math.min(sum, this.file.size);
   }
 
-  // Bytes a second, lately.
+  // Bytes per second over the last seconds.
   get speed() {
     const [first] = this.marks;
     const now = performance.now();
     return first && now > first.at ? Math.max(0, ((this.sent - first.sent) * 1000) / (now - first.at)) : 0;
   }
 
-  // Opens a batch for the file.
+  // Creates a batch for the file.
   async open(request) {
     const { name, size } = this.file;
     const body = { file_name: name, size, ...request };
@@ -112,7 +108,7 @@ export class Transfer {
     this.changed();
   }
 
-  // Gives the batch up. One that is at work already is followed until it has stopped.
+  // Cancels the batch. If it is running already, it is followed until it has stopped.
   async cancel() {
     this.problem = null;
     this.pause();
@@ -145,17 +141,17 @@ export class Transfer {
     this.changed();
   }
 
-  // Whether there is nothing left to try.
+  // Whether retries are useless.
   get over() {
     return this.problem?.status === GONE || this.isClosed(this.problem);
   }
 
-  // A part gets another URL, a whole file doesn't.
+  // A part gets a new URL; a whole file does not.
   isClosed(error) {
     return !this.inParts && error instanceof Refused && error.status === 403;
   }
 
-  // Sends the file, or what is left of it.
+  // Sends the file, or the rest of it.
   async send() {
     const stop = (this.stop = new AbortController());
     this.state = "sending";
@@ -171,7 +167,7 @@ export class Transfer {
       if (!stop.signal.aborted) this.fail(error);
     } finally {
       clearInterval(clock);
-      // Unless it was resumed meanwhile.
+      // Unless it was resumed in the meantime.
       if (this.stop === stop) {
         this.flying.clear();
         this.hitch = null;
@@ -180,20 +176,20 @@ export class Transfer {
     }
   }
 
-  // What is refused because the batch waits for nothing any more may be so because the file
-  // has arrived, and only the answer was lost, or came after a pause.
+  // If a request fails because the batch does not wait for a file any more, the file may have arrived: the response was lost, or
+  // arrived after a pause.
   async unlessArrived(work) {
     try {
       await work();
     } catch (error) {
-      if (![404, 409].includes(error.status) || await this.patiently(() => this.isAwaited())) throw error;
+      if (![404, 409].includes(error.status) || await this.withRetries(() => this.isAwaited())) throw error;
     }
   }
 
   // Whether the batch waits for its file.
   async isAwaited() {
     const { status } = await call(at(this.batch.batch_id), { signal: this.stop.signal });
-    if (NEVER_CAME.includes(status)) throw new Problem(GONE, { detail: `The batch is ${status}. Choose the file again to send it.` });
+    if (NEVER_CAME.includes(status)) throw new Problem(GONE, { detail: `The batch is ${status}. Choose the file again to send it in a new batch.` });
     return status === "awaiting_upload";
   }
 
@@ -205,8 +201,8 @@ export class Transfer {
   }
 
   async sendWhole({ url, headers }) {
-    await this.patiently(async () => {
-      // Perhaps it did arrive, and only the answer was lost.
+    await this.withRetries(async () => {
+      // It may have arrived, and only the response was lost.
       if (this.began && !(await this.isAwaited())) return;
       this.began = true;
       await this.put("file", url, headers, this.file);
@@ -220,9 +216,9 @@ export class Transfer {
     this.arrived = 0;
     const queue = [];
     let next = 1;
-    // Pages of parts are asked for as they are needed: URLs don't last for ever.
+    // Pages of parts are requested when they are needed, because their URLs expire.
     const more = async () => {
-      const page = await this.patiently(() => ask(next, PARTS_ASKED));
+      const page = await this.withRetries(() => ask(next, PARTS_ASKED));
       this.parts = page.part_count;
       for (const part of page.results) {
         if (!part.etag) {
@@ -230,7 +226,7 @@ export class Transfer {
           continue;
         }
         this.arrived += part.size;
-        // It was not sent just now, and says nothing of the speed.
+        // It was sent earlier, and does not count for the speed.
         for (const mark of this.marks) mark.sent += part.size;
       }
       next += page.results.length;
@@ -241,20 +237,20 @@ export class Transfer {
         while (!queue.length && next <= (this.parts ?? 1)) await (asking ??= more().finally(() => { asking = null; }));
         const part = queue.shift();
         if (!part) return;
-        await this.patiently(async (again) => {
+        await this.withRetries(async (again) => {
           const { url } = again ? (await ask(part.part_number, 1)).results[0] : part;
-          // It had arrived, and only the answer was lost.
+          // It had arrived, and only the response was lost.
           if (url) await this.put(part.part_number, url, {}, this.file.slice(part.offset, part.offset + part.size));
         });
         this.arrived += part.size;
       }
     };
     await Promise.all(Array.from({ length: PARTS_AT_ONCE }, worker));
-    await this.patiently(() => call(at(id, "/complete"), { method: "POST", signal }));
+    await this.withRetries(() => call(at(id, "/complete"), { method: "POST", signal }));
   }
 
-  // Does something again until it goes well, with pauses; not what was refused for good.
-  async patiently(work) {
+  // Retries until the work succeeds, with waits; permanent errors are not retried.
+  async withRetries(work) {
     const { signal } = this.stop;
     for (let tries = 0; ; tries++) {
       signal.throwIfAborted();
@@ -269,7 +265,7 @@ export class Transfer {
         if (this.arrived > before || !navigator.onLine) tries = 0;
         if (!passing || tries >= TRIES) throw error;
         const seconds = PAUSES[Math.min(tries, PAUSES.length - 1)];
-        this.hitch = navigator.onLine ? `${error.message} Trying again.` : "This computer is offline; waiting.";
+        this.hitch = navigator.onLine ? `${error.message} Retrying.` : "This computer is offline. Waiting.";
         this.changed();
         await Promise.race([
           pause(seconds * 1000, signal),
@@ -279,17 +275,17 @@ export class Transfer {
     }
   }
 
-  // A browser tells of a file that can't be read any more as of a broken connection.
+  // Browsers report an unreadable file as a broken connection.
   async whyCut() {
     try {
       await this.file.slice(0, 1).arrayBuffer();
-      return new Error("The connection to the file store failed.");
+      return new Error("The connection to S3 failed.");
     } catch {
-      return new Problem(GONE, { detail: "The file was changed, moved or removed after it was chosen." });
+      return new Problem(GONE, { detail: "The file was changed, moved or deleted after it was chosen." });
     }
   }
 
-  // One PUT. Only XMLHttpRequest tells how much has left; it sends no credentials elsewhere.
+  // One PUT. Only XMLHttpRequest reports the upload's progress; it sends no credentials to other origins.
   put(name, url, headers, content) {
     const { signal } = this.stop;
     return new Promise((resolve, reject) => {
@@ -298,7 +294,7 @@ export class Transfer {
       const hear = () => {
         clearTimeout(silence);
         silence = setTimeout(() => {
-          reject(new Error("The connection to the file store stood still."));
+          reject(new Error("The connection to S3 stalled."));
           request.abort();
         }, SILENCE_MILLIS);
       };
@@ -320,7 +316,7 @@ export class Transfer {
       request.addEventListener("abort", done(() => reject(new DOMException("stopped", "AbortError"))));
       request.open("PUT", url);
       for (const [key, value] of Object.entries(headers)) {
-        // The browser says the length itself, and lets nobody else.
+        // The browser sets the length itself.
         if (key.toLowerCase() !== "content-length") request.setRequestHeader(key, value);
       }
       request.send(content);

@@ -1,9 +1,9 @@
-// A batch at work, live: how far it is, what became of its rows, and how fast it goes.
+// A live view of a batch: its progress, the outcomes of its rows, and its rate.
 
 import { batch as at, call, mayPass } from "./api.js";
-import { bytes, count, dollars, duration, facts, h, hitch, pause, plural, say } from "./dom.js";
+import { bytes, count, dollars, duration, facts, h, hitch, pause, plural, say, table } from "./dom.js";
 
-// Between two looks: while there is something to see, and while there isn't; and after a fault.
+// The time between two polls: while the page is visible, while it is hidden, and after an error.
 const SEEN_MILLIS = 700;
 const UNSEEN_MILLIS = 4000;
 const FAULT_MILLIS = 2000;
@@ -11,36 +11,36 @@ const FAULT_MILLIS = 2000;
 const POINTS = 120;
 
 const OUTCOMES = [
-  ["created", "new"],
-  ["updated", "changed"],
-  ["unchanged", "the same already"],
-  ["superseded", "a newer change was saved already"],
-  ["rejected", "refused"],
+  ["created", "new members"],
+  ["updated", "changed members"],
+  ["unchanged", "equal to the stored member"],
+  ["superseded", "older than a saved change"],
+  ["rejected", "invalid rows"],
 ];
 
 const STATUS = {
   awaiting_upload: "waiting for its file",
-  queued: "in the queue",
+  queued: "queued",
   processing: "processing",
   completed: "completed",
-  completed_with_rejects: "completed, with rejects",
+  completed_with_rejects: "completed with rejected rows",
   failed: "failed",
-  cancelling: "stopping",
+  cancelling: "cancelling",
   cancelled: "cancelled",
-  expired: "expired, no file came",
+  expired: "expired: no file arrived",
 };
 
 export const status = (batch) => h("span", { class: `status ${batch.status}` }, STATUS[batch.status] ?? batch.status);
 export const hasEnded = (batch) => batch.finished_at !== null || ["expired", "cancelled"].includes(batch.status);
 
-// Seconds of work, so far or in all.
+// Seconds of processing, so far or in total.
 export function seconds(batch) {
   if (!batch.started_at) return null;
   const end = batch.finished_at ? Date.parse(batch.finished_at) : Date.now();
   return (end - Date.parse(batch.started_at)) / 1000;
 }
 
-// Rows per second as seen from here, by batch: a page that comes back finds its chart again.
+// Rows per second as measured by this page, by batch, so that a page that is reopened shows its chart again.
 const seen = new Map();
 
 function take(batch) {
@@ -49,7 +49,7 @@ function take(batch) {
   const now = performance.now();
   const before = points.at(-1);
   if (before && before.read === batch.rows.read && hasEnded(batch)) return points;
-  // Another part of the page follows it too.
+  // Another part of the page polls the batch too.
   if (before && now - before.at < SEEN_MILLIS / 2) return points;
   const rate = before ? ((batch.rows.read - before.read) * 1000) / (now - before.at) : 0;
   points.push({ at: now, read: batch.rows.read, rate: Math.max(0, rate) });
@@ -94,15 +94,16 @@ export function view() {
   const graph = chart();
   const more = h("div");
   const problem = h("div");
-  const element = h("div", { class: "watch" }, h("p", null, badge), problem, bar, line, counts, graph.figure, more);
-  let told = null;
+  const warnings = h("div");
+  const element = h("div", { class: "watch" }, h("p", null, badge), problem, bar, line, counts, warnings, graph.figure, more);
+  let announced = null;
   return {
     element,
     draw(batch) {
       const { rows } = batch;
       const ended = hasEnded(batch);
-      if (told !== batch.status) say(`The batch is ${STATUS[batch.status]}.`);
-      told = batch.status;
+      if (announced !== batch.status) say(`The batch is ${STATUS[batch.status]}.`);
+      announced = batch.status;
       badge.replaceChildren(status(batch));
       bar.hidden = !batch.started_at;
       bar.value = batch.bytes.percent;
@@ -120,28 +121,30 @@ export function view() {
       graph.draw(take(batch));
       problem.replaceChildren(...(batch.problem
         ? [h("p", { class: batch.status === "failed" ? "alert" : "note" }, batch.problem.message)] : []));
+      warnings.replaceChildren(batch.warnings?.length
+        ? table("Warnings", ["Rows", "Warning", "First line"], batch.warnings.map((one) => [count(one.count), one.message, one.line && count(one.line)])) : "");
       more.replaceChildren(batch.started_at ? facts([
         ["Attempts", count(batch.attempts)],
         ["Throttled requests", count(batch.throttles)],
         ["Read and write units", `${count(batch.capacity.read_units)} and ${count(batch.capacity.write_units)}`],
-        ["Cost, by list price", dollars(batch.price.usd)],
-        batch.ignored_columns.length > 0 && ["Columns that were ignored", batch.ignored_columns.join(", ")],
+        ["Cost (list price)", dollars(batch.price.usd)],
+        batch.ignored_columns.length > 0 && ["Ignored columns", batch.ignored_columns.join(", ")],
       ]) : "");
     },
   };
 }
 
-// Looks again and again. `look` tells how many milliseconds to wait before the next time, or
-// null at the end. What is looked at goes on without us: a cut connection is no news of it.
-export async function watch(signal, look) {
+// Polls repeatedly. `poll` returns the milliseconds until the next poll, or null at the end. A broken connection says nothing about the
+// batch, so polling continues.
+export async function watch(signal, poll) {
   for (;;) {
     let wait;
     try {
-      wait = await look();
+      wait = await poll();
       hitch("");
     } catch (error) {
       if (error.name === "AbortError" || !mayPass(error)) throw error;
-      hitch(`${error.message} Trying again.`);
+      hitch(`${error.message} Retrying.`);
       wait = FAULT_MILLIS;
     }
     if (wait === null) return;
@@ -149,7 +152,7 @@ export async function watch(signal, look) {
   }
 }
 
-// Looks at a batch until it has ended, and gives it to `draw` each time; in the end it is given back.
+// Polls a batch until it has ended, and passes it to `draw` each time. Returns the ended batch.
 export async function follow(id, signal, draw) {
   let batch;
   await watch(signal, async () => {

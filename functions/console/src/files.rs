@@ -1,5 +1,5 @@
-//! The files of the console: those in `pages/`, and one that is made of what the server knows of
-//! a roster's header, so that the console says of a file what ingest will.
+//! The files of the console: those in `pages/`, and one generated from the tables that ingest reads
+//! headers by, so that the preview of a file agrees with its processing.
 
 use std::borrow::Cow;
 
@@ -8,10 +8,10 @@ use mpulse_shared::member::Field;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-/// The page itself, which loads the others.
+/// The page, which loads the others.
 pub const PAGE: &str = "index.html";
 
-/// The file of columns and delimiters.
+/// The generated file of columns and delimiters.
 const COLUMNS: &str = "columns.js";
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -24,23 +24,30 @@ macro_rules! pages {
     };
 }
 
-/// What is served as it is.
-const PAGES: [(&str, &str, &str); 12] = pages! {
+/// The files that are served unchanged.
+const PAGES: [(&str, &str, &str); 19] = pages! {
     "index.html": HTML,
     "console.css": CSS,
     "api.js": SCRIPT,
     "app.js": SCRIPT,
     "batches.js": SCRIPT,
+    "choose.js": SCRIPT,
     "csv.js": SCRIPT,
+    "decode.js": SCRIPT,
     "dom.js": SCRIPT,
+    "header.js": SCRIPT,
     "keys.js": SCRIPT,
+    "mapping.js": SCRIPT,
     "members.js": SCRIPT,
+    "preview.js": SCRIPT,
     "send.js": SCRIPT,
     "transfer.js": SCRIPT,
     "watch.js": SCRIPT,
+    "workbook.js": SCRIPT,
+    "zip.js": SCRIPT,
 };
 
-/// A file as it is served.
+/// A file to serve.
 #[derive(Debug)]
 pub struct File {
     name: &'static str,
@@ -48,7 +55,7 @@ pub struct File {
     pub media_type: &'static str,
     /// Its text.
     pub content: Cow<'static, str>,
-    /// What its `ETag` is: another for every version.
+    /// Its `ETag`, which differs in every version.
     pub tag: String,
 }
 
@@ -57,7 +64,7 @@ pub struct File {
 pub struct Files(Vec<File>);
 
 impl Files {
-    /// The files of this build.
+    /// Returns the files of this build.
     #[must_use]
     pub fn new() -> Self {
         let pages = PAGES.map(|(name, media_type, text)| (name, media_type, Cow::from(text)));
@@ -75,7 +82,7 @@ impl Files {
         )
     }
 
-    /// A file by its name.
+    /// Returns a file by name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&File> {
         self.0.iter().find(|file| file.name == name)
@@ -92,7 +99,7 @@ fn tag(content: &str) -> String {
     format!("\"{:x}\"", Sha256::digest(content.as_bytes()))
 }
 
-/// The fields of a member with their names for people and their other names, and the delimiters.
+/// The fields of a member with their labels and aliases, and the delimiters.
 fn columns() -> String {
     let columns: Vec<_> = Field::ALL
         .into_iter()
@@ -102,7 +109,7 @@ fn columns() -> String {
         .collect();
     let delimiters: Vec<char> = DELIMITERS.map(char::from).to_vec();
     format!(
-        "// Made of what the server reads files by.\nexport const COLUMNS = {};\n\
+        "// Generated from the tables that the server reads files by.\nexport const COLUMNS = {};\n\
          export const DELIMITERS = {};\n",
         json!(columns),
         json!(delimiters)
@@ -123,8 +130,8 @@ fn label(field: Field) -> &'static str {
 mod tests {
     use super::*;
 
-    /// What the whole console may weigh, in bytes.
-    const MOST: usize = 100_000;
+    /// The maximum size of the whole console, in bytes.
+    const MOST: usize = 120_000;
 
     #[test]
     fn all_of_it_is_light() {
@@ -133,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn every_file_in_the_folder_is_served_and_what_files_name_is_there() {
+    fn every_file_is_served_and_every_referenced_file_exists() {
         let files = Files::new();
         let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/pages")).unwrap();
         for entry in folder {
@@ -152,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn no_page_holds_script_or_style_that_the_policy_forbids() {
+    fn no_page_contains_script_or_style_that_the_policy_forbids() {
         let page = &Files::new().get(PAGE).unwrap().content.to_lowercase();
         for forbidden in ["<style", " style=", " onclick=", "<script>", "javascript:"] {
             assert!(!page.contains(forbidden), "{forbidden}");
@@ -161,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_differ_in_their_tags() {
+    fn versions_have_different_tags() {
         assert_ne!(tag("a"), tag("b"));
         assert_eq!(tag("a"), tag("a"));
     }
