@@ -1,5 +1,5 @@
-//! Makes the page of the API's contract from openapi.yaml: one HTML file that needs no
-//! script and no other site.
+//! Generates the page of the API's contract from openapi.yaml: one HTML file without scripts and
+//! external resources.
 
 use std::error::Error;
 use std::path::Path;
@@ -14,7 +14,7 @@ mod schema;
 #[path = "build/tree.rs"]
 mod tree;
 
-/// The contract, from this crate's folder.
+/// The contract, relative to this crate's folder.
 const CONTRACT: &str = "../../openapi.yaml";
 
 fn main() -> Result<(), Box<dyn Error>> {

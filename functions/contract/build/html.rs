@@ -2,7 +2,7 @@
 
 use pulldown_cmark::{Event, Options, Parser};
 
-/// Text that can stand in an element or in a quoted attribute.
+/// Escapes text for an element or a quoted attribute.
 pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -17,12 +17,12 @@ pub fn escape(text: &str) -> String {
     out
 }
 
-/// Text in the typeface of code.
+/// Formats text as code.
 pub fn code(text: &str) -> String {
     format!("<code>{}</code>", escape(text))
 }
 
-/// Markdown as HTML. Markup that it holds is shown as it is written.
+/// Converts Markdown to HTML. HTML in it is escaped.
 pub fn markdown(text: &str) -> String {
     let events = Parser::new_ext(text, Options::ENABLE_TABLES).map(|event| match event {
         Event::Html(markup) | Event::InlineHtml(markup) => Event::Text(markup),
@@ -33,7 +33,7 @@ pub fn markdown(text: &str) -> String {
     out
 }
 
-/// A table that can be scrolled by itself where it is too wide, by keyboard too.
+/// Formats a table that scrolls horizontally if it is too wide, also by keyboard.
 pub fn table(label: &str, columns: &[&str], rows: &[Vec<String>]) -> String {
     let label = escape(label);
     let head: Vec<String> = columns
@@ -61,7 +61,7 @@ pub fn table(label: &str, columns: &[&str], rows: &[Vec<String>]) -> String {
     )
 }
 
-/// Text as it is written.
+/// Formats preformatted text.
 pub fn example(text: &str) -> String {
     format!("<pre tabindex=\"0\"><code>{}</code></pre>\n", escape(text))
 }

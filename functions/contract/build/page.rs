@@ -9,18 +9,18 @@ use crate::html::{code, escape, example, markdown, table};
 use crate::schema::{body, mark, meaning, rules};
 use crate::tree::{Contract, entries, get, is_true, items, json, plain, schema_name, text};
 
-/// The page's style, in light and dark, narrow and wide.
+/// The page's style sheet: light and dark, narrow and wide.
 const STYLE: &str = include_str!("page.css");
 
-/// The methods of an operation, as the contract names them.
+/// The methods of operations, as the contract names them.
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
-/// One operation and where it is.
+/// One operation and its path.
 #[derive(Clone, Copy)]
 struct Operation<'a> {
     path: &'a str,
     method: &'a str,
-    /// The path's node, which may hold parameters for all its operations.
+    /// The path's node, which may have parameters for all its operations.
     shared: &'a Yaml<'a>,
     node: &'a Yaml<'a>,
 }
@@ -37,7 +37,7 @@ impl<'a> Operation<'a> {
     }
 }
 
-/// The whole page.
+/// Returns the whole page.
 pub fn render(contract: Contract<'_>) -> Result<String, Box<dyn Error>> {
     let info = get(contract.root, "info").ok_or("no info")?;
     let title = escape(text(info, "title").unwrap_or_default());
@@ -136,7 +136,7 @@ fn article(contract: Contract<'_>, operation: Operation<'_>) -> Result<String, B
         markdown(text(operation.node, "description").unwrap_or_default())
     );
     if get(operation.node, "security").is_some() && items(operation.node, "security").is_empty() {
-        out.push_str("<p>Needs no key.</p>\n");
+        out.push_str("<p>No key needed.</p>\n");
     }
     out.push_str(&parameters(contract, operation)?);
     if let Some(request) = get(operation.node, "requestBody") {
@@ -144,7 +144,7 @@ fn article(contract: Contract<'_>, operation: Operation<'_>) -> Result<String, B
         let optional = if is_true(request, "required") {
             ""
         } else {
-            " (may be left out)"
+            " (optional)"
         };
         writeln!(out, "<h4>Body{optional}</h4>")?;
         out.push_str(&contents(contract, request)?);
@@ -186,7 +186,7 @@ fn parameters(contract: Contract<'_>, operation: Operation<'_>) -> Result<String
     ))
 }
 
-/// The bodies that a request may have, by media type.
+/// Lists the bodies that a request may have, by media type.
 fn contents(contract: Contract<'_>, node: &Yaml<'_>) -> Result<String, Box<dyn Error>> {
     let mut out = String::new();
     for (media_type, content) in get(node, "content").into_iter().flat_map(entries) {
@@ -215,7 +215,7 @@ fn examples(media_type: &str, content: &Yaml<'_>) -> Result<String, Box<dyn Erro
     Ok(out)
 }
 
-/// A value as it is sent, or for a form, its fields by line.
+/// Formats an example value as it is sent; for a form, one field per line.
 fn written(media_type: &str, value: &Yaml<'_>) -> String {
     if media_type.ends_with("json") {
         return json(value);
@@ -247,9 +247,9 @@ fn answers(contract: Contract<'_>, operation: Operation<'_>) -> Result<String, B
                 None => String::new(),
             };
             bodies.push(format!("{}{schema}", code(media_type)));
-            let told = examples(media_type, content)?;
-            if !told.is_empty() {
-                write!(shown, "<h5>{status} {}</h5>\n{told}", code(media_type))?;
+            let listed = examples(media_type, content)?;
+            if !listed.is_empty() {
+                write!(shown, "<h5>{status} {}</h5>\n{listed}", code(media_type))?;
             }
         }
         rows.push(vec![
@@ -265,7 +265,7 @@ fn answers(contract: Contract<'_>, operation: Operation<'_>) -> Result<String, B
     if !shown.is_empty() {
         write!(
             out,
-            "<details><summary>Examples of answers</summary>\n{shown}</details>\n"
+            "<details><summary>Examples of responses</summary>\n{shown}</details>\n"
         )?;
     }
     Ok(out)

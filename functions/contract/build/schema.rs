@@ -1,4 +1,4 @@
-//! What a schema asks of a value, in words and tables.
+//! Describes schemas in text and tables.
 
 use std::error::Error;
 use std::fmt::Write;
@@ -8,8 +8,8 @@ use saphyr::{Scalar, Yaml};
 use crate::html::{code, escape, example, markdown, table};
 use crate::tree::{Contract, entries, get, is_true, items, json, plain, schema_name, text};
 
-/// The kind of value and its rules. References to schemas of objects become links; those to
-/// plain values are told in place as well.
+/// Describes the type of a value and its rules. A reference to an object's schema becomes a link;
+/// the rules of a reference to a plain value are listed as well.
 pub fn rules(contract: Contract<'_>, schema: &Yaml<'_>) -> Result<String, Box<dyn Error>> {
     if let Some(name) = schema_name(schema) {
         let link = format!("<a href=\"#schema-{name}\">{name}</a>");
@@ -17,86 +17,90 @@ pub fn rules(contract: Contract<'_>, schema: &Yaml<'_>) -> Result<String, Box<dy
         if is_object(target) {
             return Ok(link);
         }
-        // Where words tell the rule, a pattern would only be in the way here.
+        // If the text describes the rule, the pattern is left out.
         let has_words = text(target, "description").is_some();
-        return Ok(format!("{link}: {}", told(contract, target, has_words)?));
+        return Ok(format!(
+            "{link}: {}",
+            rules_in_place(contract, target, has_words)?
+        ));
     }
-    told(contract, schema, false)
+    rules_in_place(contract, schema, false)
 }
 
-/// The same of a schema that is no reference.
-fn told(
+/// Describes a schema that is not a reference.
+fn rules_in_place(
     contract: Contract<'_>,
     schema: &Yaml<'_>,
     without_pattern: bool,
 ) -> Result<String, Box<dyn Error>> {
     let alternatives = items(schema, "anyOf");
     if !alternatives.is_empty() {
-        let told: Result<Vec<_>, _> = alternatives.iter().map(|s| rules(contract, s)).collect();
-        return Ok(told?.join("<br>or "));
+        let rules_text: Result<Vec<_>, _> =
+            alternatives.iter().map(|s| rules(contract, s)).collect();
+        return Ok(rules_text?.join("<br>or "));
     }
-    let mut told = Vec::new();
+    let mut rules_text = Vec::new();
     match get(schema, "type") {
         Some(Yaml::Sequence(kinds)) => {
             let kinds: Vec<String> = kinds.iter().map(plain).collect();
-            told.push(kinds.join(" or "));
+            rules_text.push(kinds.join(" or "));
         }
-        Some(kind) => told.push(plain(kind)),
+        Some(kind) => rules_text.push(plain(kind)),
         None if is_true(schema, "readOnly") => {}
-        None => told.push("anything".to_owned()),
+        None => rules_text.push("anything".to_owned()),
     }
     if let Some(element) = get(schema, "items") {
-        told.push(format!("each {}", rules(contract, element)?));
+        rules_text.push(format!("each {}", rules(contract, element)?));
     }
     if let Some(value) = get(schema, "const") {
-        told.push(format!("always {}", code(&plain(value))));
+        rules_text.push(format!("always {}", code(&plain(value))));
     }
     let values: Vec<String> = items(schema, "enum")
         .iter()
         .map(|v| code(&plain(v)))
         .collect();
     if !values.is_empty() {
-        told.push(format!("one of {}", values.join(", ")));
+        rules_text.push(format!("one of {}", values.join(", ")));
     }
     let is_wide = get(schema, "maximum").is_some_and(is_rounded);
     for (name, words) in [
         ("format", "format"),
         ("minimum", "at least"),
         ("maximum", "at most"),
-        ("minLength", "characters at least"),
-        ("maxLength", "characters at most"),
-        ("minItems", "items at least"),
-        ("maxItems", "items at most"),
+        ("minLength", "at least this many characters:"),
+        ("maxLength", "at most this many characters:"),
+        ("minItems", "at least this many items:"),
+        ("maxItems", "at most this many items:"),
         ("pattern", "pattern"),
         ("default", "unless said"),
     ] {
-        // Bounds of 64 bits and more are read as rounded numbers; the description tells them.
+        // Bounds of 64 bits and more are read as rounded numbers; the description contains them.
         let is_told_apart = is_wide && ["minimum", "maximum"].contains(&name);
         let value = get(schema, name).filter(|_| !is_told_apart);
         let value = value.filter(|_| name != "pattern" || !without_pattern);
         if let Some(value) = value {
-            told.push(format!("{words} {}", code(&plain(value))));
+            rules_text.push(format!("{words} {}", code(&plain(value))));
         }
     }
     if is_true(schema, "uniqueItems") {
-        told.push("no two the same".to_owned());
+        rules_text.push("unique items".to_owned());
     }
     if is_true(schema, "readOnly") {
-        told.push("as it is stored".to_owned());
+        rules_text.push("read only".to_owned());
     }
-    Ok(told.join(", "))
+    Ok(rules_text.join(", "))
 }
 
 fn is_rounded(value: &Yaml<'_>) -> bool {
     matches!(value, Yaml::Value(Scalar::FloatingPoint(_)))
 }
 
-/// Whether a schema is of objects with named fields.
+/// Returns whether a schema describes objects with named fields.
 fn is_object(schema: &Yaml<'_>) -> bool {
     get(schema, "properties").is_some() || get(schema, "allOf").is_some()
 }
 
-/// A schema in full: its fields, or its rules where it has none.
+/// Describes a schema in full: its fields, or its rules if it has none.
 pub fn body(
     contract: Contract<'_>,
     label: &str,
@@ -117,10 +121,10 @@ pub fn body(
                 out.push_str(&markdown(text(others, "description").unwrap_or_default()));
             }
             Some(others @ Yaml::Mapping(_)) => {
-                let told = rules(contract, others)?;
-                writeln!(out, "<p>Other fields: {told}.</p>")?;
+                let rules_text = rules(contract, others)?;
+                writeln!(out, "<p>Other fields: {rules_text}.</p>")?;
             }
-            Some(_) => out.push_str("<p>There are no other fields.</p>\n"),
+            Some(_) => out.push_str("<p>No other fields.</p>\n"),
             None => {}
         }
     } else {
@@ -132,7 +136,7 @@ pub fn body(
     Ok(out)
 }
 
-/// A row for each field, those of the schemas that this one builds on first.
+/// Adds a row for each field; those of base schemas come first.
 fn fields<'a>(
     contract: Contract<'a>,
     schema: &'a Yaml<'a>,
@@ -151,7 +155,7 @@ fn fields<'a>(
             escape(name),
             mark(required.contains(&name))
         );
-        // A field that an earlier schema has too is narrowed here.
+        // A field that a base schema has too is narrowed here.
         rows.retain(|row| !row[0].starts_with(&code(name)));
         rows.push(vec![
             shown,
@@ -162,7 +166,7 @@ fn fields<'a>(
     Ok(())
 }
 
-/// What a field or parameter means: its own words, and those of the plain values that it may be.
+/// Returns the description of a field or parameter, with that of the plain values that it may have.
 pub fn meaning<'a>(contract: Contract<'a>, field: &'a Yaml<'a>) -> Result<String, Box<dyn Error>> {
     let mut out = String::new();
     out.extend(text(field, "description").map(markdown));
@@ -178,7 +182,7 @@ pub fn meaning<'a>(contract: Contract<'a>, field: &'a Yaml<'a>) -> Result<String
     Ok(out)
 }
 
-/// What tells a required field or parameter from the others.
+/// Marks a required field or parameter.
 pub fn mark(is_required: bool) -> &'static str {
     if is_required {
         " <span class=\"required\">required</span>"

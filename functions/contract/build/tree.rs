@@ -1,14 +1,14 @@
-//! The contract as a tree: fields by name, references followed, values as JSON.
+//! The contract as a tree: fields by name, references resolved, values as JSON.
 
 use std::error::Error;
 use std::fmt::Write;
 
 use saphyr::{LoadableYamlNode, Scalar, Yaml};
 
-/// Where a reference into the contract begins.
+/// The prefix of a reference into the contract.
 const COMPONENTS: &str = "#/components/";
 
-/// Reads the contract and hands it to `work`.
+/// Reads the contract and passes it to `work`.
 pub fn read<T>(
     text: &str,
     work: impl FnOnce(Contract<'_>) -> Result<T, Box<dyn Error>>,
@@ -21,12 +21,12 @@ pub fn read<T>(
 /// The whole contract.
 #[derive(Clone, Copy)]
 pub struct Contract<'a> {
-    /// Its root.
+    /// The root node.
     pub root: &'a Yaml<'a>,
 }
 
 impl<'a> Contract<'a> {
-    /// The node itself, or the one that it refers to.
+    /// Returns the node itself, or the one that it refers to.
     pub fn resolve(self, node: &'a Yaml<'a>) -> Result<&'a Yaml<'a>, Box<dyn Error>> {
         let Some(reference) = text(node, "$ref") else {
             return Ok(node);
@@ -39,31 +39,31 @@ impl<'a> Contract<'a> {
     }
 }
 
-/// The name of the schema that a node refers to.
+/// Returns the name of the schema that a node refers to.
 pub fn schema_name<'a>(node: &'a Yaml<'a>) -> Option<&'a str> {
     text(node, "$ref")?
         .strip_prefix(COMPONENTS)?
         .strip_prefix("schemas/")
 }
 
-/// A field of a mapping.
+/// Returns a field of a mapping.
 pub fn get<'a>(node: &'a Yaml<'a>, name: &str) -> Option<&'a Yaml<'a>> {
     entries(node)
         .find(|(key, _)| *key == name)
         .map(|(_, value)| value)
 }
 
-/// A field that is text.
+/// Returns a text field.
 pub fn text<'a>(node: &'a Yaml<'a>, name: &str) -> Option<&'a str> {
     get(node, name)?.as_str()
 }
 
-/// Whether a field is `true`.
+/// Returns whether a field is `true`.
 pub fn is_true(node: &Yaml<'_>, name: &str) -> bool {
     get(node, name).and_then(Yaml::as_bool) == Some(true)
 }
 
-/// The fields of a mapping, in order; none where it isn't one.
+/// Returns the fields of a mapping, in order; none if it is not a mapping.
 pub fn entries<'a>(node: &'a Yaml<'a>) -> impl Iterator<Item = (&'a str, &'a Yaml<'a>)> {
     let mapping = match node {
         Yaml::Mapping(mapping) => Some(mapping),
@@ -75,7 +75,7 @@ pub fn entries<'a>(node: &'a Yaml<'a>) -> impl Iterator<Item = (&'a str, &'a Yam
         .filter_map(|(key, value)| Some((key.as_str()?, value)))
 }
 
-/// The items of a field that is a sequence; none where it isn't one.
+/// Returns the items of a sequence; none if the field is not a sequence.
 pub fn items<'a>(node: &'a Yaml<'a>, name: &str) -> &'a [Yaml<'a>] {
     match get(node, name) {
         Some(Yaml::Sequence(items)) => items,
@@ -83,7 +83,7 @@ pub fn items<'a>(node: &'a Yaml<'a>, name: &str) -> &'a [Yaml<'a>] {
     }
 }
 
-/// A value as JSON, indented as people do.
+/// Formats a value as indented JSON.
 pub fn json(value: &Yaml<'_>) -> String {
     let mut out = String::new();
     write_json(value, 0, &mut out);
@@ -141,7 +141,7 @@ fn write_text(text: &str, out: &mut String) {
             '\\' => out.push_str("\\\\"),
             '\n' => out.push_str("\\n"),
             c if c.is_control() => {
-                // Writing to a String can't fail.
+                // Writing to a String cannot fail.
                 let _ = write!(out, "\\u{:04x}", u32::from(c));
             }
             c => out.push(c),
@@ -150,7 +150,7 @@ fn write_text(text: &str, out: &mut String) {
     out.push('"');
 }
 
-/// A scalar as it reads.
+/// Formats a scalar.
 pub fn plain(value: &Yaml<'_>) -> String {
     match value {
         Yaml::Value(Scalar::String(text)) => text.to_string(),

@@ -1,6 +1,6 @@
-//! `GET /api/openapi.yaml` and `GET /api/docs`: the contract of this API, for programs and as
-//! a page for people. Both come with the build, so that they tell of the very version that
-//! answers. `build.rs` makes the page from the contract.
+//! `GET /api/openapi.yaml` and `GET /api/docs`: the contract of this API, for programs and as a
+//! page for people. Both are part of the build, so they describe the version that responds.
+//! `build.rs` generates the page from the contract.
 
 use lambda_http::http::StatusCode;
 use lambda_http::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY};
@@ -16,14 +16,14 @@ const CONTRACT_NAME: &str = "openapi.yaml";
 /// The page.
 const PAGE: &str = include_str!(concat!(env!("OUT_DIR"), "/docs.html"));
 
-/// What the page may load and reach: nothing but its own style.
+/// The Content-Security-Policy of the page: only its own style.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; \
                       form-action 'none'; frame-ancestors 'none'";
 
-/// The function as a service.
+/// Creates the service.
 ///
 /// # Errors
-/// Never: it has no settings.
+/// Never fails: the function has no settings.
 pub fn service(_setup: &Setup) -> Result<Service, SetupError> {
     Ok(http::service(|request| {
         let wants_contract = is_contract(request.uri().path());
@@ -41,7 +41,7 @@ pub fn service(_setup: &Setup) -> Result<Service, SetupError> {
     }))
 }
 
-/// Whether a path is that of the contract, with or without a slash at its end.
+/// Returns whether a path is that of the contract, with or without a trailing slash.
 fn is_contract(path: &str) -> bool {
     let path = path.strip_suffix('/').unwrap_or(path);
     path.rsplit('/').next() == Some(CONTRACT_NAME)
@@ -51,7 +51,7 @@ fn is_contract(path: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// The paths of the contract: the keys two spaces deep that begin with a slash.
+    /// Returns the paths of the contract: the keys two spaces deep that begin with a slash.
     fn paths() -> Vec<&'static str> {
         CONTRACT
             .lines()
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn the_path_tells_which_is_wanted() {
+    fn the_path_selects_contract_or_page() {
         for path in ["/api/openapi.yaml", "/api/openapi.yaml/"] {
             assert!(is_contract(path), "{path}");
         }
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_needs_nothing_from_elsewhere() {
+    fn the_page_has_no_external_resources() {
         for loading in ["<script", "<link", "<img", "src=", "@import", "url("] {
             assert!(!PAGE.contains(loading), "{loading}");
         }
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn every_link_within_the_page_leads_somewhere() {
+    fn every_internal_link_has_a_target() {
         for target in PAGE.split("href=\"#").skip(1) {
             let name = target.split('"').next().unwrap_or_default();
             assert!(PAGE.contains(&format!("id=\"{name}\"")), "{name}");

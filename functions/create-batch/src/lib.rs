@@ -1,86 +1,94 @@
-//! `POST` or `PUT /api/members/batch`: opens a batch. With JSON or no body it answers a URL
-//! to send the file to, or how to send it in parts; a small file in the body is stored as if
-//! it had been sent there.
+//! `POST` or `PUT /api/members/batch`: creates a batch. With JSON or no body, the response contains
+//! a URL to send the file to, or the way to send it in parts. A small file in the body is stored as
+//! if it had been sent to that URL.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use lambda_http::http::StatusCode;
 use lambda_http::http::header::LOCATION;
 use lambda_http::{Body, Request, Response};
-use mpulse_shared::access::{Access, Caller, Role};
-use mpulse_shared::batch::{Batch, BatchId, BatchRequest, MAX_CHILDREN, Status};
-use mpulse_shared::http::batch_view::{self, BatchView, UploadTarget, Uploaded};
-use mpulse_shared::http::problem::Problem;
+use mpulse_shared::access::Caller;
+use mpulse_shared::batch::{Batch, BatchId, BatchRequest, MAX_CHILDREN, Status, UploadedObject};
+use mpulse_shared::http::batch_view::{self, BatchView, UploadTarget};
 use mpulse_shared::http::{self, Service, form, link};
+use mpulse_shared::key::Role;
+use mpulse_shared::media_type;
 use mpulse_shared::member::{AccountId, Author};
 use mpulse_shared::parts::{Multipart, part_size};
-use mpulse_shared::setup::{Setup, SetupError};
+use mpulse_shared::problem::Problem;
+use mpulse_shared::setup::{FromSetup, Setup, SetupError};
 use mpulse_shared::store::batches::Batches;
 use mpulse_shared::store::files::{Files, UPLOAD_MEDIA_TYPE};
 use mpulse_shared::store::parts::Parts;
 use mpulse_shared::time::Timestamp;
 
+mod format;
 mod request;
 
-/// The largest file that is taken in the body, in bytes: what fits Lambda's 6 MB with the
-/// Base64 that a multipart body needs.
+/// The largest file in the body, in bytes: what fits into Lambda's 6 MB with the Base64 encoding of
+/// a multipart body.
 const MAX_INLINE: usize = 4 * 1024 * 1024;
 
-/// The field that names the batch whose report was corrected.
+/// The field that names the batch whose corrected report the file is.
 const PARENT: &str = "parent_batch_id";
 
-/// What the body may be.
-const BODY_TYPES: &str = "application/json, multipart/form-data, text/csv";
+/// The supported media types of the body.
+const BODY_TYPES: &str = "application/json, multipart/form-data, text/csv, application/gzip, application/zip, \
+     application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
 
-struct Function {
-    access: Access,
+/// What the function uses.
+#[derive(Clone)]
+struct Context {
     batches: Batches,
     files: Files,
     parts: Parts,
-    /// The largest file that may be announced, in bytes.
-    most: u64,
+    /// The largest file size that may be announced, in bytes.
+    max_size: u64,
 }
 
-/// Who asks for a batch, and in which request.
-struct Asker {
+impl FromSetup for Context {
+    fn from_setup(setup: &Setup) -> Result<Self, SetupError> {
+        Ok(Self {
+            batches: Batches::from_setup(setup)?,
+            files: Files::from_setup(setup)?,
+            parts: Parts::from_setup(setup)?,
+            max_size: setup.max_upload_bytes()?,
+        })
+    }
+}
+
+/// Who creates a batch: the caller and the request.
+struct Origin {
     caller: Caller,
     request_id: Option<String>,
 }
 
-/// The function as a service.
+/// Creates the service.
 ///
 /// # Errors
-/// Where a setting is missing.
+/// Returns an error if a setting is missing.
 pub fn service(setup: &Setup) -> Result<Service, SetupError> {
-    let function = Arc::new(Function {
-        access: Access::from_setup(setup)?,
-        batches: Batches::from_setup(setup)?,
-        files: Files::from_setup(setup)?,
-        parts: Parts::from_setup(setup)?,
-        most: setup.max_upload_bytes()?,
-    });
-    Ok(http::service(move |request| {
-        let function = Arc::clone(&function);
-        async move { create(&function, request).await }
-    }))
+    http::authorized(setup, Role::Writer, create)
 }
 
-async fn create(function: &Function, request: Request) -> Result<Response<Body>, Problem> {
-    let caller = function.access.require(Role::Writer, &request).await?;
-    let by = Asker {
+async fn create(
+    context: Context,
+    caller: Caller,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    let by = Origin {
         caller,
         request_id: http::request_id(&request),
     };
     let base = link::base(&request);
-    // What is said of a batch may stand in the URL, for a file has no place for it; a body
-    // that has one wins. A fault is told all the same.
+    // A file as text has no place for fields, so they may be in the URL. Fields in the body take
+    // precedence. Errors in either are reported.
     let query = request.uri().query().unwrap_or_default();
     let mut fields: form::Fields = form_urlencoded::parse(query.as_bytes())
         .into_owned()
         .collect();
-    request::parse(fields.clone(), function.most).map_err(Problem::invalid_fields)?;
+    request::parse(fields.clone(), context.max_size).map_err(Problem::invalid_fields)?;
     match form::media_type(&request).as_str() {
         "multipart/form-data" => {
             let mut file = None;
@@ -93,63 +101,67 @@ async fn create(function: &Function, request: Request) -> Result<Response<Body>,
                 }
             }
             let file = file.ok_or_else(|| {
-                Problem::invalid_field("file", "required", "the body has no part of that name")
+                Problem::invalid_field("file", "required", "the body has no part with this name")
             })?;
             if let Some(name) = file.file_name {
                 fields.entry("file_name".to_owned()).or_insert(name);
             }
-            store(function, &by, fields, file.content, &base).await
+            store(&context, &by, fields, file.content, &base).await
         }
         "text/csv" => {
-            let content = form::bytes(request.into_body());
-            // API Gateway hands a text body on as a JSON string, in which bytes that are
-            // no UTF-8 have become U+FFFD: what was sent can't be known any more.
-            if String::from_utf8_lossy(&content).contains('\u{FFFD}') {
+            let file = form::bytes(request.into_body());
+            // API Gateway passes a text body on as a JSON string, in which bytes that are not UTF-8
+            // have become U+FFFD: the original bytes are lost.
+            if String::from_utf8_lossy(&file).contains('\u{FFFD}') {
                 return Err(Problem::malformed_body(
                     "The body is not UTF-8. Send the file as the field `file` of a multipart \
                      form, or to a presigned URL, where it arrives as it is.",
                 ));
             }
-            store(function, &by, fields, content, &base).await
+            store(&context, &by, fields, file, &base).await
+        }
+        "application/gzip" | "application/zip" | media_type::WORKBOOK => {
+            let file = form::bytes(request.into_body());
+            store(&context, &by, fields, file, &base).await
         }
         "application/json" => {
             form::check_size(&request)?;
             let body = form::bytes(request.into_body());
             if !body.trim_ascii().is_empty() {
-                fields.extend(form::json_fields(&body, request::FLAGS)?);
+                fields.extend(form::json_fields(&body, request::NOT_TEXT)?);
             }
-            open(function, &by, fields, &base).await
+            open(&context, &by, fields, &base).await
         }
         _ if form::bytes(request.into_body()).is_empty() => {
-            open(function, &by, fields, &base).await
+            open(&context, &by, fields, &base).await
         }
         _ => Err(Problem::media_type(form::ACCEPT_POST, BODY_TYPES)),
     }
 }
 
-/// Opens a batch and answers where to send its file.
+/// Creates a batch and returns where to send its file.
 async fn open(
-    function: &Function,
-    by: &Asker,
+    context: &Context,
+    by: &Origin,
     fields: form::Fields,
     base: &str,
 ) -> Result<Response<Body>, Problem> {
-    let asked = request::parse(fields, function.most).map_err(Problem::invalid_fields)?;
+    let asked = request::parse(fields, context.max_size).map_err(Problem::invalid_fields)?;
     request::whole(&asked).map_err(|error| Problem::invalid_fields(vec![error]))?;
-    let batch = record(function, by, asked).await?;
-    let target = target(function, &batch, base).await?;
+    let batch = record(context, by, asked).await?;
+    let target = target(context, &batch, base).await?;
     let view = BatchView::new(&batch, None, base, batch.created_at).with_upload(target);
     answer(StatusCode::CREATED, &batch, &view, base)
 }
 
-/// Where and how to send the file of a batch.
-async fn target(function: &Function, batch: &Batch, base: &str) -> Result<UploadTarget, Problem> {
+/// Returns where and how to send the file of a batch.
+async fn target(context: &Context, batch: &Batch, base: &str) -> Result<UploadTarget, Problem> {
     const METHOD: &str = "PUT";
-    if let Some(cut) = batch.cut() {
+    if let Some(layout) = batch.part_layout() {
         return Ok(UploadTarget::Parts {
             method: METHOD,
-            part_size: cut.part_size,
-            part_count: cut.count(),
+            part_size: layout.part_size,
+            part_count: layout.count(),
             parts: batch_view::parts_url(base, &batch.batch_id),
             complete: batch_view::complete_url(base, &batch.batch_id),
             expires_at: batch.upload_expires_at,
@@ -161,72 +173,71 @@ async fn target(function: &Function, batch: &Batch, base: &str) -> Result<Upload
     }
     Ok(UploadTarget::Whole {
         method: METHOD,
-        url: function.files.upload_url(batch).await?,
+        url: context.files.upload_url(batch).await?,
         headers,
         expires_at: batch.upload_expires_at,
     })
 }
 
-/// Opens a batch for a file that is there already, and stores the file.
+/// Creates a batch for a file in the body, and stores the file.
 async fn store(
-    function: &Function,
-    by: &Asker,
+    context: &Context,
+    by: &Origin,
     fields: form::Fields,
-    content: Bytes,
+    file: Bytes,
     base: &str,
 ) -> Result<Response<Body>, Problem> {
-    if content.len() > MAX_INLINE {
+    if file.len() > MAX_INLINE {
         return Err(Problem::too_large(format!(
             "A file of more than {MAX_INLINE} bytes needs an upload URL: send \
              {{\"file_name\": …, \"size\": {}}} as JSON to this path, then the file to the URL \
-             that it answers.",
-            content.len()
+             in the response.",
+            file.len()
         )));
     }
-    let mut asked = request::parse(fields, function.most).map_err(Problem::invalid_fields)?;
+    let mut asked = request::parse(fields, context.max_size).map_err(Problem::invalid_fields)?;
     if asked.multipart {
-        let message = "a file in the body doesn't come in parts";
+        let message = "must not be true for a file in the body";
         return Err(Problem::invalid_field(
             "multipart",
             "invalid_multipart",
             message,
         ));
     }
-    let size = content.len() as u64;
+    let size = file.len() as u64;
     if asked.size.is_some_and(|said| said != size) {
         let message = format!("is not the size of the file, which has {size} bytes");
         return Err(Problem::invalid_field("size", "invalid_size", message));
     }
+    request::whole(&asked).map_err(|error| Problem::invalid_fields(vec![error]))?;
     asked.size = Some(size);
-    let batch = record(function, by, asked).await?;
-    function.files.put_upload(&batch, content).await?;
-    let uploaded = Uploaded {
+    let batch = record(context, by, asked).await?;
+    context.files.put_upload(&batch, file).await?;
+    let uploaded = UploadedObject {
         bytes: batch.bytes_total.unwrap_or_default(),
     };
     let view = BatchView::new(&batch, Some(uploaded), base, batch.created_at);
     answer(StatusCode::ACCEPTED, &batch, &view, base)
 }
 
-/// Stores the new batch, and notes it in its parent's record. The child comes first: a crash
-/// between the two leaves a batch that nobody was told of, and that expires.
-async fn record(
-    function: &Function,
-    by: &Asker,
-    mut asked: BatchRequest,
-) -> Result<Batch, Problem> {
+/// Stores the new batch, and adds it to its parent's record. The child is stored first: a crash
+/// between the two leaves a batch that no client knows of, and that expires.
+async fn record(context: &Context, by: &Origin, mut asked: BatchRequest) -> Result<Batch, Problem> {
     let parent = match &asked.parent_batch_id {
-        Some(id) => Some(parent(function, &by.caller, id).await?),
+        Some(id) => Some(parent(context, &by.caller, id).await?),
         None => None,
     };
-    // A report has the columns of its file: where the parent named the account of rows that
-    // don't, so do its rows.
+    // A report has the columns of its file: if the parent named the account, its child does too.
     if let (None, Some(parent)) = (&asked.account_id, &parent)
         && let Some(account_id) = &parent.account_id
     {
         asked.account_id = AccountId::parse(account_id).ok();
     }
+    if let Some(parent) = &parent {
+        asked.format.inherit(&parent.format);
+    }
     if let Some(account) = &asked.account_id {
-        by.caller.may_write_to(account)?;
+        by.caller.require_account(account)?;
     }
     let part_size = asked.size.filter(|_| asked.multipart).map(part_size);
     let author = Author::key(by.caller.key_id.as_str());
@@ -238,29 +249,33 @@ async fn record(
     );
     batch.request_id.clone_from(&by.request_id);
     if let Some(part_size) = part_size {
-        // S3 first: a crash before the record leaves an upload that nobody was told of, and
-        // that the bucket's lifecycle aborts.
-        let upload_id = function.parts.start(&batch.batch_id).await?;
+        // The S3 upload is created first: a crash before the record is stored leaves an upload that
+        // no client knows of, and that the bucket's lifecycle rule aborts.
+        let upload_id = context.parts.start(&batch.batch_id).await?;
         batch.multipart = Some(Multipart {
             upload_id,
             part_size,
         });
     }
-    function.batches.create(&batch).await?;
+    context.batches.create(&batch).await?;
     if let Some(parent) = &parent {
-        add_child(function, parent, &batch).await?;
+        add_child(context, parent, &batch).await?;
     }
-    tracing::info!(batch_id = %batch.batch_id, "opened a batch");
+    tracing::info!(batch_id = %batch.batch_id, "created a batch");
     Ok(batch)
 }
 
-/// The batch that a request names as its parent.
-async fn parent(function: &Function, caller: &Caller, id: &BatchId) -> Result<Batch, Problem> {
-    let parent = function.batches.get(id).await?;
+/// Returns the batch that a request names as its parent.
+async fn parent(context: &Context, caller: &Caller, id: &BatchId) -> Result<Batch, Problem> {
+    let parent = context.batches.get(id).await?;
     let parent = parent
         .filter(|parent| caller.accounts.includes(&parent.accounts))
         .ok_or_else(|| {
-            Problem::invalid_field(PARENT, "unknown_batch", format!("there is no batch {id}"))
+            Problem::invalid_field(
+                PARENT,
+                "unknown_batch",
+                format!("the batch {id} does not exist"),
+            )
         })?;
     if parent.child_batch_ids.len() >= MAX_CHILDREN {
         return Err(too_many_children());
@@ -268,14 +283,15 @@ async fn parent(function: &Function, caller: &Caller, id: &BatchId) -> Result<Ba
     Ok(parent)
 }
 
-async fn add_child(function: &Function, parent: &Batch, child: &Batch) -> Result<(), Problem> {
+async fn add_child(context: &Context, parent: &Batch, child: &Batch) -> Result<(), Problem> {
     let id = &child.batch_id;
-    if function.batches.add_child(&parent.batch_id, id).await? {
+    if context.batches.add_child(&parent.batch_id, id).await? {
         return Ok(());
     }
-    // Others were quicker. The new batch will not be told of, so nothing is to come of it.
+    // Concurrent requests reached the limit first. The client will not learn of the new batch, so
+    // it is cancelled.
     let (from, to) = (Status::AwaitingUpload, Status::Cancelled);
-    function
+    context
         .batches
         .cancel(id, from, to, Timestamp::now())
         .await?;
@@ -286,7 +302,7 @@ fn too_many_children() -> Problem {
     Problem::invalid_field(
         PARENT,
         "too_many_children",
-        format!("is the parent of {MAX_CHILDREN} batches already"),
+        format!("has {MAX_CHILDREN} children already, the maximum"),
     )
 }
 

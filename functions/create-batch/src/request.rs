@@ -1,20 +1,22 @@
-//! What a client says when it opens a batch, checked.
+//! The fields of a request that creates a batch, validated.
 
 use mpulse_shared::batch::{BatchRequest, MAX_PUT_BYTES, Mode};
 use mpulse_shared::http::form::{Fields, whole_number};
 use mpulse_shared::member::{AccountId, FieldError};
 
+use crate::format;
+
 /// The longest file name, in characters.
 const MAX_FILE_NAME: usize = 255;
 
-/// The fields that JSON may hold as booleans.
-pub const FLAGS: &[&str] = &["multipart"];
+/// The fields that may be other than texts and numbers in JSON.
+pub const NOT_TEXT: &[&str] = &["columns", "header", "multipart", "stop_early"];
 
-/// Reads the fields of the request. A file may be announced with `most` bytes. What fields say
-/// together is [`whole`]'s to look at.
+/// Reads the fields of the request. A file may be announced with at most `most` bytes. [`whole`]
+/// validates the fields together.
 ///
 /// # Errors
-/// Every fault found.
+/// Returns every error found.
 pub fn parse(fields: Fields, most: u64) -> Result<BatchRequest, Vec<FieldError>> {
     let mut request = BatchRequest::default();
     let mut errors = Vec::new();
@@ -30,23 +32,25 @@ pub fn parse(fields: Fields, most: u64) -> Result<BatchRequest, Vec<FieldError>>
     }
 }
 
-/// Holds what the fields say together against what S3 takes.
+/// Validates the fields together.
 ///
 /// # Errors
-/// What is missing of a multipart upload, or is too large for one PUT.
+/// Returns what a multipart upload lacks, that the file is too large for one PUT, or that the columns do not fit a
+/// file with or without a header.
 pub fn whole(request: &BatchRequest) -> Result<(), FieldError> {
+    format::check_columns(&request.format, request.account_id.is_some())?;
     match request.size {
         None if request.multipart => Err(FieldError::new(
             "size",
             "required",
-            "is required with multipart",
+            "is required if multipart is true",
         )),
         Some(size) if size > MAX_PUT_BYTES && !request.multipart => Err(FieldError::new(
             "size",
             "invalid_size",
             format!(
-                "must be at most {MAX_PUT_BYTES}, which is what S3 takes in one request; ask for \
-                 a larger file with \"multipart\": true, and send it in parts"
+                "must be at most {MAX_PUT_BYTES}, the limit of S3 for one request. Send a larger file in parts, with \
+                 \"multipart\": true"
             ),
         )),
         _ => Ok(()),
@@ -65,7 +69,9 @@ fn take(
                 return Err(FieldError::new(
                     name,
                     "invalid_file_name",
-                    format!("must be at most {MAX_FILE_NAME} characters, none of them control"),
+                    format!(
+                        "must be at most {MAX_FILE_NAME} characters without control characters"
+                    ),
                 ));
             }
             request.file_name = Some(value).filter(|name| !name.is_empty());
@@ -81,17 +87,7 @@ fn take(
             })?);
         }
         "multipart" => {
-            request.multipart = match value.as_str() {
-                "true" => true,
-                "false" => false,
-                _ => {
-                    return Err(FieldError::new(
-                        name,
-                        "invalid_multipart",
-                        "must be true or false",
-                    ));
-                }
-            }
+            request.multipart = format::flag(name, &value, "invalid_multipart")?;
         }
         "account_id" => request.account_id = Some(AccountId::parse(&value)?),
         "mode" => {
@@ -109,16 +105,18 @@ fn take(
             }
         }
         "parent_batch_id" => {
-            let parent = value
-                .parse()
-                .map_err(|_| FieldError::new(name, "invalid_batch_id", "must be a batch's id"))?;
+            let parent = value.parse().map_err(|_| {
+                FieldError::new(name, "invalid_batch_id", "must be the id of a batch")
+            })?;
             request.parent_batch_id = Some(parent);
         }
+        _ if format::take(&mut request.format, name, &value)? => {}
         _ => {
             return Err(FieldError::new(
                 name,
                 "unknown_field",
-                "is not one of file_name, size, multipart, account_id, mode, parent_batch_id",
+                "must be one of file_name, size, multipart, account_id, mode, parent_batch_id, columns, header, default_region, \
+                 encoding, sheet, stop_early",
             ));
         }
     }
@@ -143,13 +141,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing_said_is_an_upsert_of_any_size() {
+    fn an_empty_request_is_an_upsert_of_any_size() {
         let request = parse(Fields::new()).unwrap();
         assert_eq!((request.mode, request.size), (Mode::Upsert, None));
     }
 
     #[test]
-    fn faults_are_told_by_field() {
+    fn errors_name_their_field() {
         let errors = parse(fields(&[
             ("account_id", "a b"),
             ("file_name", "a\nb"),
@@ -174,7 +172,67 @@ mod tests {
     }
 
     #[test]
-    fn five_gibibytes_is_the_most_of_one_put_and_parts_take_what_is_allowed() {
+    fn the_format_of_the_file_is_validated() {
+        for (name, value, code) in [
+            ("columns", "{\"a\": \"phone\"}", "invalid_columns"),
+            ("columns", "x", "invalid_columns"),
+            ("default_region", "Britain", "invalid_region"),
+            ("encoding", "klingon", "invalid_encoding"),
+            ("header", "no", "invalid_header"),
+            ("sheet", "", "invalid_sheet"),
+            ("stop_early", "1", "invalid_stop_early"),
+        ] {
+            let errors = parse(fields(&[(name, value)])).unwrap_err();
+            assert_eq!((errors.len(), errors[0].code), (1, code), "{name}");
+        }
+        let request = parse(fields(&[("encoding", "Latin1"), ("default_region", "gb")])).unwrap();
+        assert_eq!(request.format.encoding.as_deref(), Some("windows-1252"));
+        assert_eq!(request.format.default_region.as_deref(), Some("GB"));
+    }
+
+    #[test]
+    fn columns_fit_a_file_with_or_without_a_header() {
+        let all =
+            r#"["account_id","client_member_id","first_name","last_name","phone_number",null]"#;
+        let some = r#"["client_member_id","first_name","last_name","phone_number"]"#;
+        let twice = r#"{"a": "phone_number", "b": "phone_number"}"#;
+        for (pairs, valid) in [
+            (
+                [("columns", all), ("header", "false"), ("mode", "upsert")],
+                true,
+            ),
+            (
+                [("columns", all), ("header", "true"), ("mode", "upsert")],
+                false,
+            ),
+            (
+                [("columns", "{}"), ("header", "false"), ("mode", "upsert")],
+                false,
+            ),
+            (
+                [("columns", "{}"), ("header", "true"), ("mode", "upsert")],
+                true,
+            ),
+            (
+                [("columns", twice), ("header", "true"), ("mode", "upsert")],
+                false,
+            ),
+            (
+                [("columns", some), ("header", "false"), ("mode", "upsert")],
+                false,
+            ),
+            (
+                [("columns", some), ("header", "false"), ("account_id", "4")],
+                true,
+            ),
+        ] {
+            let request = parse(fields(&pairs)).unwrap();
+            assert_eq!(whole(&request).is_ok(), valid, "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn one_put_is_limited_to_five_gibibytes_and_parts_to_the_setting() {
         let fault = |fields: &[(&str, &str)]| {
             let request = parse(self::fields(fields)).map_err(|mut errors| errors.remove(0));
             let result = request.and_then(|request| whole(&request));

@@ -1,45 +1,31 @@
-//! `POST /api/keys`: makes a key. Its secret is in this answer and nowhere else.
-
-use std::sync::Arc;
+//! `POST /api/keys`: creates a key. Only this response contains its secret.
 
 use lambda_http::http::StatusCode;
 use lambda_http::http::header::LOCATION;
 use lambda_http::{Body, Request, Response};
-use mpulse_shared::access::{Access, Key, Role, Secret};
+use mpulse_shared::access::Caller;
 use mpulse_shared::http::key_view::KeyView;
-use mpulse_shared::http::problem::Problem;
 use mpulse_shared::http::{self, Service, form, link};
+use mpulse_shared::key::{Key, Role, Secret};
+use mpulse_shared::problem::Problem;
 use mpulse_shared::setup::{Setup, SetupError};
 use mpulse_shared::store::keys::Keys;
 use mpulse_shared::time::Timestamp;
 
 mod request;
 
-/// What the body may be.
+/// The supported media type of the body.
 const BODY_TYPE: &str = "application/json";
 
-struct Function {
-    access: Access,
-    keys: Keys,
-}
-
-/// The function as a service.
+/// Creates the service.
 ///
 /// # Errors
-/// Where a setting is missing.
+/// Returns an error if a setting is missing.
 pub fn service(setup: &Setup) -> Result<Service, SetupError> {
-    let function = Arc::new(Function {
-        access: Access::from_setup(setup)?,
-        keys: Keys::from_setup(setup)?,
-    });
-    Ok(http::service(move |request| {
-        let function = Arc::clone(&function);
-        async move { create(&function, request).await }
-    }))
+    http::authorized(setup, Role::Admin, create)
 }
 
-async fn create(function: &Function, request: Request) -> Result<Response<Body>, Problem> {
-    let caller = function.access.require(Role::Admin, &request).await?;
+async fn create(keys: Keys, caller: Caller, request: Request) -> Result<Response<Body>, Problem> {
     let base = link::base(&request);
     form::check_size(&request)?;
     if form::media_type(&request) != BODY_TYPE {
@@ -54,12 +40,12 @@ async fn create(function: &Function, request: Request) -> Result<Response<Body>,
     let key =
         Key::new(asked.key_id, &secret, asked.role, Timestamp::now()).bound_to(asked.accounts);
     let id = &key.key_id;
-    if !function.keys.create(&key).await? {
+    if !keys.create(&key).await? {
         return Err(Problem::conflict(format!(
-            "There is a key {id} already; revoked ones keep their id too."
+            "The key {id} already exists. The ids of revoked keys stay reserved."
         )));
     }
-    tracing::info!(key_id = %caller.key_id, made = %id, role = %key.role, "made a key");
+    tracing::info!(key_id = %caller.key_id, created = %id, role = %key.role, "created a key");
     let view = KeyView::new(&key).with_secret(&secret);
     let mut response = http::json(StatusCode::CREATED, &view)?;
     http::set_header(&mut response, LOCATION, &format!("{base}/api/keys/{id}"))?;

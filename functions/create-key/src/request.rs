@@ -1,19 +1,19 @@
-//! What an admin says of a new key, checked.
+//! The fields of a request that creates a key, validated.
 
 use std::collections::BTreeSet;
 
-use mpulse_shared::access::{KeyId, NotAKeyId, Role, UnknownRole};
 use mpulse_shared::http::form::{INVALID_TYPE, scalar};
+use mpulse_shared::key::{InvalidKeyId, InvalidRole, KeyId, Role};
 use mpulse_shared::member::{AccountId, FieldError};
 use mpulse_shared::scope::{MAX_ACCOUNTS, Scope};
 use serde_json::{Map, Value};
 
-/// A key to be made.
+/// A key to be created.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Asked {
     /// Its id.
     pub key_id: KeyId,
-    /// What it may do.
+    /// Its role.
     pub role: Role,
     /// The accounts that it is bound to.
     pub accounts: Scope,
@@ -22,7 +22,7 @@ pub struct Asked {
 /// Reads the request.
 ///
 /// # Errors
-/// Every fault found.
+/// Returns every error found.
 pub fn parse(object: &Map<String, Value>) -> Result<Asked, Vec<FieldError>> {
     let mut errors = Vec::new();
     for name in object.keys() {
@@ -30,21 +30,22 @@ pub fn parse(object: &Map<String, Value>) -> Result<Asked, Vec<FieldError>> {
             errors.push(FieldError::new(
                 name,
                 "unknown_field",
-                "is not one of key_id, role, accounts",
+                "must be one of key_id, role, accounts",
             ));
         }
     }
     let mut keep = |error: FieldError| errors.push(error);
     let key_id = text(object, "key_id")
         .and_then(|text| {
-            text.parse()
-                .map_err(|e: NotAKeyId| FieldError::new("key_id", "invalid_key_id", e.to_string()))
+            text.parse().map_err(|e: InvalidKeyId| {
+                FieldError::new("key_id", "invalid_key_id", e.to_string())
+            })
         })
         .map_err(&mut keep);
     let role = text(object, "role")
         .and_then(|text| {
             text.parse()
-                .map_err(|e: UnknownRole| FieldError::new("role", "invalid_role", e.to_string()))
+                .map_err(|e: InvalidRole| FieldError::new("role", "invalid_role", e.to_string()))
         })
         .map_err(&mut keep);
     let accounts = accounts(object.get("accounts")).map_err(&mut keep);
@@ -72,7 +73,7 @@ fn accounts(value: Option<&Value>) -> Result<Scope, FieldError> {
         FieldError::new(
             "accounts",
             "invalid_accounts",
-            format!("must be null, for all, or a list of 1 to {MAX_ACCOUNTS} account ids"),
+            format!("must be null (all accounts) or a list of 1 to {MAX_ACCOUNTS} account ids"),
         )
     };
     let list = match value {
@@ -101,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_bound_only_where_accounts_are_named() {
+    fn a_key_is_bound_only_if_accounts_are_named() {
         let free = read(&json!({"key_id": "ops", "role": "admin", "accounts": null})).unwrap();
         assert_eq!(free.accounts, Scope::ALL);
         let bound = read(&json!({"key_id": "x", "role": "reader", "accounts": ["5", 4]})).unwrap();

@@ -1,13 +1,13 @@
-//! `$default`: whatever no route of the API takes. A path that exists is answered 405 with
-//! the methods it does take; any other is answered 404.
+//! `$default`: all requests that match no route of the API. The response is 405 with the supported
+//! methods if the path exists, and 404 otherwise.
 
 use lambda_http::http::Method;
-use mpulse_shared::http::problem::Problem;
 use mpulse_shared::http::{self, Service};
+use mpulse_shared::problem::Problem;
 use mpulse_shared::setup::{Setup, SetupError};
 
-/// The paths of the API without a slash at the end, `*` for one segment of any text, and
-/// the methods of each. Earlier rows win. A test holds this against template.yaml.
+/// The paths of the API without a trailing slash, `*` for one segment of any text, and the methods
+/// of each. The first match counts. A test compares this with template.yaml.
 pub const ROUTES: &[(&str, &[&str])] = &[
     ("/", &["GET"]),
     ("/admin", &["GET"]),
@@ -28,23 +28,25 @@ pub const ROUTES: &[(&str, &[&str])] = &[
     ("/assets/*", &["GET"]),
 ];
 
-/// The function as a service.
+/// Creates the service.
 ///
 /// # Errors
-/// Never: it has no settings.
+/// Never fails: the function has no settings.
 pub fn service(_setup: &Setup) -> Result<Service, SetupError> {
     Ok(http::service(|request| async move {
         let path = request.uri().path();
         Err(match methods(path) {
-            // API Gateway sends HEAD here too: no route declares it.
+            // API Gateway sends HEAD here too, because no route declares it.
             Some(allowed) => Problem::method_not_allowed(allowed),
-            None if request.method() == Method::HEAD => Problem::not_found("No such path."),
-            None => Problem::not_found(format!("There is nothing at {path}.")),
+            None if request.method() == Method::HEAD => {
+                Problem::not_found("This path does not exist.")
+            }
+            None => Problem::not_found(format!("The path {path} does not exist.")),
         })
     }))
 }
 
-/// The methods that a path takes, if it is one of the API's.
+/// Returns the methods of a path, if it is one of the API's.
 fn methods(path: &str) -> Option<&'static [&'static str]> {
     let path = match path.strip_suffix('/') {
         Some("") | None => path,
@@ -69,7 +71,7 @@ mod tests {
     use super::methods;
 
     #[test]
-    fn known_paths_tell_their_methods() {
+    fn known_paths_have_methods() {
         assert_eq!(methods("/"), Some(["GET"].as_slice()));
         assert_eq!(methods("/api/members"), methods("/api/members/"));
         assert_eq!(

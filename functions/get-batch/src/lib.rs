@@ -1,44 +1,32 @@
-//! `GET /api/members/batch/{id}`: how far a batch is.
-
-use std::sync::Arc;
+//! `GET /api/members/batch/{id}`: the status of a batch.
 
 use lambda_http::http::StatusCode;
 use lambda_http::{Body, Request, Response};
-use mpulse_shared::access::{Access, Role};
+use mpulse_shared::access::Caller;
 use mpulse_shared::http::batch_view::{self, BatchView};
-use mpulse_shared::http::problem::Problem;
 use mpulse_shared::http::{self, Service, link};
+use mpulse_shared::key::Role;
+use mpulse_shared::problem::Problem;
 use mpulse_shared::setup::{Setup, SetupError};
 use mpulse_shared::store::batches::Batches;
 use mpulse_shared::store::files::Files;
 use mpulse_shared::time::Timestamp;
 
-struct Function {
-    access: Access,
-    batches: Batches,
-    files: Files,
-}
-
-/// The function as a service.
+/// Creates the service.
 ///
 /// # Errors
-/// Where a setting is missing.
+/// Returns an error if a setting is missing.
 pub fn service(setup: &Setup) -> Result<Service, SetupError> {
-    let function = Arc::new(Function {
-        access: Access::from_setup(setup)?,
-        batches: Batches::from_setup(setup)?,
-        files: Files::from_setup(setup)?,
-    });
-    Ok(http::service(move |request| {
-        let function = Arc::clone(&function);
-        async move { get(&function, &request).await }
-    }))
+    http::authorized(setup, Role::Reader, get)
 }
 
-async fn get(function: &Function, request: &Request) -> Result<Response<Body>, Problem> {
-    let caller = function.access.require(Role::Reader, request).await?;
-    let batch = batch_view::requested(&function.batches, request, &caller.accounts).await?;
-    let uploaded = function.files.find_awaited(&batch).await?;
-    let view = BatchView::new(&batch, uploaded, &link::base(request), Timestamp::now());
+async fn get(
+    (batches, files): (Batches, Files),
+    caller: Caller,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    let batch = batch_view::requested(&batches, &request, &caller.accounts).await?;
+    let uploaded = files.find_awaited(&batch).await?;
+    let view = BatchView::new(&batch, uploaded, &link::base(&request), Timestamp::now());
     http::json(StatusCode::OK, &view)
 }

@@ -1,52 +1,38 @@
-//! `GET /api/keys/{id}`: one key. Everyone may look at their own, which is how a client finds
-//! out what it may do; admins, at any that their accounts include.
-
-use std::sync::Arc;
+//! `GET /api/keys/{id}`: one key. Every key may read its own record, to learn its permissions; an
+//! admin may read every key within its accounts.
 
 use lambda_http::http::StatusCode;
 use lambda_http::{Body, Request, RequestExt, Response};
-use mpulse_shared::access::{Access, KeyId, Role};
+use mpulse_shared::access::Caller;
 use mpulse_shared::http::key_view::KeyView;
-use mpulse_shared::http::problem::Problem;
 use mpulse_shared::http::{self, Service};
+use mpulse_shared::key::{KeyId, Role};
+use mpulse_shared::problem::Problem;
 use mpulse_shared::setup::{Setup, SetupError};
 use mpulse_shared::store::keys::Keys;
 
-struct Function {
-    access: Access,
-    keys: Keys,
-}
-
-/// The function as a service.
+/// Creates the service.
 ///
 /// # Errors
-/// Where a setting is missing.
+/// Returns an error if a setting is missing.
 pub fn service(setup: &Setup) -> Result<Service, SetupError> {
-    let function = Arc::new(Function {
-        access: Access::from_setup(setup)?,
-        keys: Keys::from_setup(setup)?,
-    });
-    Ok(http::service(move |request| {
-        let function = Arc::clone(&function);
-        async move { get(&function, &request).await }
-    }))
+    http::authorized(setup, Role::Reader, get)
 }
 
-async fn get(function: &Function, request: &Request) -> Result<Response<Body>, Problem> {
+async fn get(keys: Keys, caller: Caller, request: Request) -> Result<Response<Body>, Problem> {
     let parameters = request.path_parameters();
     let text = parameters.first("id").unwrap_or_default();
     let id = text.parse::<KeyId>().ok();
-    let caller = function.access.require(Role::Reader, request).await?;
     if id.as_ref() != Some(&caller.key_id) {
-        // Another's: whether it is there is for admins to know.
-        caller.must_be(Role::Admin)?;
+        // Only admins may learn whether another key exists.
+        caller.require_role(Role::Admin)?;
     }
     let key = match id {
-        Some(id) => function.keys.get(&id).await?,
+        Some(id) => keys.get(&id).await?,
         None => None,
     };
     let key = key
         .filter(|key| caller.accounts.includes(&key.accounts))
-        .ok_or_else(|| Problem::not_found(format!("There is no key {text}.")))?;
+        .ok_or_else(|| Problem::not_found(format!("The key {text} does not exist.")))?;
     http::json(StatusCode::OK, &KeyView::new(&key))
 }

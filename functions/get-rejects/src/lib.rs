@@ -1,65 +1,59 @@
-//! `GET /api/members/batch/{id}/rejects`: the way to the report of refused rows. The report
-//! itself comes from S3, by a URL that is good for a few minutes.
-
-use std::sync::Arc;
+//! `GET /api/members/batch/{id}/rejects`: the report of rejected rows. The response redirects to
+//! S3, with a URL that is valid for a few minutes.
 
 use lambda_http::http::StatusCode;
 use lambda_http::http::header::{ACCEPT, LOCATION};
-use lambda_http::{Body, Request, Response};
-use mpulse_shared::access::{Access, Role};
+use lambda_http::{Body, Request, RequestExt, Response};
+use mpulse_shared::access::Caller;
 use mpulse_shared::batch::REPORT_DAYS;
-use mpulse_shared::http::problem::Problem;
 use mpulse_shared::http::{self, Service, batch_view};
+use mpulse_shared::key::Role;
+use mpulse_shared::problem::Problem;
 use mpulse_shared::setup::{Setup, SetupError};
 use mpulse_shared::store::batches::Batches;
-use mpulse_shared::store::files::{Files, REPORT_URL_SECONDS};
+use mpulse_shared::store::files::{Files, REPORT_URL_SECONDS, ReportFormat};
 use mpulse_shared::time::Timestamp;
 use serde_json::json;
 
-struct Function {
-    access: Access,
-    batches: Batches,
-    files: Files,
-}
-
-/// The function as a service.
+/// Creates the service.
 ///
 /// # Errors
-/// Where a setting is missing.
+/// Returns an error if a setting is missing.
 pub fn service(setup: &Setup) -> Result<Service, SetupError> {
-    let function = Arc::new(Function {
-        access: Access::from_setup(setup)?,
-        batches: Batches::from_setup(setup)?,
-        files: Files::from_setup(setup)?,
-    });
-    Ok(http::service(move |request| {
-        let function = Arc::clone(&function);
-        async move { get(&function, &request).await }
-    }))
+    http::authorized(setup, Role::Reader, get)
 }
 
-async fn get(function: &Function, request: &Request) -> Result<Response<Body>, Problem> {
-    let caller = function.access.require(Role::Reader, request).await?;
-    let batch = batch_view::requested(&function.batches, request, &caller.accounts).await?;
+async fn get(
+    (batches, files): (Batches, Files),
+    caller: Caller,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    let format = format(&request)?;
+    let batch = batch_view::requested(&batches, &request, &caller.accounts).await?;
     let now = Timestamp::now();
-    let told = batch.told_status(false, now);
-    if !told.has_ended() {
+    let status = batch.status_at(false, now);
+    if !status.has_ended() {
         return Err(Problem::conflict(
-            "The batch has not ended yet; its report is made at the end.",
+            "The batch has not ended yet. Its report is made at the end.",
         ));
     }
     if !batch.has_report {
-        return Err(Problem::not_found("The batch has no refused rows."));
+        return Err(Problem::not_found("The batch has no rejected rows."));
     }
-    if !batch.keeps_report(now) {
+    if !batch.report_is_available(now) {
         return Err(Problem::not_found(format!(
-            "The report was kept for {REPORT_DAYS} days and is gone."
+            "The report was deleted after {REPORT_DAYS} days."
         )));
     }
-    let url = function.files.report_url(&batch).await?;
-    // Some clients forward their Authorization header along a redirect, which S3 refuses
-    // beside a signed URL. They can ask for the URL instead.
-    if wants_json(request) {
+    if format == ReportFormat::Xlsx && !batch.has_workbook {
+        return Err(Problem::not_found(
+            "The report has too many rows for a workbook. Download it as CSV.",
+        ));
+    }
+    let url = files.report_url(&batch, format).await?;
+    // Some clients send their Authorization header to the redirect's target, and S3 rejects a
+    // request that has both the header and a signed URL. They can request the URL as JSON instead.
+    if wants_json(&request) {
         let seconds = i64::try_from(REPORT_URL_SECONDS).unwrap_or(i64::MAX);
         let expires_at = now.plus_millis(seconds * 1000);
         return http::json(
@@ -70,6 +64,19 @@ async fn get(function: &Function, request: &Request) -> Result<Response<Body>, P
     let mut response = http::with_body(StatusCode::FOUND, "text/plain", Body::Empty);
     http::set_header(&mut response, LOCATION, &url)?;
     Ok(response)
+}
+
+/// Returns the form of the report that the query names.
+fn format(request: &Request) -> Result<ReportFormat, Problem> {
+    match request.query_string_parameters().first("format") {
+        None | Some("csv") => Ok(ReportFormat::Csv),
+        Some("xlsx") => Ok(ReportFormat::Xlsx),
+        Some(_) => Err(Problem::invalid_field(
+            "format",
+            "invalid_format",
+            "must be csv or xlsx",
+        )),
+    }
 }
 
 fn wants_json(request: &Request) -> bool {

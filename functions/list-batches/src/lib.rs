@@ -1,61 +1,48 @@
 //! `GET /api/members/batch`: batches, newest first, page by page.
 
-use std::sync::Arc;
-
 use lambda_http::{Body, Request, Response};
-use mpulse_shared::access::{Access, Role};
+use mpulse_shared::access::Caller;
 use mpulse_shared::batch::BatchId;
 use mpulse_shared::http::batch_view::BatchView;
 use mpulse_shared::http::form::whole_number;
-use mpulse_shared::http::problem::Problem;
 use mpulse_shared::http::{self, Service, cursor, link};
+use mpulse_shared::key::Role;
 use mpulse_shared::member::FieldError;
+use mpulse_shared::problem::Problem;
 use mpulse_shared::setup::{Setup, SetupError};
 use mpulse_shared::store::batches::{Batches, MAX_PAGE};
 use mpulse_shared::store::files::Files;
 use mpulse_shared::time::Timestamp;
 
-/// Batches on a page unless the client says otherwise.
+/// Batches per page by default.
 const DEFAULT_LIMIT: usize = 50;
 
-/// What the cursors of this list are told apart by.
+/// Distinguishes the cursors of this list from those of others.
 const LIST: &str = "batches";
 
-struct Function {
-    access: Access,
-    batches: Batches,
-    files: Files,
-}
-
-/// The function as a service.
+/// Creates the service.
 ///
 /// # Errors
-/// Where a setting is missing.
+/// Returns an error if a setting is missing.
 pub fn service(setup: &Setup) -> Result<Service, SetupError> {
-    let function = Arc::new(Function {
-        access: Access::from_setup(setup)?,
-        batches: Batches::from_setup(setup)?,
-        files: Files::from_setup(setup)?,
-    });
-    Ok(http::service(move |request| {
-        let function = Arc::clone(&function);
-        async move { list(&function, &request).await }
-    }))
+    http::authorized(setup, Role::Reader, list)
 }
 
-async fn list(function: &Function, request: &Request) -> Result<Response<Body>, Problem> {
-    let caller = function.access.require(Role::Reader, request).await?;
+async fn list(
+    (batches, files): (Batches, Files),
+    caller: Caller,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
     let (limit, before) = parse(request.uri().query().unwrap_or_default())
         .map_err(|error| Problem::invalid_fields(vec![error]))?;
-    let (batches, next) = function
-        .batches
+    let (batches, next) = batches
         .list(&caller.accounts, limit, before.as_ref())
         .await?;
-    let base = link::base(request);
+    let base = link::base(&request);
     let now = Timestamp::now();
     let mut results = Vec::with_capacity(batches.len());
     for batch in &batches {
-        let uploaded = function.files.find_awaited(batch).await?;
+        let uploaded = files.find_awaited(batch).await?;
         results.push(BatchView::new(batch, uploaded, &base, now));
     }
     let next = next.map(|last| {
@@ -92,7 +79,7 @@ fn parse(query: &str) -> Result<(usize, Option<BatchId>), FieldError> {
                 return Err(FieldError::new(
                     other,
                     "unknown_parameter",
-                    "is not one of limit, cursor",
+                    "must be one of limit, cursor",
                 ));
             }
         }

@@ -1,38 +1,24 @@
-//! `GET /api/keys`: every key that the caller's accounts include, by id.
-
-use std::sync::Arc;
+//! `GET /api/keys`: every key within the caller's accounts, by id.
 
 use lambda_http::{Body, Request, Response};
-use mpulse_shared::access::{Access, Role};
+use mpulse_shared::access::Caller;
 use mpulse_shared::http::key_view::KeyView;
-use mpulse_shared::http::problem::Problem;
 use mpulse_shared::http::{self, Service};
+use mpulse_shared::key::Role;
+use mpulse_shared::problem::Problem;
 use mpulse_shared::setup::{Setup, SetupError};
 use mpulse_shared::store::keys::Keys;
 
-struct Function {
-    access: Access,
-    keys: Keys,
-}
-
-/// The function as a service.
+/// Creates the service.
 ///
 /// # Errors
-/// Where a setting is missing.
+/// Returns an error if a setting is missing.
 pub fn service(setup: &Setup) -> Result<Service, SetupError> {
-    let function = Arc::new(Function {
-        access: Access::from_setup(setup)?,
-        keys: Keys::from_setup(setup)?,
-    });
-    Ok(http::service(move |request| {
-        let function = Arc::clone(&function);
-        async move { list(&function, &request).await }
-    }))
+    http::authorized(setup, Role::Admin, list)
 }
 
-async fn list(function: &Function, request: &Request) -> Result<Response<Body>, Problem> {
-    let caller = function.access.require(Role::Admin, request).await?;
-    let mut keys = function.keys.list().await?;
+async fn list(keys: Keys, caller: Caller, _: Request) -> Result<Response<Body>, Problem> {
+    let mut keys = keys.list().await?;
     keys.retain(|key| caller.accounts.includes(&key.accounts));
     keys.sort_by(|a, b| a.key_id.as_str().cmp(b.key_id.as_str()));
     let views: Vec<KeyView<'_>> = keys.iter().map(KeyView::new).collect();

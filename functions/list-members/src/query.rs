@@ -1,19 +1,19 @@
-//! The query string of a list: what is looked for, how many, and from where on.
+//! The query string of a list: filters, page size and position.
 
 use mpulse_shared::http::cursor;
 use mpulse_shared::http::form::whole_number;
-use mpulse_shared::member::{AccountId, ClientMemberId, FieldError, MemberId, NotAMemberId};
+use mpulse_shared::member::{AccountId, ClientMemberId, FieldError, InvalidMemberId, MemberId};
 use mpulse_shared::phone::{DefaultRegion, Phone};
 use mpulse_shared::scope::Scope;
 use mpulse_shared::store::members::Filter;
 
-/// Members on a page unless the client says otherwise.
+/// Members per page by default.
 const DEFAULT_LIMIT: usize = 50;
 
-/// The most members on a page.
+/// The maximum number of members per page.
 pub const MAX_LIMIT: usize = 1000;
 
-/// A query, checked.
+/// A validated query.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Query {
     /// The member of this public id.
@@ -22,16 +22,16 @@ pub struct Query {
     filter: Filter,
     /// Members on a page.
     pub limit: usize,
-    /// Where the page before ended.
+    /// The position of the page.
     cursor: Option<String>,
 }
 
 impl Query {
-    /// Reads a query string. An unknown parameter is a fault: a misspelt filter that was
-    /// ignored would list members that nobody asked for.
+    /// Reads a query string. An unknown parameter is an error: ignoring a misspelt filter would
+    /// list the wrong members.
     ///
     /// # Errors
-    /// Every fault found.
+    /// Returns every error found.
     pub fn parse(text: &str, region: DefaultRegion) -> Result<Self, Vec<FieldError>> {
         let mut query = Self {
             id: None,
@@ -56,7 +56,7 @@ impl Query {
     fn take(&mut self, name: &str, value: &str, region: DefaultRegion) -> Result<(), FieldError> {
         match name {
             "id" => {
-                self.id = Some(value.parse().map_err(|error: NotAMemberId| {
+                self.id = Some(value.parse().map_err(|error: InvalidMemberId| {
                     FieldError::new(name, "invalid_id", error.to_string())
                 })?);
             }
@@ -87,20 +87,20 @@ impl Query {
                 return Err(FieldError::new(
                     name,
                     "unknown_parameter",
-                    "is not one of id, ph, cmid, aid, limit, cursor",
+                    "must be one of id, ph, cmid, aid, limit, cursor",
                 ));
             }
         }
         Ok(())
     }
 
-    /// Whether the list would be of all members.
+    /// Returns whether the query has no filter.
     pub fn is_unfiltered(&self) -> bool {
         self.id.is_none() && self.filter == Filter::default()
     }
 
-    /// What is looked for; `None` where the id and the other filters contradict each other. The
-    /// id is a filter like the others: it names the account and the client id.
+    /// Returns the filter; `None` if the id and the other filters contradict each other. The id is
+    /// a filter like the others: it names the account and the client member id.
     pub fn filter(&self) -> Option<Filter> {
         let Some(id) = &self.id else {
             return Some(self.filter.clone());
@@ -123,7 +123,7 @@ impl Query {
         })
     }
 
-    /// What tells this list from others: the cursor of one is none of another.
+    /// Returns what distinguishes this list from others: a cursor is valid for one list only.
     pub fn identity(&self, scope: &Scope) -> String {
         let Filter {
             account_id,
@@ -147,7 +147,7 @@ impl Query {
         list
     }
 
-    /// The member that the page before ended with, if there was one.
+    /// Returns the last member of the previous page, if there was one.
     pub fn after(&self, list: &str) -> Result<Option<MemberId>, FieldError> {
         let Some(text) = &self.cursor else {
             return Ok(None);
@@ -161,8 +161,8 @@ impl Query {
     }
 }
 
-/// A plus sign that was not escaped in the URL arrives as a space; `?ph=+17145550123` is
-/// what people type.
+/// Restores a plus sign that was not escaped in the URL and arrived as a space: people type
+/// `?ph=+17145550123`.
 fn unplussed(value: &str) -> std::borrow::Cow<'_, str> {
     match value.strip_prefix(' ') {
         Some(rest) if rest.starts_with(|c: char| c.is_ascii_digit()) => format!("+{rest}").into(),
@@ -170,13 +170,14 @@ fn unplussed(value: &str) -> std::borrow::Cow<'_, str> {
     }
 }
 
-/// A query string with another cursor.
+/// Returns the query string with another cursor.
 pub fn with_cursor(text: &str, cursor: &str) -> String {
     let mut out = form_urlencoded::Serializer::new(String::new());
     for (name, value) in form_urlencoded::parse(text.as_bytes()) {
         match name.as_ref() {
             "cursor" => {}
-            // Written back as it was meant, so that the link doesn't depend on the mend.
+            // Written with the restored plus sign, so that the link does not depend on the
+            // restoring.
             "ph" | "phone_number" => {
                 out.append_pair(&name, unplussed(&value).as_ref());
             }
@@ -199,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn any_way_of_writing_a_phone_is_the_same_query() {
+    fn every_notation_of_a_phone_is_the_same_query() {
         let wanted = parse("ph=7145550123").unwrap();
         for text in [
             "ph=%2B17145550123",
@@ -212,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_are_told_by_parameter() {
+    fn errors_name_their_parameter() {
         for (text, field, code) in [
             ("id=4", "id", "invalid_id"),
             ("aid=4~", "aid", "invalid_account_id"),
@@ -228,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_of_another_list_is_refused() {
+    fn a_cursor_of_another_list_is_invalid() {
         let four = Scope::only([AccountId::parse("4").unwrap()].into());
         let mine = parse("aid=4").unwrap().identity(&Scope::ALL);
         let cursor = cursor::encode("4~1", &mine);

@@ -1,101 +1,85 @@
-//! `GET /api/members/batch/{id}/parts`: which parts of a batch's file have arrived, and where
-//! to send those that haven't. The one call serves the start, another try of a part whose URL
-//! has run out, and going on after a crash.
-
-use std::collections::BTreeMap;
-use std::sync::Arc;
+//! `GET /api/members/batch/{id}/parts`: which parts of a batch's file have arrived, and the URLs of
+//! those that have not. The same call serves the start of an upload, the retry of a part whose URL
+//! has expired, and resuming after a crash.
 
 use lambda_http::{Body, Request, Response};
-use mpulse_shared::access::{Access, Role};
+use mpulse_shared::access::Caller;
 use mpulse_shared::batch::{Batch, Status, UPLOAD_URL_SECONDS};
 use mpulse_shared::http::batch_view;
 use mpulse_shared::http::form::whole_number;
-use mpulse_shared::http::problem::Problem;
 use mpulse_shared::http::{self, Service, link};
+use mpulse_shared::key::Role;
 use mpulse_shared::member::FieldError;
-use mpulse_shared::parts::{Cut, MOST_PARTS, Multipart};
+use mpulse_shared::parts::{MAX_PARTS, Multipart, PartLayout};
+use mpulse_shared::problem::Problem;
 use mpulse_shared::setup::{Setup, SetupError};
 use mpulse_shared::store::batches::Batches;
 use mpulse_shared::store::files::Files;
-use mpulse_shared::store::parts::{MAX_PAGE, Parts, Received};
+use mpulse_shared::store::parts::{MAX_PAGE, Parts, ReceivedPart};
 use mpulse_shared::time::Timestamp;
 use serde::Serialize;
+use std::collections::BTreeMap;
 
-/// Parts on a page unless the client says otherwise.
+/// Parts per page by default.
 const DEFAULT_LIMIT: u64 = 100;
 
-struct Function {
-    access: Access,
-    batches: Batches,
-    files: Files,
-    parts: Parts,
-}
-
-/// The function as a service.
+/// Creates the service.
 ///
 /// # Errors
-/// Where a setting is missing.
+/// Returns an error if a setting is missing.
 pub fn service(setup: &Setup) -> Result<Service, SetupError> {
-    let function = Arc::new(Function {
-        access: Access::from_setup(setup)?,
-        batches: Batches::from_setup(setup)?,
-        files: Files::from_setup(setup)?,
-        parts: Parts::from_setup(setup)?,
-    });
-    Ok(http::service(move |request| {
-        let function = Arc::clone(&function);
-        async move { list(&function, &request).await }
-    }))
+    http::authorized(setup, Role::Writer, list)
 }
 
-/// Which parts are asked for.
+/// The requested parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Wanted {
-    /// The number of the first.
+    /// The number of the first part.
     from: u64,
-    /// How many at most.
+    /// The maximum number of parts.
     limit: u64,
-    /// Whether those that have arrived get a URL too, to be sent again.
+    /// Whether parts that have arrived get a URL too, to be sent again.
     all_urls: bool,
 }
 
-async fn list(function: &Function, request: &Request) -> Result<Response<Body>, Problem> {
-    let caller = function.access.require(Role::Writer, request).await?;
+async fn list(
+    (batches, files, parts): (Batches, Files, Parts),
+    caller: Caller,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
     let wanted = parse(request.uri().query().unwrap_or_default())
         .map_err(|error| Problem::invalid_fields(vec![error]))?;
-    let batch = batch_view::requested(&function.batches, request, &caller.accounts).await?;
+    let batch = batch_view::requested(&batches, &request, &caller.accounts).await?;
     let now = Timestamp::now();
-    if batch.told_status(false, now) == Status::AwaitingUpload
-        && let Some((upload, cut)) = batch.multipart.as_ref().zip(batch.cut())
+    if batch.status_at(false, now) == Status::AwaitingUpload
+        && let Some((upload, layout)) = batch.multipart.as_ref().zip(batch.part_layout())
     {
-        if wanted.from > cut.count() {
-            return Err(Problem::invalid_fields(vec![out_of_bounds(cut.count())]));
+        if wanted.from > layout.count() {
+            return Err(Problem::invalid_fields(vec![out_of_bounds(layout.count())]));
         }
-        let page = function
-            .parts
-            .page(&batch.batch_id, upload, wanted.from, wanted.limit);
+        let page = parts.page(&batch.batch_id, upload, wanted.from, wanted.limit);
         if let Some(received) = page.await? {
-            let base = link::base(request);
-            return answer(function, &batch, (upload, cut), wanted, received, &base).await;
+            let base = link::base(&request);
+            return answer(&parts, &batch, (upload, layout), wanted, received, &base).await;
         }
     }
-    // S3 is asked before the record is read again: an object is gone only after that tells why.
-    let uploaded = function.files.find_awaited(&batch).await?;
-    let batch = batch_view::requested(&function.batches, request, &caller.accounts).await?;
-    let status = batch.told_status(uploaded.is_some(), now);
-    Err(batch_view::awaits_no_parts(&batch, status))
+    // S3 is read before the record is read again: if the upload is gone, the record then says why.
+    let uploaded = files.find_awaited(&batch).await?;
+    let batch = batch_view::requested(&batches, &request, &caller.accounts).await?;
+    let status = batch.status_at(uploaded.is_some(), now);
+    Err(batch_view::not_awaiting_parts(&batch, status))
 }
 
-/// What is told of the whole file.
+/// The fields about the whole file.
 #[derive(Serialize)]
 struct About {
     part_size: u64,
     part_count: u64,
-    /// When the URLs run out.
+    /// When the URLs expire.
     expires_at: Timestamp,
 }
 
-/// What is told of a part.
+/// The fields of a part.
 #[derive(Serialize)]
 struct PartView {
     part_number: u64,
@@ -106,25 +90,27 @@ struct PartView {
 }
 
 async fn answer(
-    function: &Function,
+    parts: &Parts,
     batch: &Batch,
-    (upload, cut): (&Multipart, Cut),
+    (upload, layout): (&Multipart, PartLayout),
     wanted: Wanted,
-    received: Vec<Received>,
+    received: Vec<ReceivedPart>,
     base: &str,
 ) -> Result<Response<Body>, Problem> {
     let lifetime = i64::try_from(UPLOAD_URL_SECONDS * 1000).unwrap_or(i64::MAX);
-    // Before the first is signed, so that none runs out sooner than is said.
+    // Taken before the first URL is signed, so that no URL expires earlier.
     let expires_at = Timestamp::now().plus_millis(lifetime);
-    let mut received: BTreeMap<u64, Received> = received
+    let mut received: BTreeMap<u64, ReceivedPart> = received
         .into_iter()
         .map(|part| (part.number, part))
         .collect();
     let mut results = Vec::new();
-    for part in cut.from(wanted.from, wanted.limit) {
-        let there = received.remove(&part.number).filter(|there| there.is(part));
+    for part in layout.parts_from(wanted.from, wanted.limit) {
+        let there = received
+            .remove(&part.number)
+            .filter(|there| there.is_complete(part));
         let url = if there.is_none() || wanted.all_urls {
-            Some(function.parts.url(&batch.batch_id, upload, part).await?)
+            Some(parts.url(&batch.batch_id, upload, part).await?)
         } else {
             None
         };
@@ -137,14 +123,14 @@ async fn answer(
         });
     }
     let after = wanted.from + wanted.limit;
-    let next = (after <= cut.count()).then(|| {
+    let next = (after <= layout.count()).then(|| {
         let url = batch_view::parts_url(base, &batch.batch_id);
         let urls = if wanted.all_urls { "&urls=all" } else { "" };
         format!("{url}?from={after}&limit={}{urls}", wanted.limit)
     });
     let about = About {
-        part_size: cut.part_size,
-        part_count: cut.count(),
+        part_size: layout.part_size,
+        part_count: layout.count(),
         expires_at,
     };
     http::page_with(&about, next, &results)
@@ -160,8 +146,8 @@ fn parse(query: &str) -> Result<Wanted, FieldError> {
         let number = whole_number(&value);
         match name.as_ref() {
             "from" => {
-                let number = number.filter(|number| (1..=MOST_PARTS).contains(number));
-                wanted.from = number.ok_or_else(|| out_of_bounds(MOST_PARTS))?;
+                let number = number.filter(|number| (1..=MAX_PARTS).contains(number));
+                wanted.from = number.ok_or_else(|| out_of_bounds(MAX_PARTS))?;
             }
             "limit" => {
                 let number = number.filter(|number| (1..=MAX_PAGE).contains(number));
@@ -187,7 +173,7 @@ fn parse(query: &str) -> Result<Wanted, FieldError> {
                 return Err(FieldError::new(
                     other,
                     "unknown_parameter",
-                    "is not one of from, limit, urls",
+                    "must be one of from, limit, urls",
                 ));
             }
         }

@@ -1,4 +1,4 @@
-//! What a change makes of a member. No I/O.
+//! Applies the fields of a change to a member. No I/O.
 
 use mpulse_shared::http::form::Fields;
 use mpulse_shared::member::{Field, FieldError, Member, Profile, RawProfile, Rules};
@@ -6,11 +6,11 @@ use mpulse_shared::member::{Field, FieldError, Member, Profile, RawProfile, Rule
 /// The fields that a change may set.
 const CHANGEABLE: [Field; 3] = [Field::FirstName, Field::LastName, Field::PhoneNumber];
 
-/// The member's profile with these fields. What can't be changed may be sent along as it is,
-/// so that a client can send a member back as it got it.
+/// Returns the member's fields after a change. Fields that cannot be changed may be sent with their
+/// present values, so a client can send a member back as it was read.
 ///
 /// # Errors
-/// Every fault found.
+/// Returns every error found.
 pub fn apply(fields: &Fields, was: &Member, rules: Rules) -> Result<Profile, Vec<FieldError>> {
     let shown = serde_json::to_value(was).unwrap_or_default();
     let is_changeable = |name: &str| CHANGEABLE.iter().any(|field| field.name() == name);
@@ -18,11 +18,11 @@ pub fn apply(fields: &Fields, was: &Member, rules: Rules) -> Result<Profile, Vec
     for (name, text) in fields.iter().filter(|(name, _)| !is_changeable(name)) {
         match shown.get(name) {
             Some(value) if value == text.as_str() => {}
-            Some(_) => errors.push(FieldError::new(name, "read_only", "can't be changed")),
+            Some(_) => errors.push(FieldError::new(name, "read_only", "cannot be changed")),
             None => errors.push(FieldError::new(
                 name,
                 "unknown_field",
-                "is no field of a member",
+                "is not a field of a member",
             )),
         }
     }
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_named_changes() {
+    fn only_named_fields_change() {
         let is = |first: &str, last: &str, phone: &str| Ok([first, last, phone].map(str::to_owned));
         assert_eq!(change(&[]), is("Ann", "Lee", "+17145550123"));
         assert_eq!(
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_may_be_sent_back_whole() {
+    fn a_member_may_be_sent_back_unchanged() {
         let whole = [
             ("id", "4~1"),
             ("account_id", "4"),
