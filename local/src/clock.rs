@@ -1,11 +1,11 @@
-//! The time, as milliseconds since 1970, read from tokio's clock: a test that pauses
-//! that clock moves this one.
+//! The time in milliseconds since 1970, from tokio's clock: a test that pauses tokio's clock
+//! controls this one too.
 
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-/// A clock that began at the machine's start.
+/// A clock that started with the local stack.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {
     started: Instant,
@@ -13,7 +13,7 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    /// A clock that shows the system's time and goes on from there.
+    /// Creates a clock that starts with the system's time.
     pub(crate) fn start() -> Self {
         Self {
             started: Instant::now(),
@@ -23,13 +23,13 @@ impl Clock {
         }
     }
 
-    /// Milliseconds since 1970.
+    /// Returns the milliseconds since 1970.
     pub(crate) fn now(&self) -> u64 {
         millis(self.epoch + self.started.elapsed())
     }
 }
 
-/// A duration as whole milliseconds.
+/// Returns a duration in whole milliseconds.
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

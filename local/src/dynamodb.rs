@@ -1,55 +1,58 @@
-//! DynamoDB on one machine: the dynoxide engine on a file in the data folder (or in
-//! memory), served over HTTP, with the template's tables in it.
+//! The local stack's DynamoDB: the engine of `mpulse-dynamodb` on a folder, served over HTTP, with
+//! the template's tables.
 //!
-//! Promises: what was acknowledged survives a killed process, since it is in SQLite's
-//! write-ahead log; a power cut may lose it, since nothing is fsynced. Items past their
-//! time to live are swept now and then. The engine has threads of its own: it works
-//! where it is called from, and would hold up the rest of the machine.
+//! Acknowledged writes survive a killed process; a power failure may lose them, because nothing is
+//! fsynced. Expired items are deleted from time to time. The engine has its own threads, because it
+//! blocks the thread that calls it.
 
 mod tables;
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
-use dynoxide::Database;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use mpulse_dynamodb::{Engine, ServeError};
+use mpulse_shared::setup::{Setup, SetupError};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use crate::template::{REGION, Table};
-use crate::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
+use crate::settings::lambda_variables;
+use crate::template::Table;
 
-/// Threads of the engine's server: one in the engine, one reading and writing requests.
+/// Threads of the engine's server.
 const THREADS: usize = 2;
-/// How often expired items are swept. DynamoDB takes up to a few days.
+/// How often expired items are deleted. DynamoDB takes up to a few days.
 const SWEEP_INTERVAL: Duration = Duration::from_mins(5);
-/// How long requests under way may take once the machine stops.
+/// How long open requests may take when the local stack stops.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
-/// The tables can't be had.
+/// The tables are not available.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum DynamoDbError {
-    /// The engine doesn't open its file.
-    #[error("the database can't be opened: {0}")]
-    Open(String),
-    /// The engine can't be served.
-    #[error("the database can't be served: {0}")]
+    /// The database cannot be opened.
+    #[error("the database cannot be opened: {0}")]
+    Open(#[from] mpulse_dynamodb::OpenError),
+    /// The database cannot be served.
+    #[error("the database cannot be served: {0}")]
     Serve(#[from] std::io::Error),
-    /// The engine refused what the template asks for.
+    /// The client of the database cannot be created.
+    #[error(transparent)]
+    Client(#[from] SetupError),
+    /// The engine rejected a table of the template.
     #[error("table {table}: {reason}")]
     Refused {
         /// The table.
         table: String,
-        /// What the engine says.
+        /// The engine's message.
         reason: String,
     },
-    /// The data folder holds the table in another shape than the template's.
+    /// The table in the data folder differs from the template's.
     #[error(
-        "table {table} in the data folder is not the template's: {difference}; \
+        "table {table} in the data folder differs from the template: {difference}; \
          use another data folder, or --ephemeral"
     )]
     Different {
@@ -68,32 +71,32 @@ pub(crate) struct DynamoDb {
 }
 
 impl DynamoDb {
-    /// Opens the database at `file`, or one in memory, serves it on `listener`, and
-    /// gives it the template's tables.
+    /// Opens the database in `folder`, serves it on `listener`, and creates the template's tables.
     ///
     /// # Errors
-    /// [`DynamoDbError`], as its variants say.
+    /// Returns [`DynamoDbError`].
     pub(crate) async fn start(
         listener: TcpListener,
-        file: Option<&Path>,
+        folder: &Path,
         tables: &[Table],
     ) -> Result<Self, DynamoDbError> {
         let address = listener.local_addr()?;
         let listener = listener.into_std()?;
-        let database = open(file)?;
+        let client = client(address)?;
+        let engine = Engine::open(folder)?;
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("dynamodb".to_owned())
             .spawn(move || {
-                if let Err(error) = serve(listener, database, stopped) {
-                    tracing::error!(error, "the database stopped serving");
+                if let Err(error) = serve(listener, engine, stopped) {
+                    tracing::error!(%error, "the database stopped serving");
                 }
             })?;
-        let engine = Self { stop, thread };
-        match tables::ensure(&client(address), tables).await {
-            Ok(()) => Ok(engine),
+        let running = Self { stop, thread };
+        match tables::ensure(&client, tables).await {
+            Ok(()) => Ok(running),
             Err(error) => {
-                engine.stop().await;
+                running.stop().await;
                 Err(error)
             }
         }
@@ -104,53 +107,35 @@ impl DynamoDb {
         drop(self.stop);
         let ended = tokio::task::spawn_blocking(move || self.thread.join()).await;
         if !matches!(ended, Ok(Ok(()))) {
-            tracing::error!("the database ended badly");
+            tracing::error!("the database did not stop properly");
         }
     }
 }
 
-fn open(file: Option<&Path>) -> Result<Database, DynamoDbError> {
-    let failed = |e: dynoxide::DynoxideError| DynamoDbError::Open(e.to_string());
-    let database = match file {
-        Some(file) => {
-            let name = file.to_str();
-            let name = name.ok_or_else(|| DynamoDbError::Open("its path is not UTF-8".into()))?;
-            Database::new(name)
-        }
-        None => Database::memory(),
-    }
-    .map_err(failed)?;
-    // No fsync: the write-ahead log survives the process, and power cuts aren't promised.
-    database.enable_bulk_loading().map_err(failed)?;
-    Ok(database)
-}
-
-/// Serves until `stopped` resolves. The runtime ends with this function, and with it
-/// every handle to the database.
+/// Serves until `stopped` resolves. The runtime ends with this function, and with it every handle
+/// to the engine.
 fn serve(
     listener: std::net::TcpListener,
-    database: Database,
+    engine: Engine,
     stopped: oneshot::Receiver<()>,
-) -> Result<(), String> {
+) -> Result<(), ServeError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
         .thread_name("dynamodb")
         .enable_all()
-        .build()
-        .map_err(|e| e.to_string())?;
+        .build()?;
     runtime.block_on(async {
-        let listener = TcpListener::from_std(listener).map_err(|e| e.to_string())?;
+        let listener = TcpListener::from_std(listener)?;
         let (overdue, patience) = oneshot::channel();
-        let sweeper = tokio::spawn(sweep(database.clone()));
+        let sweeper = tokio::spawn(sweep(engine.clone()));
         let shutdown = async move {
-            // An error means that the machine was dropped, which stops it as well.
+            // An error means that the local stack was dropped, which stops the server as well.
             let _ = stopped.await;
             sweeper.abort();
             let _ = overdue.send(());
         };
-        let served = dynoxide::server::serve_with_shutdown(listener, database, shutdown);
         tokio::select! {
-            result = served => result,
+            result = mpulse_dynamodb::serve(listener, engine, shutdown) => result,
             () = async {
                 let _ = patience.await;
                 tokio::time::sleep(STOP_PATIENCE).await;
@@ -159,11 +144,12 @@ fn serve(
     })
 }
 
-async fn sweep(database: Database) {
+async fn sweep(engine: Engine) {
     loop {
         tokio::time::sleep(SWEEP_INTERVAL).await;
-        let database = database.clone();
-        match tokio::task::spawn_blocking(move || database.sweep_ttl()).await {
+        let engine = engine.clone();
+        let swept = tokio::task::spawn_blocking(move || engine.sweep_expired(SystemTime::now()));
+        match swept.await {
             Ok(Ok(0)) | Err(_) => {}
             Ok(Ok(items)) => tracing::info!(items, "expired items were deleted"),
             Ok(Err(error)) => tracing::warn!(%error, "expired items were not deleted"),
@@ -171,14 +157,12 @@ async fn sweep(database: Database) {
     }
 }
 
-/// A client without a time limit: filling a new index takes as long as it takes.
-fn client(address: SocketAddr) -> Client {
-    let credentials = Credentials::new(ACCESS_KEY_ID, SECRET_ACCESS_KEY, None, None, "local");
-    let config = aws_sdk_dynamodb::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new(REGION))
-        .credentials_provider(credentials)
-        .endpoint_url(format!("http://{address}"))
-        .build();
-    Client::from_conf(config)
+/// Creates a client without a timeout: filling a new index may take long.
+fn client(address: SocketAddr) -> Result<Client, SetupError> {
+    let variables = lambda_variables(&format!("http://{address}"), "");
+    let client = Setup::new(variables.into_iter().collect()).dynamodb()?;
+    let config = client.config().to_builder();
+    Ok(Client::from_conf(
+        config.timeout_config(TimeoutConfig::disabled()).build(),
+    ))
 }

@@ -1,9 +1,9 @@
-//! The HTTP API: takes a request, finds its route in the template, hands the function
-//! an event of API Gateway's payload format 2.0, and turns the answer into a response.
+//! The HTTP API: finds the route of a request in the template, invokes the function with an event
+//! of API Gateway's payload version 2.0, and converts the result into a response.
 //!
-//! Promises what API Gateway does where a client can tell: its order of routes, its
-//! limits (10 MB a request, 6 MB an event, 30 s), and its own answers when a function
-//! fails (500), takes too long (503), or there is none (404).
+//! It behaves like API Gateway where a client can see it: the order of routes, the limits (10 MB
+//! per request, 6 MB per event, 30 s), and its own responses if a function fails (500), takes too
+//! long (503), or does not exist (404).
 
 mod answer;
 mod event;
@@ -24,10 +24,10 @@ use crate::template::Function;
 use event::Received;
 use route::Routes;
 
-/// HTTP API: how many bytes the body of a request may have.
+/// The maximum size of a request's body, in bytes (an HTTP API limit).
 pub const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
-/// How much of a body that is too large is read and thrown away, so that the client
-/// gets to read the answer instead of a broken connection.
+/// How much of a body that is too large is read and discarded, so that the client receives the
+/// response instead of a broken connection.
 const MAX_DRAINED_BYTES: usize = 256 * 1024 * 1024;
 
 /// A running gateway.
@@ -37,7 +37,7 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    /// Starts answering on `listener`.
+    /// Starts to serve on `listener`.
     pub(crate) fn start(listener: TcpListener, functions: &[Function], host: Arc<Host>) -> Self {
         let port = listener.local_addr().map_or(0, |address| address.port());
         let api = Arc::new(Api {
@@ -54,7 +54,7 @@ impl Gateway {
         }
     }
 
-    /// Stops answering.
+    /// Stops serving.
     pub(crate) async fn stop(self) {
         self.server.stop().await;
     }
@@ -79,7 +79,7 @@ impl Api {
         response
     }
 
-    /// The function's response, or the status of the gateway's own.
+    /// Returns the function's response, or the status of the gateway's own response.
     async fn respond(
         &self,
         request: Request<Incoming>,
@@ -117,7 +117,7 @@ impl Api {
                 tracing::error!(
                     function,
                     request_id,
-                    "a function outlived the gateway's patience"
+                    "a function took longer than the gateway waits"
                 );
                 return Err(StatusCode::SERVICE_UNAVAILABLE);
             }
@@ -126,14 +126,14 @@ impl Api {
             tracing::error!(
                 function,
                 request_id,
-                "a function's answer is not a response"
+                "the result of a function is not a response"
             );
             StatusCode::INTERNAL_SERVER_ERROR
         })
     }
 }
 
-/// Reads a body within the limit; one that is larger is read past, up to a point.
+/// Reads a body within the limit; a larger one is read and discarded, up to a point.
 async fn read(mut body: Incoming) -> Result<Bytes, StatusCode> {
     let mut whole = Vec::new();
     let mut seen = 0;

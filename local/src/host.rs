@@ -1,8 +1,8 @@
-//! Runs functions: in this process, or wherever `cargo lambda watch` serves them.
+//! Runs functions: in this process, or at the URL of `cargo lambda watch`.
 //!
-//! Promises what Lambda promises a caller: a function that outlives its timeout is
-//! stopped and has failed, a panic in it takes nothing else down, events and answers
-//! have Lambda's limits of size, and a caller that goes away doesn't stop it.
+//! It behaves like Lambda: a function that exceeds its timeout is stopped and has failed, a panic
+//! in it does not affect others, events and results have Lambda's size limits, and a caller that
+//! disconnects does not stop it.
 
 mod in_process;
 mod remote;
@@ -19,25 +19,25 @@ use crate::template::Function;
 use in_process::Program;
 use remote::Remote;
 
-/// Lambda: how many bytes an event may have.
+/// The maximum size of an event, in bytes (a Lambda limit).
 pub const MAX_EVENT_BYTES: usize = 6_291_456;
-/// Lambda: how many bytes an answer may have.
+/// The maximum size of a result, in bytes (a Lambda limit).
 pub const MAX_ANSWER_BYTES: usize = 6_291_556;
 
-/// A function didn't answer.
+/// A function returned no result.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum InvokeError {
-    /// The template has no function of that name.
-    #[error("there is no function {0}")]
+    /// The template has no function of this name.
+    #[error("the function {0} does not exist")]
     Unknown(String),
-    /// The event is larger than Lambda takes; nothing was run.
-    #[error("the event has {0} bytes, and Lambda takes 6 MB")]
+    /// The event is too large; nothing was run.
+    #[error("the event has {0} bytes; Lambda's limit is 6 MB")]
     EventTooLarge(usize),
-    /// The answer is larger than Lambda takes.
-    #[error("the answer has {0} bytes, and Lambda takes 6 MB")]
+    /// The result is too large.
+    #[error("the result has {0} bytes; Lambda's limit is 6 MB")]
     AnswerTooLarge(usize),
-    /// It ran longer than the template lets it.
+    /// It exceeded its timeout.
     #[error("it was stopped after its timeout of {0:?}")]
     TimedOut(Duration),
     /// It panicked.
@@ -46,36 +46,36 @@ pub enum InvokeError {
     /// It returned an error.
     #[error("it failed: {0}")]
     Failed(String),
-    /// Whoever serves the functions can't be reached.
-    #[error("the function can't be reached: {0}")]
+    /// The host of the functions is unreachable.
+    #[error("the function is unreachable: {0}")]
     Unreachable(String),
-    /// The machine is stopping.
-    #[error("the machine is stopping")]
+    /// The local stack is stopping.
+    #[error("the local stack is stopping")]
     Stopped,
 }
 
-/// A function can't be started.
+/// A function cannot start.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum HostError {
-    /// No crate of this workspace has that name.
-    #[error("{function} is the binary {binary:?}, which is none of this program's functions")]
+    /// No crate of this workspace has the name of the binary.
+    #[error("{function} has the binary {binary:?}, which is not a function of this program")]
     UnknownBinary {
         /// The function's logical id.
         function: String,
-        /// What the template names.
+        /// The binary in the template.
         binary: String,
     },
-    /// A setting is missing from its environment.
-    #[error("{function} can't start")]
+    /// A setting is missing in its environment.
+    #[error("{function} cannot start")]
     Setup {
         /// The function's logical id.
         function: String,
-        /// What is missing.
+        /// The missing setting.
         source: SetupError,
     },
-    /// The URL given to `--invoke` is unusable.
-    #[error("functions can't be invoked at {url}: {reason}")]
+    /// The URL given to `--invoke` is invalid.
+    #[error("functions cannot be invoked at {url}: {reason}")]
     Url {
         /// The URL.
         url: String,
@@ -84,7 +84,7 @@ pub enum HostError {
     },
 }
 
-/// The functions of one machine.
+/// The functions of one local stack.
 #[derive(Debug)]
 pub(crate) struct Host {
     functions: HashMap<String, Hosted>,
@@ -104,11 +104,11 @@ enum Runner {
 }
 
 impl Host {
-    /// Prepares the functions, each with its own settings. With `invoke` they run where
-    /// that URL leads.
+    /// Prepares the functions, each with its own settings. With `invoke` they run at that
+    /// URL.
     ///
     /// # Errors
-    /// Where one can't start.
+    /// Returns an error if a function cannot start.
     pub(crate) fn start(
         functions: &[Function],
         invoke: Option<&str>,
@@ -131,11 +131,11 @@ impl Host {
         })
     }
 
-    /// Runs a function on an event and gives its answer. It goes on if the caller stops
+    /// Runs a function with an event and returns its result. It continues if the caller stops
     /// waiting.
     ///
     /// # Errors
-    /// [`InvokeError`], as its variants say.
+    /// Returns [`InvokeError`].
     pub(crate) async fn invoke(&self, name: &str, event: Value) -> Result<Value, InvokeError> {
         let hosted = self.functions.get(name);
         let hosted = hosted.ok_or_else(|| InvokeError::Unknown(name.to_owned()))?;
@@ -162,13 +162,13 @@ impl Host {
         }
     }
 
-    /// Aborts what runs.
+    /// Aborts running functions.
     pub(crate) async fn stop(&self) {
         self.tasks.stop().await;
     }
 }
 
-/// Reads an answer, within Lambda's limit.
+/// Reads a result, within Lambda's limit.
 fn read_answer(answer: &[u8]) -> Result<Value, InvokeError> {
     if answer.len() > MAX_ANSWER_BYTES {
         return Err(InvokeError::AnswerTooLarge(answer.len()));

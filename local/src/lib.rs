@@ -1,182 +1,117 @@
-//! template.yaml on one machine: its tables, buckets, queues, routes and functions in
-//! one process, reached through the ordinary AWS SDK and plain HTTP.
+//! The local stack: template.yaml in one process, with its tables, buckets, queues, routes and
+//! functions, reached through the ordinary AWS SDK and plain HTTP.
 //!
-//! A [`Machine`] listens on three ports of 127.0.0.1 and nowhere else: the API, S3 next
-//! to it, and DynamoDB after that. What was acknowledged survives a killed process, and
-//! work that was under way is taken up again at the next start. Nothing that the
-//! template says is said again here.
+//! A [`LocalStack`] listens on three ports of 127.0.0.1 only: the API, then S3, then DynamoDB.
+//! Acknowledged data survives a killed process, and interrupted work continues at the next start.
+//! The template is the only description of the system.
 
+mod addresses;
 mod clock;
+mod credentials;
+mod data_folder;
 pub mod dynamodb;
+mod error;
 pub mod faults;
 pub mod gateway;
 pub mod host;
+pub mod http_client;
+mod ports;
 pub mod queue;
 pub mod s3;
 mod serve;
+mod settings;
 mod tasks;
 pub mod template;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
-use std::fs::{File, TryLockError};
-use std::io;
-use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use mpulse_shared::setup::Setup;
-use mpulse_shared::store::StoreError;
+use mpulse_shared::setup::{FromSetup, Setup};
 use mpulse_shared::store::batches::Batches;
 use serde_json::Value;
-use tempfile::TempDir;
-use thiserror::Error;
 use tokio::net::TcpListener;
 
+use addresses::url;
 use clock::Clock;
-use dynamodb::{DynamoDb, DynamoDbError};
-use faults::{Detour, Faults, ProxyError, Spec};
+use data_folder::DataFolder;
+use dynamodb::DynamoDb;
+use faults::{FaultProxies, Faults, Spec};
 use gateway::Gateway;
-use host::{Host, HostError, InvokeError};
-use queue::QueueError;
+use host::{Host, InvokeError};
+use ports::{Ports, listen};
 use queue::poller::Poller;
-use s3::{S3, S3Error};
-use template::{Function, REGION, Template, TemplateError};
+use s3::S3;
+use settings::lambda_variables;
+use template::{Function, Template};
 
-/// The template this program was built with.
+pub use credentials::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
+pub use data_folder::Data;
+pub use error::LocalStackError;
+pub use settings::{environment_for, setup_at, setup_for};
+
+/// The template that is built into this program.
 pub const BUILT_IN_TEMPLATE: &str = include_str!("../../template.yaml");
 
-/// The access key of every machine. It guards nothing: only this machine can connect.
-pub const ACCESS_KEY_ID: &str = "mpulse-local";
-/// The secret to it, with which S3's signatures are checked.
-pub const SECRET_ACCESS_KEY: &str = "mpulse-local-secret";
+/// A filter for `tracing` that hides what the engines log of every request: some of it contains
+/// whole requests, and a missing object is logged as an error.
+pub const LOG_FILTER: &str = "info,s3s=off,s3s_fs=off,fjall=warn,lsm_tree=warn";
 
-/// A filter for `tracing` that keeps quiet what the engines tell of every request: some
-/// of it holds whole requests, and a missing object is an error to them.
-pub const LOG_FILTER: &str = "info,s3s=off,s3s_fs=off,dynoxide=warn";
-
-/// How far S3's port is from the API's.
-const S3_OFFSET: u16 = 1;
-/// How far DynamoDB's port is from the API's.
-const DYNAMODB_OFFSET: u16 = 2;
-
-/// What a machine is made of.
+/// The options of a local stack.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The text of the template.
     pub template: String,
     /// Values for its parameters, in place of their defaults.
     pub parameters: HashMap<String, String>,
-    /// Where data are kept.
+    /// Where data is stored.
     pub data: Data,
-    /// The port of the API; S3 has the next one and DynamoDB the one after. With 0 all
-    /// three are any that are free.
+    /// The port of the API; S3 has the next one and DynamoDB the one after. 0 selects three free
+    /// ports.
     pub port: u16,
-    /// Where functions are invoked (the URL of `cargo lambda watch`), if not in this
+    /// The URL at which functions are invoked (that of `cargo lambda watch`), if not in this
     /// process.
     pub invoke: Option<String>,
-    /// What goes wrong on purpose between the functions and the engines, if anything. With
-    /// a spec of which nothing comes, faults can be set later ([`Machine::faults`]).
+    /// The faults to inject between the functions and the engines, if any. With an empty
+    /// specification, faults can be set later ([`LocalStack::faults`]).
     pub faults: Option<Spec>,
 }
 
-/// Where a machine keeps its data.
-#[derive(Debug, Clone)]
-pub enum Data {
-    /// In this folder, for the next start.
-    Folder(PathBuf),
-    /// In memory and in a temporary folder, until the machine stops.
-    Ephemeral,
-}
-
-/// A machine can't be started.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum MachineError {
-    /// The template is at fault.
-    #[error(transparent)]
-    Template(#[from] TemplateError),
-    /// The data folder can't be used.
-    #[error("the data folder {path} can't be used")]
-    Folder {
-        /// The folder.
-        path: PathBuf,
-        /// What went wrong.
-        source: io::Error,
-    },
-    /// Another machine is at work on the data folder.
-    #[error("the data folder {0} is in use by another mpulse; stop it, or use another folder")]
-    InUse(PathBuf),
-    /// A port can't be had.
-    #[error("port {port}, for {purpose}, can't be used")]
-    Port {
-        /// The port.
-        port: u32,
-        /// What it was for.
-        purpose: &'static str,
-        /// What went wrong.
-        source: io::Error,
-    },
-    /// The tables can't be had.
-    #[error(transparent)]
-    DynamoDb(#[from] DynamoDbError),
-    /// The buckets can't be had.
-    #[error(transparent)]
-    S3(#[from] S3Error),
-    /// The queues can't be had.
-    #[error(transparent)]
-    Queue(#[from] QueueError),
-    /// A function can't be started.
-    #[error(transparent)]
-    Host(#[from] HostError),
-    /// The proxies that misbehave on purpose can't be had.
-    #[error(transparent)]
-    Faults(#[from] ProxyError),
-    /// The leases of an earlier start can't be taken away.
-    #[error(transparent)]
-    Leases(#[from] StoreError),
-}
-
-/// A running machine. [`Machine::stop`] ends it; dropping it leaves that to the end of
-/// the process.
+/// A running local stack. [`LocalStack::stop`] ends it; dropping it leaves that to the end of the
+/// process.
 #[derive(Debug)]
-pub struct Machine {
+pub struct LocalStack {
     template: Template,
     ports: Ports,
     gateway: Gateway,
     pollers: Vec<Poller>,
     host: Arc<Host>,
-    detour: Option<Detour>,
+    proxies: Option<FaultProxies>,
     s3: S3,
     dynamodb: DynamoDb,
-    // Last, since fields are dropped in order: the folder is free once all else is gone.
-    _home: Home,
+    // Last, since fields are dropped in order: the folder is released once everything else is
+    // closed.
+    _data_folder: DataFolder,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Ports {
-    api: u16,
-    s3: u16,
-    dynamodb: u16,
-}
-
-impl Machine {
-    /// Starts a machine; it is ready when this returns.
+impl LocalStack {
+    /// Starts a local stack; it is ready when this returns.
     ///
     /// # Errors
-    /// [`MachineError`], as its variants say. Nothing is left running.
-    pub async fn start(options: Options) -> Result<Self, MachineError> {
+    /// Returns [`LocalStackError`]. Nothing keeps running then.
+    pub async fn start(options: Options) -> Result<Self, LocalStackError> {
         let template = Template::parse(&options.template, &options.parameters)?;
-        let home = Home::open(&options.data)?;
+        let data_folder = DataFolder::open(&options.data)?;
         let (ports, [api, s3, dynamodb]) = listen(options.port).await?;
-        let dynamodb =
-            DynamoDb::start(dynamodb, home.database().as_deref(), &template.tables).await?;
+        let dynamodb = DynamoDb::start(dynamodb, &data_folder.database(), &template.tables).await?;
         let rest = Rest {
             options: &options,
             template: &template,
-            home: &home,
+            data_folder: &data_folder,
             ports,
         };
-        let (detour, s3, host, gateway, pollers) = match rest.start(api, s3).await {
+        let (proxies, s3, host, gateway, pollers) = match rest.start(api, s3).await {
             Ok(started) => started,
             Err(error) => {
                 dynamodb.stop().await;
@@ -189,62 +124,62 @@ impl Machine {
             gateway,
             pollers,
             host,
-            detour,
+            proxies,
             s3,
             dynamodb,
-            _home: home,
+            _data_folder: data_folder,
         })
     }
 
-    /// Where the API answers.
+    /// Returns the URL of the API.
     #[must_use]
     pub fn api_url(&self) -> String {
         url(self.ports.api)
     }
 
-    /// Where S3 answers.
+    /// Returns the URL of S3.
     #[must_use]
     pub fn s3_url(&self) -> String {
         url(self.ports.s3)
     }
 
-    /// Where DynamoDB answers.
+    /// Returns the URL of DynamoDB.
     #[must_use]
     pub fn dynamodb_url(&self) -> String {
         url(self.ports.dynamodb)
     }
 
-    /// The handle of what goes wrong, where it was asked for.
+    /// Returns the handle of the injected faults, if there are any.
     #[must_use]
     pub fn faults(&self) -> Option<&Faults> {
-        self.detour.as_ref().map(|detour| &detour.faults)
+        self.proxies.as_ref().map(|proxies| &proxies.faults)
     }
 
-    /// Where DynamoDB and S3 answer with faults, where they were asked for: functions of
-    /// this process are sent there, those elsewhere have to be told.
+    /// Returns the URLs of DynamoDB and S3 with injected faults, if there are any. Functions in
+    /// this process use them; functions elsewhere have to be configured.
     #[must_use]
     pub fn faulty_urls(&self) -> Option<[&str; 2]> {
-        let detour = self.detour.as_ref()?;
-        Some([detour.dynamodb.url(), detour.s3.url()])
+        let proxies = self.proxies.as_ref()?;
+        Some([proxies.dynamodb.url(), proxies.s3.url()])
     }
 
-    /// What the machine was made from.
+    /// Returns the template.
     #[must_use]
     pub fn template(&self) -> &Template {
         &self.template
     }
 
-    /// The settings of all functions together, for the host program's own work and for
+    /// Returns the settings of all functions together, for the host program and for
     /// tests.
     #[must_use]
     pub fn setup(&self) -> Setup {
         setup_for(&self.template, &self.dynamodb_url(), &self.s3_url())
     }
 
-    /// Runs the function of a program on an event, as AWS would.
+    /// Runs the function of a binary with an event, as AWS would.
     ///
     /// # Errors
-    /// [`InvokeError`], as its variants say.
+    /// Returns [`InvokeError`].
     pub async fn invoke(&self, binary: &str, event: Value) -> Result<Value, InvokeError> {
         let mut functions = self.template.functions.iter();
         let function = functions.find(|function| function.binary == binary);
@@ -252,89 +187,40 @@ impl Machine {
         self.host.invoke(&function.name, event).await
     }
 
-    /// Stops accepting, ends the pollers, aborts what runs, and closes the files, which
-    /// can be opened again at once.
+    /// Stops accepting requests, ends the pollers, aborts running functions, and closes the files,
+    /// which can be opened again at once.
     pub async fn stop(self) {
         self.gateway.stop().await;
         for poller in self.pollers {
             poller.stop().await;
         }
         self.host.stop().await;
-        if let Some(detour) = self.detour {
-            detour.stop().await;
+        if let Some(proxies) = self.proxies {
+            proxies.stop().await;
         }
         self.s3.stop().await;
         self.dynamodb.stop().await;
     }
 }
 
-/// The settings of all functions of `template` together, on the machine that answers at
-/// these URLs: what a process beside the machine needs to work on its data.
-#[must_use]
-pub fn setup_for(template: &Template, dynamodb_url: &str, s3_url: &str) -> Setup {
-    Setup::new(environment_for(template, dynamodb_url, s3_url))
-}
-
-/// The same for the machine whose API is on `port` (not 0), by the template alone: what
-/// another process needs to work on a running machine's data.
-#[must_use]
-pub fn setup_at(template: &Template, port: u16) -> Setup {
-    let [s3, dynamodb] =
-        [S3_OFFSET, DYNAMODB_OFFSET].map(|offset| url(port.saturating_add(offset)));
-    setup_for(template, &dynamodb, &s3)
-}
-
-/// The same as plain variables, for instance to be given to `cargo lambda watch`. Where
-/// functions set one variable differently, the last by logical id wins.
-#[must_use]
-pub fn environment_for(
-    template: &Template,
-    dynamodb_url: &str,
-    s3_url: &str,
-) -> HashMap<String, String> {
-    let own = template
-        .functions
-        .iter()
-        .flat_map(|function| &function.environment);
-    let mut all: HashMap<_, _> = own.map(|(k, v)| (k.clone(), v.clone())).collect();
-    all.extend(surroundings(dynamodb_url, s3_url));
-    all
-}
-
-/// What Lambda itself would put into a function's environment.
-fn surroundings(dynamodb_url: &str, s3_url: &str) -> [(String, String); 5] {
-    [
-        ("AWS_REGION", REGION),
-        ("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID),
-        ("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY),
-        ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_url),
-        ("AWS_ENDPOINT_URL_S3", s3_url),
-    ]
-    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-}
-
-impl Detour {
-    /// The [`surroundings`] of a function that is sent here. One that answers requests may
-    /// hand out URLs of S3 to clients, who are to see no faults: it is sent to S3 itself.
-    fn surroundings_of(&self, function: &Function, s3_url: &str) -> [(String, String); 5] {
+impl FaultProxies {
+    /// Returns the variables of a function that uses the proxies. A function that responds
+    /// to requests may sign URLs of S3 for clients, which must not see faults: it uses S3 directly.
+    fn variables_of(&self, function: &Function, s3_url: &str) -> [(String, String); 5] {
         let s3_url = if function.routes.is_empty() {
             self.s3.url()
         } else {
             s3_url
         };
-        surroundings(self.dynamodb.url(), s3_url)
+        lambda_variables(self.dynamodb.url(), s3_url)
     }
 }
 
-fn url(port: u16) -> String {
-    format!("http://{}:{port}", Ipv4Addr::LOCALHOST)
-}
-
-/// What a machine is started with once its tables are there.
+/// What remains to be started when the tables exist.
 struct Rest<'a> {
     options: &'a Options,
     template: &'a Template,
-    home: &'a Home,
+    data_folder: &'a DataFolder,
     ports: Ports,
 }
 
@@ -343,18 +229,18 @@ impl Rest<'_> {
         &self,
         api: TcpListener,
         s3: TcpListener,
-    ) -> Result<(Option<Detour>, S3, Arc<Host>, Gateway, Vec<Poller>), MachineError> {
+    ) -> Result<(Option<FaultProxies>, S3, Arc<Host>, Gateway, Vec<Poller>), LocalStackError> {
         let template = self.template;
         let (dynamodb_url, s3_url) = (url(self.ports.dynamodb), url(self.ports.s3));
-        let detour = match self.options.faults {
+        let proxies = match self.options.faults {
             Some(spec) => {
-                Some(Detour::start(spec, &template.tables, &dynamodb_url, &s3_url).await?)
+                Some(FaultProxies::start(spec, &template.tables, &dynamodb_url, &s3_url).await?)
             }
             None => None,
         };
         let queues = queue::open_all(
             &template.queues,
-            self.home.queues().as_deref(),
+            self.data_folder.queues().as_deref(),
             Clock::start(),
         )?;
         let host = Host::start(
@@ -363,16 +249,21 @@ impl Rest<'_> {
             |function| {
                 let mut environment: HashMap<_, _> =
                     function.environment.clone().into_iter().collect();
-                environment.extend(match &detour {
-                    Some(detour) => detour.surroundings_of(function, &s3_url),
-                    None => surroundings(&dynamodb_url, &s3_url),
+                environment.extend(match &proxies {
+                    Some(proxies) => proxies.variables_of(function, &s3_url),
+                    None => lambda_variables(&dynamodb_url, &s3_url),
                 });
                 environment.insert("AWS_LAMBDA_FUNCTION_NAME".to_owned(), function.name.clone());
                 environment
             },
         )?;
         let host = Arc::new(host);
-        let s3 = S3::start(s3, &self.home.objects(), &template.buckets, queues.clone())?;
+        let s3 = S3::start(
+            s3,
+            &self.data_folder.objects(),
+            &template.buckets,
+            queues.clone(),
+        )?;
         forget_dead_runs(&setup_for(template, &dynamodb_url, &s3_url)).await?;
         let gateway = Gateway::start(api, &template.functions, Arc::clone(&host));
         let mut pollers = Vec::new();
@@ -388,121 +279,15 @@ impl Rest<'_> {
                 }
             }
         }
-        Ok((detour, s3, host, gateway, pollers))
+        Ok((proxies, s3, host, gateway, pollers))
     }
 }
 
-/// Releases the leases of runs that died: none can be alive on a machine that just started.
-/// A template without batches has none.
-async fn forget_dead_runs(setup: &Setup) -> Result<(), MachineError> {
+/// Releases the leases of earlier runs: none can be active when the local stack has just started. A
+/// template without batches has none.
+async fn forget_dead_runs(setup: &Setup) -> Result<(), LocalStackError> {
     match Batches::from_setup(setup) {
         Ok(batches) => Ok(batches.release_all().await?),
         Err(_) => Ok(()),
     }
 }
-
-/// Opens the three ports: one after the other, or any that are free.
-async fn listen(port: u16) -> Result<(Ports, [TcpListener; 3]), MachineError> {
-    let api = bind(port, 0, "the API").await?;
-    let s3 = bind(port, S3_OFFSET, "S3").await?;
-    let dynamodb = bind(port, DYNAMODB_OFFSET, "DynamoDB").await?;
-    let ports = Ports {
-        api: api.1,
-        s3: s3.1,
-        dynamodb: dynamodb.1,
-    };
-    Ok((ports, [api.0, s3.0, dynamodb.0]))
-}
-
-async fn bind(
-    port: u16,
-    offset: u16,
-    purpose: &'static str,
-) -> Result<(TcpListener, u16), MachineError> {
-    let failed = |source| MachineError::Port {
-        port: u32::from(port) + u32::from(offset),
-        purpose,
-        source,
-    };
-    let own = match port {
-        0 => Some(0),
-        port => port.checked_add(offset),
-    };
-    let own = own.ok_or_else(|| failed(io::ErrorKind::AddrNotAvailable.into()))?;
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, own))
-        .await
-        .map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?.port();
-    Ok((listener, bound))
-}
-
-/// Where the data are.
-#[derive(Debug)]
-enum Home {
-    Folder {
-        path: PathBuf,
-        /// Locked for as long as it is open.
-        _lock: File,
-    },
-    Ephemeral(TempDir),
-}
-
-impl Home {
-    fn open(data: &Data) -> Result<Self, MachineError> {
-        let path = match data {
-            Data::Folder(path) => path.clone(),
-            Data::Ephemeral => std::env::temp_dir(),
-        };
-        let failed = |source| MachineError::Folder {
-            path: path.clone(),
-            source,
-        };
-        match data {
-            Data::Ephemeral => {
-                let folder = tempfile::Builder::new().prefix("mpulse-").tempdir();
-                Ok(Self::Ephemeral(folder.map_err(failed)?))
-            }
-            Data::Folder(folder) => {
-                std::fs::create_dir_all(folder).map_err(failed)?;
-                let lock = File::create(folder.join("lock")).map_err(failed)?;
-                match lock.try_lock() {
-                    Ok(()) => {}
-                    Err(TryLockError::WouldBlock) => return Err(MachineError::InUse(path)),
-                    Err(TryLockError::Error(source)) => return Err(failed(source)),
-                }
-                Ok(Self::Folder { path, _lock: lock })
-            }
-        }
-    }
-
-    fn path(&self) -> &Path {
-        match self {
-            Self::Folder { path, .. } => path,
-            Self::Ephemeral(folder) => folder.path(),
-        }
-    }
-
-    /// The folder of the buckets.
-    fn objects(&self) -> PathBuf {
-        self.path().join("s3")
-    }
-
-    /// The database's file, if it has one.
-    fn database(&self) -> Option<PathBuf> {
-        let Self::Folder { path, .. } = self else {
-            return None;
-        };
-        Some(path.join("dynamodb.sqlite"))
-    }
-
-    /// The folder of the queues, if they have one.
-    fn queues(&self) -> Option<PathBuf> {
-        let Self::Folder { path, .. } = self else {
-            return None;
-        };
-        Some(path.join("queues"))
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -1,11 +1,11 @@
-//! A queue by SQS's rules: what is sent is handed out at least once; what is handed out
-//! stays invisible for the visibility timeout and comes back unless it is deleted; what
-//! was handed out too often goes to the dead-letter queue.
+//! A queue that behaves like SQS: a message is delivered at least once; a delivered message is
+//! invisible for the visibility timeout and is delivered again unless it is deleted; after too many
+//! deliveries it moves to the dead-letter queue.
 //!
-//! Promises: a message is on disk before `send` returns, and its receive count before
-//! it is handed out, so that both survive a killed process (not a power cut: nothing is
-//! fsynced). On start every message in flight is visible again. Order is that of
-//! sending, as far as possible, which is all that a standard queue promises.
+//! A message is on disk before `send` returns, and its receive count before it is delivered, so
+//! both survive a killed process (not a power failure: nothing is fsynced). At the start, every
+//! message in flight is visible again. Messages are delivered in the order of sending as far as
+//! possible, as a standard queue does.
 
 pub(crate) mod poller;
 mod store;
@@ -23,19 +23,19 @@ use crate::clock::{Clock, millis};
 use crate::template;
 use store::{Record, Store};
 
-/// A message couldn't be kept.
+/// A message could not be stored.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum QueueError {
-    /// The data folder doesn't do what it should.
-    #[error("the queue's file {path} can't be used")]
+    /// The data folder cannot be used.
+    #[error("the queue's file {path} cannot be used")]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What went wrong.
+        /// The cause.
         source: std::io::Error,
     },
-    /// A file in the queue's folder isn't a message.
+    /// A file in the queue's folder is not a message.
     #[error("the queue's file {path} is not a message")]
     Unreadable {
         /// The file.
@@ -43,25 +43,25 @@ pub enum QueueError {
         /// What is wrong with it.
         source: serde_json::Error,
     },
-    /// A dead-letter queue is its own dead-letter queue, by whatever detour.
-    #[error("the dead-letter queues of {0} go in a circle")]
+    /// A dead-letter queue is its own dead-letter queue, directly or through others.
+    #[error("the dead-letter queues of {0} form a circle")]
     Circle(String),
 }
 
-/// A message that was handed out.
+/// A delivered message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Message {
-    /// Names the message.
+    /// The message id.
     pub(crate) id: String,
-    /// Names this handing out of it; deleting takes the latest.
+    /// The receipt handle of this delivery; deleting requires the latest.
     pub(crate) receipt: String,
-    /// What was sent.
+    /// The body.
     pub(crate) body: String,
     /// When it was sent, in milliseconds since 1970.
     pub(crate) sent: u64,
-    /// When it was handed out for the first time.
+    /// When it was first delivered, in milliseconds since 1970.
     pub(crate) first_received: u64,
-    /// How many times it was handed out, this time included.
+    /// The number of deliveries, including this one.
     pub(crate) receive_count: u32,
 }
 
@@ -79,18 +79,18 @@ pub(crate) struct Queue {
 #[derive(Debug)]
 struct Entry {
     record: Record,
-    /// When it may be handed out, in milliseconds since 1970.
+    /// When it becomes visible, in milliseconds since 1970.
     visible: u64,
-    /// The latest handing out.
+    /// The latest receipt handle.
     receipt: Option<String>,
 }
 
 impl Queue {
-    /// Opens a queue with the messages it has in `folder`; without one it is kept in
-    /// memory alone.
+    /// Opens a queue with the messages in `folder`; without a folder it is in memory
+    /// only.
     ///
     /// # Errors
-    /// Where the folder can't be read.
+    /// Returns an error if the folder cannot be read.
     pub(crate) fn open(
         settings: template::Queue,
         dead_letters: Option<Arc<Self>>,
@@ -116,15 +116,15 @@ impl Queue {
         })
     }
 
-    /// Its settings.
+    /// Returns its settings.
     pub(crate) fn settings(&self) -> &template::Queue {
         &self.settings
     }
 
-    /// Keeps a message. It is safe once this returns.
+    /// Stores a message. It is durable when this returns.
     ///
     /// # Errors
-    /// Where it can't be written.
+    /// Returns an error if it cannot be written.
     pub(crate) fn send(&self, body: String) -> Result<(), QueueError> {
         self.keep(Record {
             id: Ulid::generate().to_string(),
@@ -147,11 +147,11 @@ impl Queue {
         Ok(())
     }
 
-    /// Hands out up to `max` visible messages.
+    /// Delivers up to `max` visible messages.
     ///
     /// # Errors
-    /// Where a receive count can't be written; what was handed out till then comes
-    /// back after its visibility timeout.
+    /// Returns an error if a receive count cannot be written; messages delivered before that become
+    /// visible again after their timeout.
     pub(crate) fn receive(&self, max: usize) -> Result<Vec<Message>, QueueError> {
         let now = self.clock.now();
         let mut messages = self.lock();
@@ -204,13 +204,13 @@ impl Queue {
         Ok(handed_out)
     }
 
-    /// Waits until there is a message to hand out.
+    /// Waits for a visible message, and delivers.
     ///
     /// # Errors
-    /// As [`Queue::receive`].
+    /// The same as [`Queue::receive`].
     pub(crate) async fn receive_waiting(&self, max: usize) -> Result<Vec<Message>, QueueError> {
         loop {
-            // Asked for before looking, so that what is sent in between isn't missed.
+            // Subscribed before the check, so that a message sent in between is not missed.
             let changed = self.changed.notified();
             let messages = self.receive(max)?;
             if !messages.is_empty() {
@@ -225,10 +225,10 @@ impl Queue {
         }
     }
 
-    /// Deletes a message, if `receipt` is of its latest handing out.
+    /// Deletes a message, if `receipt` is its latest receipt handle.
     ///
     /// # Errors
-    /// Where its file can't be deleted.
+    /// Returns an error if its file cannot be deleted.
     pub(crate) fn delete(&self, id: &str, receipt: &str) -> Result<(), QueueError> {
         let mut messages = self.lock();
         let latest = messages.get(id).and_then(|entry| entry.receipt.as_deref());
@@ -247,7 +247,7 @@ impl Queue {
 
     fn next_visible(&self) -> Option<Duration> {
         let next = self.lock().values().map(|entry| entry.visible).min()?;
-        // A millisecond more: tokio's timer and this clock round differently.
+        // A millisecond more, because tokio's timer and this clock round differently.
         let wait = next.saturating_sub(self.clock.now()) + 1;
         Some(Duration::from_millis(wait))
     }
@@ -260,7 +260,7 @@ impl Queue {
 /// Opens all queues of the template, dead-letter queues first, by ARN.
 ///
 /// # Errors
-/// Where a queue can't be opened.
+/// Returns an error if a queue cannot be opened.
 pub(crate) fn open_all(
     queues: &[template::Queue],
     folder: Option<&Path>,

@@ -1,10 +1,10 @@
-//! S3 on one machine: files in the data folder, served by s3s and s3s-fs, under a thin
-//! layer of ours for what those leave out and a client can tell.
+//! The local stack's S3: files in the data folder, served by s3s and s3s-fs, with a layer for what
+//! those do differently from S3.
 //!
-//! Promises: an object is there whole or not at all, whenever the process is killed
-//! (not a power cut: nothing is fsynced); an upload is answered only once the message
-//! about it is safe in its queue; bodies are streamed, so that memory doesn't grow with
-//! the size of files; and a signature, its expiry and CORS are checked as on AWS.
+//! An object exists completely or not at all, whenever the process is killed (not after a power
+//! failure: nothing is fsynced). An upload is acknowledged after its event is stored in the queue.
+//! Bodies are streamed, so memory does not grow with the size of files. Signatures, their expiry
+//! and CORS are checked as on AWS.
 
 mod body;
 mod cors;
@@ -26,24 +26,24 @@ use s3s::{Body, HttpRequest};
 use thiserror::Error;
 use tokio::net::TcpListener;
 
+use crate::credentials::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
 use crate::queue::Queue;
 use crate::serve::Server;
 use crate::tasks::Tasks;
 use crate::template::Bucket;
-use crate::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
 use event::Announcer;
 use files::Files;
 use layer::Layer;
 
-/// The buckets can't be had.
+/// The buckets are not available.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum S3Error {
-    /// The folder can't be used.
-    #[error("the folder of the buckets can't be used: {0}")]
+    /// The folder cannot be used.
+    #[error("the folder of the buckets cannot be used: {0}")]
     Io(#[from] std::io::Error),
-    /// s3s-fs doesn't open it.
-    #[error("the folder of the buckets can't be opened: {0}")]
+    /// s3s-fs cannot open it.
+    #[error("the folder of the buckets cannot be opened: {0}")]
     Open(String),
 }
 
@@ -55,11 +55,11 @@ pub(crate) struct S3 {
 }
 
 impl S3 {
-    /// Serves the buckets kept in `folder` on `listener`; what is uploaded is announced
-    /// in `queues` (by ARN).
+    /// Serves the buckets in `folder` on `listener`; uploads are announced in `queues` (by
+    /// ARN).
     ///
     /// # Errors
-    /// Where the folder can't be used.
+    /// Returns an error if the folder cannot be used.
     pub(crate) fn start(
         listener: TcpListener,
         folder: &Path,
@@ -84,15 +84,15 @@ impl S3 {
         Ok(Self { server, tasks })
     }
 
-    /// Stops answering; uploads that aren't complete are lost.
+    /// Stops serving; incomplete uploads are lost.
     pub(crate) async fn stop(self) {
         self.server.stop().await;
         self.tasks.stop().await;
     }
 }
 
-/// What stands before the service: CORS, and the one rule of signatures that s3s has
-/// otherwise.
+/// Handles CORS, and the one rule of signatures that s3s handles
+/// differently.
 async fn answer(service: &S3Service, buckets: &[Bucket], request: HttpRequest) -> Response<Body> {
     let caller = cors::Caller::of(&request, buckets);
     if request.method() == Method::OPTIONS {
@@ -112,7 +112,7 @@ async fn answer(service: &S3Service, buckets: &[Bucket], request: HttpRequest) -
         )
     } else {
         service.call(request).await.unwrap_or_else(|error_| {
-            tracing::error!(error = ?error_, "S3 gave no answer");
+            tracing::error!(error = ?error_, "S3 returned no response");
             error(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "InternalError",
@@ -124,7 +124,7 @@ async fn answer(service: &S3Service, buckets: &[Bucket], request: HttpRequest) -
     response
 }
 
-/// An error as S3 writes it.
+/// Returns an error response in S3's format.
 pub(crate) fn error(status: StatusCode, code: &str, message: &str) -> Response<Body> {
     let xml = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\

@@ -1,5 +1,5 @@
-//! An HTTP/1.1 server on a listener of this machine: what the gateway, S3 and the proxies
-//! that misbehave stand on.
+//! An HTTP/1.1 server on a listener: the base of the gateway, S3 and the fault
+//! proxies.
 
 use std::future::Future;
 use std::io;
@@ -14,9 +14,9 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// How long a client may take to send the head of a request.
+/// The timeout for the headers of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
-/// What to wait after accepting failed (no more files may be opened, say).
+/// The wait after accepting a connection failed (too many open files, for example).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A running server.
@@ -27,7 +27,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts answering on `listener`. `answer` gets each request and who sent it.
+    /// Starts to serve on `listener`. `answer` gets each request and its sender's address.
     pub(crate) fn start<A, F, B>(listener: TcpListener, answer: A) -> Self
     where
         A: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + Sync + 'static,
@@ -42,7 +42,7 @@ impl Server {
         })
     }
 
-    /// The same, where `None` closes the connection without an answer.
+    /// Like [`Server::start`]; `None` closes the connection without a response.
     pub(crate) fn start_or_hang_up<A, F, B>(listener: TcpListener, answer: A) -> Self
     where
         A: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + Sync + 'static,
@@ -56,12 +56,12 @@ impl Server {
         Self { stop, task }
     }
 
-    /// Accepts nothing more and drops every connection with what it was doing.
+    /// Stops accepting, and drops every connection with its request.
     pub(crate) async fn stop(self) {
         let Self { stop, task } = self;
         drop(stop);
         if let Err(error) = task.await {
-            tracing::error!(%error, "a server ended badly");
+            tracing::error!(%error, "a server did not stop properly");
         }
     }
 }
@@ -89,12 +89,12 @@ where
                 continue;
             }
         };
-        // Small answers must not wait for the client's acknowledgement.
+        // Small responses must not wait for the client's acknowledgement.
         let _ = stream.set_nodelay(true);
         let answer = answer.clone();
         let service = service_fn(move |request| {
             let answer = answer(request, peer);
-            // An error makes hyper close the connection as it is.
+            // An error makes hyper close the connection.
             async move {
                 answer
                     .await

@@ -1,6 +1,6 @@
-//! Work that outlives the request it was started by, and ends with the machine: a
-//! function keeps running when its caller hangs up, an upload is finished and announced
-//! when its sender doesn't wait for the answer.
+//! Tasks that outlive the request that started them, and end with the local stack: a function keeps
+//! running if its caller disconnects, and an upload is finished and announced if its sender does
+//! not wait for the response.
 
 use std::future::Future;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,8 +21,8 @@ struct Running {
 }
 
 impl Tasks {
-    /// Runs `work` to its end, even if the caller stops waiting. `None` where it
-    /// panicked or the machine was stopped.
+    /// Runs `work` to its end, even if the caller stops waiting. Returns `None` if it panicked or
+    /// the local stack was stopped.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
@@ -43,12 +43,12 @@ impl Tasks {
         receive.await.ok()
     }
 
-    /// Whether [`Tasks::stop`] was called.
+    /// Returns whether [`Tasks::stop`] was called.
     pub(crate) fn stopped(&self) -> bool {
         self.lock().stopped
     }
 
-    /// Aborts what runs, waits until it is gone, and starts nothing more.
+    /// Aborts running tasks, waits until they have ended, and starts no more.
     pub(crate) async fn stop(&self) {
         let mut tasks = {
             let mut running = self.lock();

@@ -14,17 +14,17 @@ fn options(data: Data) -> Options {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_machine_starts_answers_and_stops() {
-    let machine = Machine::start(options(Data::Ephemeral)).await.unwrap();
-    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+async fn a_local_stack_starts_responds_and_stops() {
+    let local_stack = LocalStack::start(options(Data::Ephemeral)).await.unwrap();
+    let http = crate::http_client::builder().no_proxy().build().unwrap();
     let health = http
-        .get(format!("{}/api/health", machine.api_url()))
+        .get(format!("{}/api/health", local_stack.api_url()))
         .send()
         .await
         .unwrap();
     assert_eq!(health.status(), 200);
     assert!(health.headers().contains_key("apigw-requestid"));
-    let large = http.post(format!("{}/api/members", machine.api_url()));
+    let large = http.post(format!("{}/api/members", local_stack.api_url()));
     let large = large
         .body(vec![b'x'; gateway::MAX_BODY_BYTES + 1])
         .send()
@@ -33,7 +33,7 @@ async fn a_machine_starts_answers_and_stops() {
     assert_eq!(large.status(), 413);
     let body = large.text().await.unwrap();
     assert_eq!(body, r#"{"message":"Request Entity Too Large"}"#);
-    let tables = machine
+    let tables = local_stack
         .setup()
         .dynamodb()
         .unwrap()
@@ -41,9 +41,12 @@ async fn a_machine_starts_answers_and_stops() {
         .send()
         .await
         .unwrap();
-    assert_eq!(tables.table_names().len(), machine.template().tables.len());
-    let api = machine.api_url();
-    machine.stop().await;
+    assert_eq!(
+        tables.table_names().len(),
+        local_stack.template().tables.len()
+    );
+    let api = local_stack.api_url();
+    local_stack.stop().await;
     assert!(
         http.get(api)
             .timeout(Duration::from_secs(1))
@@ -54,16 +57,16 @@ async fn a_machine_starts_answers_and_stops() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn data_survive_and_a_folder_has_one_machine() {
+async fn data_survives_and_a_folder_has_one_local_stack() {
     let folder = tempfile::tempdir().unwrap();
     let data = || Data::Folder(folder.path().join("data"));
-    let machine = Machine::start(options(data())).await.unwrap();
-    let second = Machine::start(options(data())).await;
-    assert!(matches!(second, Err(MachineError::InUse(_))));
-    let table = machine.template().tables[0].name.clone();
-    let setup = machine.setup();
+    let local_stack = LocalStack::start(options(data())).await.unwrap();
+    let second = LocalStack::start(options(data())).await;
+    assert!(matches!(second, Err(LocalStackError::InUse(_))));
+    let table = local_stack.template().tables[0].name.clone();
+    let setup = local_stack.setup();
     let client = setup.dynamodb().unwrap();
-    let key = &machine.template().tables[0].key;
+    let key = &local_stack.template().tables[0].key;
     let value = || aws_sdk_dynamodb::types::AttributeValue::S("x".into());
     let mut put = client
         .put_item()
@@ -73,14 +76,14 @@ async fn data_survive_and_a_folder_has_one_machine() {
         put = put.item(range, value());
     }
     put.send().await.unwrap();
-    machine.stop().await;
+    local_stack.stop().await;
 
-    let machine = Machine::start(options(data())).await.unwrap();
-    let client = machine.setup().dynamodb().unwrap();
+    let local_stack = LocalStack::start(options(data())).await.unwrap();
+    let client = local_stack.setup().dynamodb().unwrap();
     let scan = client.scan().table_name(&table).send().await.unwrap();
     assert_eq!(scan.count(), 1);
-    let port = machine.ports.api;
-    let taken = Machine::start(Options {
+    let port = local_stack.ports.api;
+    let taken = LocalStack::start(Options {
         port,
         ..options(Data::Ephemeral)
     });
@@ -89,14 +92,14 @@ async fn data_survive_and_a_folder_has_one_machine() {
         error.contains(&port.to_string()) && error.contains("the API"),
         "{error}"
     );
-    machine.stop().await;
+    local_stack.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_index_is_added_and_another_key_refused() {
+async fn a_new_index_is_added_and_another_key_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let start = async |template: &str| {
-        Machine::start(Options {
+        LocalStack::start(Options {
             template: template.to_owned(),
             ..options(Data::Folder(folder.path().to_owned()))
         })
@@ -124,8 +127,8 @@ async fn a_new_index_is_added_and_another_key_refused() {
           Projection: { ProjectionType: KEYS_ONLY }
 ";
     start(&template("id", "")).await.unwrap().stop().await;
-    let machine = start(&template("id", second)).await.unwrap();
-    let client = machine.setup().dynamodb().unwrap();
+    let local_stack = start(&template("id", second)).await.unwrap();
+    let client = local_stack.setup().dynamodb().unwrap();
     let table = client
         .describe_table()
         .table_name("mpulse-Things")
@@ -134,7 +137,7 @@ async fn a_new_index_is_added_and_another_key_refused() {
         .unwrap();
     let table = table.table.unwrap();
     assert_eq!(table.global_secondary_indexes().len(), 2);
-    machine.stop().await;
+    local_stack.stop().await;
     start(&template("id", second)).await.unwrap().stop().await;
     for (text, difference) in [
         (template("id", ""), "index second"),

@@ -1,5 +1,5 @@
-//! Makes the tables what the template says: creates those that are missing, adds
-//! indexes and times to live that are new, and refuses any other difference.
+//! Creates the template's tables: missing tables, new indexes and new times to live are created;
+//! any other difference is an error.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,10 +17,10 @@ use tokio::time::sleep;
 use super::DynamoDbError;
 use crate::template::{Index, Key, Projection, Table};
 
-/// How often a table is asked whether it is ready.
+/// How often the state of a table is polled.
 const POLL: Duration = Duration::from_millis(20);
 
-/// Makes the tables what the template says, and returns when they can be used.
+/// Creates the template's tables, and returns when they are active.
 pub(super) async fn ensure(client: &Client, tables: &[Table]) -> Result<(), DynamoDbError> {
     for table in tables {
         match describe(client, table).await? {
@@ -109,7 +109,7 @@ async fn add_index(client: &Client, table: &Table, index: &Index) -> Result<(), 
     Ok(())
 }
 
-/// Waits until the table and its indexes can be used.
+/// Waits until the table and its indexes are active.
 async fn active(client: &Client, table: &Table) -> Result<(), DynamoDbError> {
     loop {
         let existing = describe(client, table).await?;
@@ -151,7 +151,7 @@ async fn ensure_ttl(client: &Client, table: &Table) -> Result<(), DynamoDbError>
         (wanted, existing) => Err(different(
             table,
             format!(
-                "its time to live is in {}, the template's in {}",
+                "its time to live is in {}, the template's is in {}",
                 existing.as_deref().unwrap_or("no attribute"),
                 wanted.as_deref().unwrap_or("no attribute"),
             ),
@@ -159,7 +159,7 @@ async fn ensure_ttl(client: &Client, table: &Table) -> Result<(), DynamoDbError>
     }
 }
 
-/// What can't be changed in a table that exists.
+/// Checks what cannot be changed in an existing table.
 fn compare(table: &Table, existing: &TableDescription) -> Result<(), DynamoDbError> {
     if key(existing.key_schema()) != Some(table.key.clone()) {
         return Err(different(table, "it has another key".into()));
@@ -181,7 +181,10 @@ fn compare(table: &Table, existing: &TableDescription) -> Result<(), DynamoDbErr
         let name = index.index_name().unwrap_or_default();
         let wanted = table.indexes.iter().find(|wanted| wanted.name == name);
         let Some(wanted) = wanted else {
-            return Err(different(table, format!("it has an index {name}")));
+            return Err(different(
+                table,
+                format!("it has an index {name} that the template has not"),
+            ));
         };
         if key(index.key_schema()) != Some(wanted.key.clone()) {
             return Err(different(
@@ -192,7 +195,7 @@ fn compare(table: &Table, existing: &TableDescription) -> Result<(), DynamoDbErr
         if projected(index) != Some(wanted.projection.clone()) {
             return Err(different(
                 table,
-                format!("its index {name} holds other attributes"),
+                format!("its index {name} has another projection"),
             ));
         }
     }

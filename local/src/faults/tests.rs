@@ -1,4 +1,6 @@
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::Client as DynamoDb;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
@@ -8,14 +10,22 @@ use aws_sdk_dynamodb::types::{
 };
 use aws_sdk_s3::Client as S3;
 use mpulse_shared::setup::Setup;
+use tokio::time::Instant;
 
-use super::*;
-use crate::{BUILT_IN_TEMPLATE, Data, Machine, Options, setup_for};
+use super::batches::table_written;
+use super::budget::Bucket;
+use super::decision::{Outcome, Plan};
+use super::engine::Engine;
+use super::handle::{Counters, Faults};
+use super::proxy::authority;
+use super::refusal::{EXCEEDED, FAILED, THROTTLED};
+use super::spec::{BYTES, LATENCY, ONCE, SEED, SHARE, Spec, UNITS, WORDS};
+use crate::{BUILT_IN_TEMPLATE, Data, LocalStack, Options, setup_for};
 
 /// The account that members are written to.
 const ACCOUNT: &str = "4";
 
-/// Of no matter where nothing is tried again.
+/// Irrelevant if nothing is retried.
 const FIRST_WAIT: Duration = Duration::ZERO;
 
 fn spec(text: &str) -> Spec {
@@ -25,7 +35,7 @@ fn spec(text: &str) -> Spec {
 // ---- Specs -------------------------------------------------------------------------
 
 #[test]
-fn specs_that_mean_something() {
+fn valid_specs_are_parsed() {
     let none = Spec::default();
     let cases = [
         (
@@ -88,7 +98,7 @@ fn specs_that_mean_something() {
 }
 
 #[test]
-fn specs_that_mean_nothing() {
+fn invalid_specs_are_rejected() {
     let cases = [
         ("", "", WORDS),
         ("drop=0.1,", "", WORDS),
@@ -112,16 +122,16 @@ fn specs_that_mean_nothing() {
     ];
     for (text, part, allowed) in cases {
         let error = text.parse::<Spec>().unwrap_err().to_string();
-        assert_eq!(error, format!("{part:?} can't be used: {allowed}"));
+        assert_eq!(error, format!("{part:?} is not valid: {allowed}"));
     }
 }
 
 // ---- Decisions ---------------------------------------------------------------------
 
-fn plans(spec: Spec, seed: u64, engine: Engine) -> Vec<(Duration, Fate, u64)> {
+fn plans(spec: Spec, seed: u64, engine: Engine) -> Vec<(Duration, Outcome, u64)> {
     let plan = |request| {
         let mut plan = Plan::of(spec, seed, engine, request);
-        (plan.latency, plan.fate, plan.dice.next())
+        (plan.latency, plan.outcome, plan.random.next())
     };
     (0..10_000).map(plan).collect()
 }
@@ -136,11 +146,11 @@ fn a_seed_decides() {
 }
 
 #[test]
-fn one_word_leaves_the_others_as_they_are() {
+fn one_option_does_not_change_the_effect_of_others() {
     let drops = |spec| {
         let plans = plans(spec, 7, Engine::DynamoDb).into_iter();
         plans
-            .map(|(_, fate, _)| matches!(fate, Fate::Lost | Fate::AnswerLost))
+            .map(|(_, outcome, _)| matches!(outcome, Outcome::RequestLost | Outcome::ResponseLost))
             .collect::<Vec<_>>()
     };
     assert_eq!(
@@ -153,18 +163,22 @@ fn one_word_leaves_the_others_as_they_are() {
 fn shares_are_kept() {
     let spec = spec("drop=0.2,error=0.25,throttle=0.5,latency=5..50");
     let plans = plans(spec, 7, Engine::DynamoDb);
-    let of = |fate| plans.iter().filter(|(_, one, _)| *one == fate).count();
+    let of = |outcome| plans.iter().filter(|(_, one, _)| *one == outcome).count();
     // Of ten thousand: what is lost can't fail, and what fails can't be throttled.
     let expected = [
-        (Fate::Lost, 1000),
-        (Fate::AnswerLost, 1000),
-        (Fate::Refused(FAILED), 2000),
-        (Fate::Refused(THROTTLED), 1500),
-        (Fate::Refused(EXCEEDED), 1500),
-        (Fate::Served, 3000),
+        (Outcome::RequestLost, 1000),
+        (Outcome::ResponseLost, 1000),
+        (Outcome::Refused(FAILED), 2000),
+        (Outcome::Refused(THROTTLED), 1500),
+        (Outcome::Refused(EXCEEDED), 1500),
+        (Outcome::Forwarded, 3000),
     ];
-    for (fate, count) in expected {
-        assert!(of(fate).abs_diff(count) < 150, "{fate:?}: {}", of(fate));
+    for (outcome, count) in expected {
+        assert!(
+            of(outcome).abs_diff(count) < 150,
+            "{outcome:?}: {}",
+            of(outcome)
+        );
     }
     let [least, most] = [5, 50].map(Duration::from_millis);
     assert!(plans.iter().all(|(time, ..)| (least..=most).contains(time)));
@@ -180,7 +194,7 @@ fn plans_never_throttle_s3(spec: Spec) -> bool {
     let plans = plans(spec, 7, Engine::S3);
     plans
         .iter()
-        .all(|(_, fate, _)| !matches!(fate, Fate::Refused(THROTTLED | EXCEEDED)))
+        .all(|(_, outcome, _)| !matches!(outcome, Outcome::Refused(THROTTLED | EXCEEDED)))
 }
 
 #[test]
@@ -193,15 +207,15 @@ fn a_bucket_gives_what_it_has() {
     assert_eq!(takes(&mut bucket, later(100)), 0);
     assert_eq!(takes(&mut bucket, later(200)), 1);
     assert_eq!(takes(&mut bucket, later(60_000)), 3, "not saved for longer");
-    // Time that goes back gives nothing and takes nothing.
+    // A clock that goes back changes nothing.
     assert_eq!(takes(&mut bucket, later(50_000)), 0);
     let mut small = Bucket::full(1, 3, start);
-    assert!(small.take(3, start), "a dear write gets through");
+    assert!(small.take(3, start), "an expensive write succeeds");
     assert!(!small.take(3, later(2900)) && small.take(3, later(3000)));
 }
 
 #[test]
-fn statements_name_the_table_they_write() {
+fn the_table_of_a_write_statement_is_found() {
     let cases = [
         (r#"INSERT INTO "T-1" VALUE {'a': ?}"#, Some("T-1")),
         (r#"insert  into "T"VALUE {'a': ?}"#, Some("T")),
@@ -231,17 +245,17 @@ fn endpoints_are_plain() {
 
 // ---- Through the SDK ---------------------------------------------------------------
 
-/// A machine, and clients of its engines with and without faults. None of them tries again.
-struct Stand {
-    machine: Machine,
+/// A local stack, and clients of its engines with and without faults. None of them retries.
+struct TestStack {
+    local_stack: LocalStack,
     direct: Setup,
     faulty: Setup,
     table: String,
 }
 
-impl Stand {
+impl TestStack {
     async fn start(text: &str) -> Self {
-        let machine = Machine::start(Options {
+        let local_stack = LocalStack::start(Options {
             template: BUILT_IN_TEMPLATE.to_owned(),
             parameters: HashMap::new(),
             data: Data::Ephemeral,
@@ -251,12 +265,12 @@ impl Stand {
         })
         .await
         .unwrap();
-        let [dynamodb, s3] = machine.faulty_urls().unwrap();
-        let faulty = setup_for(machine.template(), dynamodb, s3).with_retries(1, FIRST_WAIT);
-        let direct = machine.setup().with_retries(1, FIRST_WAIT);
+        let [dynamodb, s3] = local_stack.faulty_urls().unwrap();
+        let faulty = setup_for(local_stack.template(), dynamodb, s3).with_retries(1, FIRST_WAIT);
+        let direct = local_stack.setup().with_retries(1, FIRST_WAIT);
         let table = direct.required("MEMBERS_TABLE").unwrap().to_owned();
         Self {
-            machine,
+            local_stack,
             direct,
             faulty,
             table,
@@ -264,7 +278,7 @@ impl Stand {
     }
 
     fn faults(&self) -> &Faults {
-        self.machine.faults().unwrap()
+        self.local_stack.faults().unwrap()
     }
 
     fn dynamodb(&self) -> DynamoDb {
@@ -276,7 +290,7 @@ impl Stand {
         (self.faulty.s3().unwrap(), bucket.to_owned())
     }
 
-    /// The ids of the members that are in the table in truth.
+    /// Returns the ids of the members that are really in the table.
     async fn written(&self) -> BTreeSet<String> {
         let query = self.direct.dynamodb().unwrap().query();
         let query = query
@@ -288,7 +302,7 @@ impl Stand {
         items.iter().map(id_of).collect()
     }
 
-    /// Puts the members; gives the ids of those handed back.
+    /// Writes the members; returns the ids of unprocessed ones.
     async fn put(
         &self,
         ids: impl IntoIterator<Item = String>,
@@ -313,7 +327,7 @@ impl Stand {
         sent.map(|_| ()).map_err(refusal)
     }
 
-    /// Inserts the members by statements, and gives the answer to each.
+    /// Inserts the members by statements, and returns the response to each.
     async fn insert(&self, ids: &[String]) -> Result<Vec<BatchStatementResponse>, (String, u16)> {
         let text = format!(
             "INSERT INTO \"{}\" VALUE {{'account_id': ?, 'client_member_id': ?, \
@@ -360,8 +374,8 @@ fn id_of(item: &HashMap<String, AttributeValue>) -> String {
     item["client_member_id"].as_s().unwrap().clone()
 }
 
-/// The code and the status of an answer that is a refusal; `hung up` and 0 where there was
-/// no answer.
+/// Returns the code and the status of an error response; `hung up` and 0 if there was no
+/// response.
 fn refusal<E: ProvideErrorMetadata>(
     error: SdkError<E, aws_sdk_dynamodb::config::http::HttpResponse>,
 ) -> (String, u16) {
@@ -371,63 +385,63 @@ fn refusal<E: ProvideErrorMetadata>(
             error.raw().status().as_u16(),
         ),
         SdkError::DispatchFailure(_) => ("hung up".to_owned(), 0),
-        _ => panic!("neither an answer nor a lost connection"),
+        _ => panic!("neither a response nor a lost connection"),
     }
 }
 
-fn told(code: &str, status: u16) -> (String, u16) {
+fn service_error(code: &str, status: u16) -> (String, u16) {
     (code.to_owned(), status)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn unprocessed_items_come_back_and_the_rest_are_written() {
-    let stand = Stand::start("unprocessed=0.4,seed=7").await;
+async fn unprocessed_items_are_returned_and_the_rest_is_written() {
+    let stack = TestStack::start("unprocessed=0.4,seed=7").await;
     let mut waiting = BTreeSet::from_iter(ids(0..25));
     let mut rounds = 0;
     while !waiting.is_empty() {
-        let back = stand.put(waiting.clone()).await.unwrap();
+        let back = stack.put(waiting.clone()).await.unwrap();
         assert!(back.is_subset(&waiting));
-        let written = stand.written().await;
+        let written = stack.written().await;
         assert_eq!(written.intersection(&back).count(), 0);
         assert_eq!(written.len() + back.len(), 25);
         rounds += u64::from(!back.is_empty());
         waiting = back;
     }
-    let counters = stand.faults().counters();
+    let counters = stack.faults().counters();
     assert!(rounds > 0);
     assert_eq!(counters.partly_refused, rounds);
     assert_eq!((counters.dynamodb, counters.refused), (rounds + 1, 0));
 
-    stand.faults().set(spec("unprocessed=1"));
+    stack.faults().set(spec("unprocessed=1"));
     let all = BTreeSet::from_iter(ids(100..110));
-    assert_eq!(stand.put(all.clone()).await.unwrap(), all);
-    assert_eq!(stand.written().await.len(), 25);
-    stand.machine.stop().await;
+    assert_eq!(stack.put(all.clone()).await.unwrap(), all);
+    assert_eq!(stack.written().await.len(), 25);
+    stack.local_stack.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_seed_hands_the_same_back() {
-    let stand = Stand::start("unprocessed=0.3").await;
+async fn the_same_seed_leaves_the_same_items_unprocessed() {
+    let stack = TestStack::start("unprocessed=0.3").await;
     let all = ids(0..25);
     let mut runs = Vec::new();
     for seed in [7, 7, 8] {
-        stand.faults().set(spec("unprocessed=0.3").with_seed(seed));
+        stack.faults().set(spec("unprocessed=0.3").with_seed(seed));
         let mut run = Vec::new();
         for _ in 0..4 {
-            run.push(stand.put(all.clone()).await.unwrap());
+            run.push(stack.put(all.clone()).await.unwrap());
         }
         runs.push(run);
     }
     assert_eq!(runs[0], runs[1]);
     assert_ne!(runs[0], runs[2]);
-    stand.machine.stop().await;
+    stack.local_stack.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_random_seed_is_told() {
     let faults = Faults::new(spec("drop=0.5"), &[]);
     let fates = |faults: &Faults| {
-        let plan = |_| faults.plan(Engine::DynamoDb).fate;
+        let plan = |_| faults.plan(Engine::DynamoDb).outcome;
         (0..100).map(plan).collect::<Vec<_>>()
     };
     let first = fates(&faults);
@@ -437,11 +451,11 @@ async fn a_random_seed_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn unprocessed_keys_come_back_as_they_were_asked_for() {
-    let stand = Stand::start("seed=7").await;
+async fn unprocessed_keys_are_returned_as_requested() {
+    let stack = TestStack::start("seed=7").await;
     let all = BTreeSet::from_iter(ids(0..25));
-    stand.put(all.clone()).await.unwrap();
-    stand.faults().set(spec("unprocessed=0.4,seed=7"));
+    stack.put(all.clone()).await.unwrap();
+    stack.faults().set(spec("unprocessed=0.4,seed=7"));
     let key = |id: &String| {
         let mut key = member(id);
         key.remove("phone_number");
@@ -456,13 +470,13 @@ async fn unprocessed_keys_come_back_as_they_were_asked_for() {
         .unwrap();
     let mut found = BTreeSet::new();
     loop {
-        let request = stand.dynamodb().batch_get_item();
-        let request = request.request_items(&stand.table, asked.clone());
+        let request = stack.dynamodb().batch_get_item();
+        let request = request.request_items(&stack.table, asked.clone());
         let answer = request.send().await.unwrap();
         let items = answer.responses.unwrap_or_default();
         found.extend(items.values().flatten().map(id_of));
         let mut left = answer.unprocessed_keys.unwrap_or_default();
-        let Some(left) = left.remove(&stand.table) else {
+        let Some(left) = left.remove(&stack.table) else {
             break;
         };
         assert_eq!(left.consistent_read, Some(true));
@@ -480,21 +494,21 @@ async fn unprocessed_keys_come_back_as_they_were_asked_for() {
         asked = left;
     }
     assert_eq!(found, all);
-    assert!(stand.faults().counters().partly_refused > 0);
-    stand.machine.stop().await;
+    assert!(stack.faults().counters().partly_refused > 0);
+    stack.local_stack.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn statements_are_answered_at_their_places() {
-    let stand = Stand::start("seed=7").await;
-    stand.put(ids(0..1)).await.unwrap();
-    stand.faults().set(spec("unprocessed=0.4,seed=7"));
+async fn responses_to_statements_keep_their_order() {
+    let stack = TestStack::start("seed=7").await;
+    stack.put(ids(0..1)).await.unwrap();
+    stack.faults().set(spec("unprocessed=0.4,seed=7"));
     let mut waiting = ids(0..25);
     let mut duplicates = 0;
     while !waiting.is_empty() {
-        let answers = stand.insert(&waiting).await.unwrap();
+        let answers = stack.insert(&waiting).await.unwrap();
         assert_eq!(answers.len(), waiting.len());
-        let written = stand.written().await;
+        let written = stack.written().await;
         let mut left = Vec::new();
         for (id, answer) in waiting.into_iter().zip(answers) {
             let code = answer.error.and_then(|error| error.code);
@@ -503,7 +517,7 @@ async fn statements_are_answered_at_their_places() {
             match code {
                 None => {}
                 Some(BatchStatementErrorCodeEnum::ThrottlingError) => left.push(id),
-                // The one that was there before: the engine's own answer, at its place.
+                // The one that existed: the engine's own response, at its index.
                 Some(BatchStatementErrorCodeEnum::DuplicateItem) if id == "c000000" => {
                     duplicates += 1;
                 }
@@ -513,92 +527,92 @@ async fn statements_are_answered_at_their_places() {
         waiting = left;
     }
     assert_eq!(duplicates, 1);
-    assert!(stand.faults().counters().handed_back > 0);
-    stand.machine.stop().await;
+    assert!(stack.faults().counters().handed_back > 0);
+    stack.local_stack.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_are_throttled_and_fail() {
-    let stand = Stand::start("throttle=1,seed=7").await;
+    let stack = TestStack::start("throttle=1,seed=7").await;
     let mut seen = BTreeSet::new();
     for _ in 0..20 {
-        seen.insert(stand.put(ids(0..1)).await.unwrap_err());
+        seen.insert(stack.put(ids(0..1)).await.unwrap_err());
     }
     let both = [
-        told("ProvisionedThroughputExceededException", 400),
-        told("ThrottlingException", 400),
+        service_error("ProvisionedThroughputExceededException", 400),
+        service_error("ThrottlingException", 400),
     ];
     assert_eq!(seen, both.into());
-    assert_eq!(stand.faults().counters().refused, 20);
-    let (s3, bucket) = stand.s3();
+    assert_eq!(stack.faults().counters().refused, 20);
+    let (s3, bucket) = stack.s3();
     s3.list_objects_v2().bucket(&bucket).send().await.unwrap();
 
-    stand.faults().set(spec("error=1"));
-    let failed = stand.put_one("a").await;
-    assert_eq!(failed, Err(told("InternalServerError", 500)));
+    stack.faults().set(spec("error=1"));
+    let failed = stack.put_one("a").await;
+    assert_eq!(failed, Err(service_error("InternalServerError", 500)));
     let put = s3.put_object().bucket(&bucket).key("a");
     let failed = put.body(vec![7; 1 << 20].into()).send().await.unwrap_err();
-    assert_eq!(refusal(failed), told("InternalError", 500));
+    assert_eq!(refusal(failed), service_error("InternalError", 500));
     let failed = s3.head_object().bucket(&bucket).key("a").send().await;
     assert_eq!(refusal(failed.unwrap_err()).1, 500);
-    let counters = stand.faults().counters();
+    let counters = stack.faults().counters();
     assert_eq!((counters.failed, counters.s3), (3, 2));
-    assert_eq!(stand.written().await.len(), 0);
-    stand.machine.stop().await;
+    assert_eq!(stack.written().await.len(), 0);
+    stack.local_stack.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_are_lost_before_and_after() {
-    let stand = Stand::start("drop=1,seed=7").await;
+    let stack = TestStack::start("drop=1,seed=7").await;
     let all = ids(0..20);
     let mut expected = BTreeSet::new();
     for (request, id) in (0..).zip(&all) {
-        let fate = Plan::of(spec("drop=1"), 7, Engine::DynamoDb, request).fate;
-        if fate == Fate::AnswerLost {
+        let outcome = Plan::of(spec("drop=1"), 7, Engine::DynamoDb, request).outcome;
+        if outcome == Outcome::ResponseLost {
             expected.insert(id.clone());
         }
-        let lost = stand.put_one(id).await;
-        assert_eq!(lost, Err(told("hung up", 0)));
+        let lost = stack.put_one(id).await;
+        assert_eq!(lost, Err(service_error("hung up", 0)));
     }
     assert!((1..20).contains(&expected.len()));
-    assert_eq!(stand.written().await, expected);
+    assert_eq!(stack.written().await, expected);
 
-    let (s3, bucket) = stand.s3();
+    let (s3, bucket) = stack.s3();
     for key in &all {
         let put = s3.put_object().bucket(&bucket).key(key);
         let lost = put.body(vec![7; 1000].into()).send().await.unwrap_err();
-        assert_eq!(refusal(lost), told("hung up", 0));
+        assert_eq!(refusal(lost), service_error("hung up", 0));
     }
-    assert_eq!(stand.faults().counters().dropped, 40);
-    stand.faults().set(Spec::default());
+    assert_eq!(stack.faults().counters().dropped, 40);
+    stack.faults().set(Spec::default());
     let stored = s3.list_objects_v2().bucket(&bucket).send().await.unwrap();
     assert!((1..20).contains(&stored.contents().len()));
-    stand.machine.stop().await;
+    stack.local_stack.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_take_longer() {
-    let stand = Stand::start("latency=40").await;
+    let stack = TestStack::start("latency=40").await;
     let start = Instant::now();
     for id in ids(0..5) {
-        stand.put_one(&id).await.unwrap();
+        stack.put_one(&id).await.unwrap();
     }
     assert!(start.elapsed() >= Duration::from_millis(200));
-    stand.machine.stop().await;
+    stack.local_stack.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_budget_holds_for_two_seconds() {
     const UNITS: u32 = 300;
-    let stand = Arc::new(Stand::start(&format!("wcu={UNITS}")).await);
+    let stack = Arc::new(TestStack::start(&format!("wcu={UNITS}")).await);
     let start = Instant::now();
     let until = start + Duration::from_secs(2);
     let workers = (0..4).map(|worker| {
-        let stand = Arc::clone(&stand);
+        let stack = Arc::clone(&stack);
         tokio::spawn(async move {
             let mut first = worker * 1_000_000;
             while Instant::now() < until {
-                match stand.put(ids(first..first + 10)).await {
+                match stack.put(ids(first..first + 10)).await {
                     Ok(_) => first += 10,
                     Err(refused) => assert_eq!(refused.0, "ProvisionedThroughputExceededException"),
                 }
@@ -610,74 +624,74 @@ async fn a_budget_holds_for_two_seconds() {
         worker.await.unwrap();
     }
     let took = start.elapsed();
-    let counters = stand.faults().counters();
-    let granted = counters.units[&stand.table];
-    assert_eq!(granted, 3 * stand.written().await.len() as u64);
+    let counters = stack.faults().counters();
+    let granted = counters.units[&stack.table];
+    assert_eq!(granted, 3 * stack.written().await.len() as u64);
     let granted = u32::try_from(granted).unwrap();
-    // A second's worth at the start, and what came since; some of it was not asked for.
+    // A second's worth at the start, and what was added since; not all of it was requested.
     assert!(granted >= UNITS + UNITS * 3 / 2, "{granted} in {took:?}");
     assert!(
         f64::from(granted) <= f64::from(UNITS) * (1.0 + took.as_secs_f64()),
         "{granted} in {took:?}"
     );
     assert!(counters.refused > 0 && counters.partly_refused > 0);
-    Arc::into_inner(stand).unwrap().machine.stop().await;
+    Arc::into_inner(stack).unwrap().local_stack.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_over_budget_is_refused() {
-    let stand = Stand::start("seed=7").await;
-    let exceeded = || told("ProvisionedThroughputExceededException", 400);
-    // Twelve units are four members; what a fast machine adds meanwhile is less than one.
-    let fresh = || stand.faults().set(spec("wcu=12"));
+async fn writes_over_budget_are_throttled() {
+    let stack = TestStack::start("seed=7").await;
+    let exceeded = || service_error("ProvisionedThroughputExceededException", 400);
+    // Twelve units are four members; what a fast computer adds in the meantime is less than one.
+    let fresh = || stack.faults().set(spec("wcu=12"));
 
     fresh();
-    assert_eq!(stand.put(ids(0..10)).await.unwrap().len(), 6);
-    assert_eq!(stand.put(ids(10..20)).await, Err(exceeded()));
-    assert_eq!(stand.put_one("one").await, Err(exceeded()));
-    let delete = stand.dynamodb().delete_item().table_name(&stand.table);
+    assert_eq!(stack.put(ids(0..10)).await.unwrap().len(), 6);
+    assert_eq!(stack.put(ids(10..20)).await, Err(exceeded()));
+    assert_eq!(stack.put_one("one").await, Err(exceeded()));
+    let delete = stack.dynamodb().delete_item().table_name(&stack.table);
     let mut key = member("c000000");
     key.remove("phone_number");
     let refused = delete.set_key(Some(key)).send().await.unwrap_err();
     assert_eq!(refusal(refused), exceeded());
-    assert_eq!(stand.insert(&ids(0..1)).await.unwrap_err(), exceeded());
-    let counters = stand.faults().counters();
+    assert_eq!(stack.insert(&ids(0..1)).await.unwrap_err(), exceeded());
+    let counters = stack.faults().counters();
     assert_eq!((counters.refused, counters.partly_refused), (4, 1));
     assert_eq!((counters.handed_back, counters.dynamodb), (6, 5));
-    assert_eq!(counters.units[&stand.table], 12);
+    assert_eq!(counters.units[&stack.table], 12);
 
     fresh();
-    let answers = stand.insert(&ids(100..106)).await.unwrap();
+    let answers = stack.insert(&ids(100..106)).await.unwrap();
     let codes = answers
         .into_iter()
         .map(|answer| answer.error.and_then(|error| error.code));
     let over = Some(BatchStatementErrorCodeEnum::ProvisionedThroughputExceeded);
     let expected = [None, None, None, None, over.clone(), over];
     assert_eq!(codes.collect::<Vec<_>>(), expected);
-    assert_eq!(stand.written().await.len(), 8);
+    assert_eq!(stack.written().await.len(), 8);
 
-    // Another table has a budget of its own, and reads have none.
-    let keys = stand.direct.required("KEYS_TABLE").unwrap();
+    // Another table has its own budget, and reads have none.
+    let keys = stack.direct.required("KEYS_TABLE").unwrap();
     for id in ids(0..12) {
-        let put = stand.dynamodb().put_item().table_name(keys);
+        let put = stack.dynamodb().put_item().table_name(keys);
         let put = put.item("key_id", AttributeValue::S(id));
         put.send().await.unwrap();
     }
-    stand.machine.stop().await;
+    stack.local_stack.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn downloads_break_off() {
     const CUT: usize = 300_000;
-    let stand = Stand::start("seed=7").await;
-    let (s3, bucket) = stand.s3();
+    let stack = TestStack::start("seed=7").await;
+    let (s3, bucket) = stack.s3();
     let content: Vec<u8> = (0..1_000_000_u32).map(|n| (n % 251) as u8).collect();
     for (key, length) in [("long", content.len()), ("short", CUT)] {
         let put = s3.put_object().bucket(&bucket).key(key);
         let put = put.body(content[..length].to_vec().into());
         put.send().await.unwrap();
     }
-    stand.faults().set(spec(&format!("s3drop={CUT}")));
+    stack.faults().set(spec(&format!("s3drop={CUT}")));
     let get = |key: &str, range: Option<&str>| {
         let get = s3.get_object().bucket(&bucket).key(key);
         let get = get.set_range(range.map(str::to_owned));
@@ -705,17 +719,17 @@ async fn downloads_break_off() {
     let whole = get("short", None).await;
     assert!(whole == (content[..CUT].to_vec(), true));
     s3.list_objects_v2().bucket(&bucket).send().await.unwrap();
-    assert_eq!(stand.faults().counters().cut, 2);
-    stand.machine.stop().await;
+    assert_eq!(stack.faults().counters().cut, 2);
+    stack.local_stack.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_faults_all_is_as_it_was() {
-    let stand = Stand::start("seed=7").await;
-    assert_eq!(stand.put(ids(0..25)).await, Ok(BTreeSet::new()));
-    assert_eq!(stand.written().await.len(), 25);
-    let (s3, bucket) = stand.s3();
-    // Larger than any buffer on the way, and announced by a checksum at its end.
+async fn without_faults_nothing_changes() {
+    let stack = TestStack::start("seed=7").await;
+    assert_eq!(stack.put(ids(0..25)).await, Ok(BTreeSet::new()));
+    assert_eq!(stack.written().await.len(), 25);
+    let (s3, bucket) = stack.s3();
+    // Larger than any buffer on the way, with a checksum in its trailer.
     let content = vec![7; 9 << 20];
     let put = s3.put_object().bucket(&bucket).key("a b/ü+c");
     put.body(content.clone().into()).send().await.unwrap();
@@ -723,13 +737,16 @@ async fn without_faults_all_is_as_it_was() {
     let body = get.send().await.unwrap().body.collect().await.unwrap();
     assert!(body.into_bytes() == content);
     let missing = s3.get_object().bucket(&bucket).key("b").send().await;
-    assert_eq!(refusal(missing.unwrap_err()), told("NoSuchKey", 404));
-    let counters = stand.faults().counters();
+    assert_eq!(
+        refusal(missing.unwrap_err()),
+        service_error("NoSuchKey", 404)
+    );
+    let counters = stack.faults().counters();
     let expected = Counters {
         dynamodb: 1,
         s3: 3,
         ..Counters::default()
     };
     assert_eq!(counters, expected);
-    stand.machine.stop().await;
+    stack.local_stack.stop().await;
 }

@@ -1,4 +1,4 @@
-//! From a function's answer to an HTTP response, as payload format 2.0 has it.
+//! Converts a function's result into an HTTP response, according to payload version 2.0.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,10 +8,10 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use serde_json::{Map, Value, json};
 
-/// What an HTTP API takes an answer for that doesn't say.
+/// The content type of a result that has none.
 const DEFAULT_CONTENT_TYPE: &str = "text/plain;charset=UTF-8";
 
-/// The gateway's own answer with this status.
+/// Returns the gateway's own response with a status.
 pub(super) fn own(status: StatusCode) -> Response<Full<Bytes>> {
     let message = match status {
         StatusCode::PAYLOAD_TOO_LARGE => "Request Entity Too Large",
@@ -26,7 +26,7 @@ pub(super) fn own(status: StatusCode) -> Response<Full<Bytes>> {
     response
 }
 
-/// The response that a function's answer stands for, if it stands for one.
+/// Returns the response for a function's result, if the result is one.
 pub(super) fn response(answer: Value) -> Option<Response<Full<Bytes>>> {
     let Value::Object(mut answer) = answer else {
         return inferred(&answer);
@@ -45,7 +45,7 @@ pub(super) fn response(answer: Value) -> Option<Response<Full<Bytes>>> {
         .flatten()
     {
         let name = HeaderName::try_from(name).ok()?;
-        // The connection is the gateway's business.
+        // The gateway manages the connection itself.
         if [CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION].contains(&name) {
             continue;
         }
@@ -66,7 +66,7 @@ pub(super) fn response(answer: Value) -> Option<Response<Full<Bytes>>> {
     Some(response)
 }
 
-/// Format 2.0: an answer without a status is a body of JSON.
+/// In version 2.0, a result without a status is a JSON body.
 fn inferred(answer: &Value) -> Option<Response<Full<Bytes>>> {
     let body = match answer {
         Value::String(text) => text.clone(),
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_becomes_a_response() {
+    fn a_result_becomes_a_response() {
         let response = response(json!({
             "statusCode": 201,
             "headers": {"location": "/x", "content-length": "99"},
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_response_is_refused_or_inferred() {
+    fn invalid_results_are_rejected_or_inferred() {
         assert!(response(json!({"statusCode": 99})).is_none());
         assert!(response(json!({"statusCode": 200, "body": {}})).is_none());
         let not_base64 = json!({"statusCode": 200, "body": "?", "isBase64Encoded": true});

@@ -1,7 +1,7 @@
-//! The event of API Gateway's payload format 2.0 for a request.
+//! Builds the event of API Gateway's payload version 2.0 for a request.
 //!
-//! Format 2.0 has no lists of headers or parameters: what comes more than once is
-//! joined with commas. The path arrives decoded, the query as it was sent.
+//! Version 2.0 has no lists of headers or parameters: repeated ones are joined with commas. The
+//! path is decoded, the query string is as sent.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ use crate::template::ACCOUNT_ID;
 /// The API's id: on AWS the first part of its host name.
 const API_ID: &str = "local";
 
-/// A request and what the gateway knows of it.
+/// A request and what the gateway knows about it.
 pub(super) struct Received<'a> {
     pub(super) head: &'a Parts,
     pub(super) body: &'a [u8],
@@ -35,13 +35,13 @@ pub(super) struct Received<'a> {
     pub(super) request_id: &'a str,
 }
 
-/// An id in the form that an HTTP API's have.
+/// Returns an id in the form of an HTTP API's.
 pub(super) fn request_id() -> String {
     let bytes = Ulid::generate().to_bytes();
     base64::engine::general_purpose::URL_SAFE.encode(&bytes[5..])
 }
 
-/// The path as an HTTP API sees it: decoded.
+/// Returns the path as an HTTP API sees it: decoded.
 pub(super) fn decoded_path(raw: &str) -> String {
     percent_decode_str(raw).decode_utf8_lossy().into_owned()
 }
@@ -137,7 +137,7 @@ fn headers(received: &Received<'_>) -> Map<String, Value> {
         .collect()
 }
 
-/// A trace id in X-Ray's form: the time in seconds, then 96 bits.
+/// Returns a trace id in X-Ray's form: the time in seconds, then 96 bits.
 fn trace_id() -> String {
     let id = Ulid::generate();
     let random = id.random() | (1 << 95);
@@ -185,7 +185,8 @@ fn form_decoded(text: &str) -> String {
     percent_decode_str(&spaced).decode_utf8_lossy().into_owned()
 }
 
-/// What an HTTP API hands over as a string; everything else is base64, a form too.
+/// Returns whether an HTTP API passes the body on as a string; everything else is Base64, forms
+/// too.
 fn is_text(content_type: &str) -> bool {
     let media = content_type.split(';').next().unwrap_or_default();
     let media = media.trim().to_ascii_lowercase();
@@ -230,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn it_joins_what_comes_more_than_once_and_decodes_the_path() {
+    fn repeated_headers_are_joined_and_the_path_is_decoded() {
         let request = Request::get("/a/b%20c%7Ed?x=1&y=%2B&x=2+3&z")
             .header("host", "127.0.0.1:9000")
             .header("accept", "a")
@@ -254,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_a_string_and_all_else_base64() {
+    fn text_is_a_string_and_other_bodies_are_base64() {
         for (content_type, is_text) in [
             ("text/csv", true),
             ("application/json; charset=utf-8", true),

@@ -1,7 +1,6 @@
-//! Which function a request goes to, in API Gateway's order: of the routes that fit,
-//! the one with a literal where others have a parameter, a parameter where others have
-//! a greedy one, a method where others take any; `$default` last of all. A trailing
-//! slash makes another path.
+//! Selects the function of a request, in API Gateway's order: of the matching routes, a literal
+//! segment before a parameter, a parameter before a greedy one, a specific method before any, and
+//! `$default` last. A trailing slash makes a different path.
 
 use std::time::Duration;
 
@@ -9,25 +8,25 @@ use http::Method;
 
 use crate::template::Function;
 
-/// Where a route leads.
+/// The target of a route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Target {
     /// The function's name.
     pub(super) function: String,
-    /// How the template calls the route: `GET /members/{id}`, `$default`.
+    /// The route as in the template: `GET /members/{id}`, `$default`.
     pub(super) route_key: String,
     /// How long the gateway waits.
     pub(super) timeout: Duration,
 }
 
-/// A route that fits, with what its parameters stand for.
+/// A matching route, with the values of its parameters.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Found<'a> {
     pub(super) target: &'a Target,
     pub(super) parameters: Vec<(String, String)>,
 }
 
-/// The routes of an API, in the order in which they are tried.
+/// The routes of an API, in the order of matching.
 #[derive(Debug)]
 pub(super) struct Routes {
     routes: Vec<Route>,
@@ -41,7 +40,7 @@ struct Route {
     target: Target,
 }
 
-/// In this order, since that is how specific they are.
+/// In this order, from specific to general.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Segment {
     Literal(String),
@@ -73,7 +72,7 @@ impl Segment {
 }
 
 impl Routes {
-    /// The routes of these functions.
+    /// Creates the routes of these functions.
     pub(super) fn new(functions: &[Function]) -> Self {
         let (mut routes, mut default) = (Vec::new(), None);
         for function in functions {
@@ -101,7 +100,7 @@ impl Routes {
         Self { routes, default }
     }
 
-    /// The route for a request; `path` is decoded.
+    /// Returns the route of a request; `path` is decoded.
     pub(super) fn find(&self, method: &Method, path: &str) -> Option<Found<'_>> {
         let wanted: Vec<&str> = segments(path).collect();
         let mut fitting = self.routes.iter().filter_map(|route| {

@@ -1,5 +1,5 @@
-//! Functions in this process: the crate named like the template's binary, called
-//! through JSON exactly as the Lambda runtime calls it.
+//! Functions in this process: the crate named like the template's binary, called through JSON
+//! exactly as the Lambda runtime calls it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,10 +27,10 @@ pub(super) struct Program {
     config: Arc<Config>,
 }
 
-/// What a function takes and gives.
+/// The type of events that a function handles.
 #[derive(Clone)]
 enum Kind {
-    /// HTTP, by way of `lambda_http`.
+    /// HTTP requests, through `lambda_http`.
     Http(HttpService),
     /// Any event.
     Event(ingest::Service),
@@ -45,7 +45,7 @@ impl fmt::Debug for Program {
 }
 
 impl Program {
-    /// The function, with its settings.
+    /// Creates the function with its settings.
     pub(super) fn start(function: &Function, setup: &Setup) -> Result<Self, HostError> {
         let service = service(&function.binary, setup)
             .ok_or_else(|| HostError::UnknownBinary {
@@ -102,7 +102,7 @@ impl Program {
     }
 }
 
-/// The one list of what can be run in this process.
+/// The list of all functions that can run in this process.
 fn service(binary: &str, setup: &Setup) -> Option<Result<Kind, SetupError>> {
     Some(match binary {
         "batch-template" => batch_template::service(setup).map(Kind::Http),
@@ -156,7 +156,7 @@ fn failed(error: impl std::fmt::Display) -> InvokeError {
     InvokeError::Failed(error.to_string())
 }
 
-/// A request id in the form that Lambda's have.
+/// Returns a request id in Lambda's form.
 fn request_id() -> String {
     let id = format!("{:032x}", u128::from_be_bytes(Ulid::generate().to_bytes()));
     format!(

@@ -1,11 +1,13 @@
-//! Functions somewhere else: Lambda's Invoke, as `cargo lambda watch` serves it.
+//! Functions elsewhere: Lambda's Invoke API, as `cargo lambda watch` serves it.
 
 use reqwest::{Client, Url};
 use serde_json::Value;
 
+use crate::http_client;
+
 use super::{HostError, InvokeError, read_answer};
 
-/// Where one function can be invoked.
+/// The address of one function.
 #[derive(Debug, Clone)]
 pub(super) struct Remote {
     client: Client,
@@ -13,7 +15,7 @@ pub(super) struct Remote {
 }
 
 impl Remote {
-    /// The function `binary` at `base`.
+    /// Creates the address of function `binary` at `base`.
     pub(super) fn new(base: &str, binary: &str) -> Result<Self, HostError> {
         let unusable = |reason: String| HostError::Url {
             url: base.to_owned(),
@@ -22,7 +24,7 @@ impl Remote {
         let base_url = base.trim_end_matches('/');
         let url = format!("{base_url}/2015-03-31/functions/{binary}/invocations");
         Ok(Self {
-            client: Client::builder()
+            client: http_client::builder()
                 .no_proxy()
                 .build()
                 .map_err(|e| unusable(e.to_string()))?,

@@ -31,8 +31,8 @@ fn function(binary: &str) -> Function {
     }
 }
 
-/// Serves functions as `cargo lambda watch` does: one that echoes, one that fails, one
-/// that hands every message back but the third time, and others that never end.
+/// Serves functions as `cargo lambda watch` does: one that echoes, one that fails, one that reports
+/// every message as failed except the third time, and others that never end.
 async fn answer(request: Request<Incoming>) -> Response<Full<Bytes>> {
     let path = request.uri().path().to_owned();
     let body = request.into_body().collect().await.unwrap().to_bytes();
@@ -66,7 +66,7 @@ async fn host() -> (Host, Server) {
 }
 
 #[tokio::test]
-async fn functions_elsewhere_answer_fail_and_run_out_of_time() {
+async fn functions_elsewhere_respond_fail_and_time_out() {
     let (host, server) = host().await;
     let event = json!({"a": 1});
     assert_eq!(host.invoke("echo", event.clone()).await.unwrap(), event);
@@ -97,7 +97,7 @@ async fn functions_elsewhere_answer_fail_and_run_out_of_time() {
 }
 
 #[tokio::test]
-async fn a_panic_is_the_functions_own() {
+async fn a_panic_affects_only_its_function() {
     let tasks = Tasks::default();
     let panicked = tasks.run(async { panic!("on purpose") }).await;
     assert_eq!(panicked, None::<Infallible>);
@@ -105,7 +105,7 @@ async fn a_panic_is_the_functions_own() {
 }
 
 #[tokio::test]
-async fn what_is_handed_back_comes_back_until_it_is_done() {
+async fn failed_messages_are_redelivered_until_they_succeed() {
     let (host, server) = host().await;
     let host = Arc::new(host);
     let settings = Queue {
@@ -143,7 +143,7 @@ async fn what_is_handed_back_comes_back_until_it_is_done() {
 }
 
 #[test]
-fn a_binary_that_is_no_crate_is_named() {
+fn an_unknown_binary_is_named() {
     let host = Host::start(&[function("unheard-of")], None, |_| HashMap::new());
     assert!(host.unwrap_err().to_string().contains("unheard-of"));
 }

@@ -1,10 +1,9 @@
-//! The event source mapping: takes messages from a queue, hands them to a function as
-//! an SQS event, and deletes what the function has dealt with.
+//! The event source mapping: receives messages from a queue, invokes a function with them as an SQS
+//! event, and deletes the messages that the function has processed.
 //!
-//! Promises what Lambda promises: what a function fails, or doesn't get to the end of,
-//! stays invisible until its visibility timeout has run out and then comes back. With
-//! `ReportBatchItemFailures` only what the function names has failed; an answer that
-//! makes no sense fails the whole batch.
+//! It behaves like Lambda: a failed or unfinished message stays invisible until its visibility
+//! timeout ends and is then delivered again. With `ReportBatchItemFailures` only the messages that
+//! the function names have failed; an invalid result fails the whole batch.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,9 +18,9 @@ use super::{Message, Queue};
 use crate::host::Host;
 use crate::template::{QueueSource, REGION};
 
-/// Lambda: five events are processed at a time to begin with; one machine stays there.
+/// Lambda starts with five concurrent invocations; the local stack keeps that number.
 const DEFAULT_CONCURRENCY: usize = 5;
-/// What to wait after the queue's own storage failed.
+/// The wait after the queue's own storage failed.
 const STORAGE_PAUSE: Duration = Duration::from_secs(1);
 
 /// A running event source mapping.
@@ -31,7 +30,7 @@ pub(crate) struct Poller {
 }
 
 impl Poller {
-    /// Starts feeding `function` from `queue`.
+    /// Starts to invoke `function` with messages from `queue`.
     pub(crate) fn start(
         queue: Arc<Queue>,
         source: QueueSource,
@@ -42,10 +41,10 @@ impl Poller {
         Self { task }
     }
 
-    /// Stops; what is in flight stays in the queue.
+    /// Stops; messages in flight stay in the queue.
     pub(crate) async fn stop(self) {
         self.task.abort();
-        // Aborted: there is nothing to learn from the result.
+        // Aborted: its result has no information.
         let _ = self.task.await;
     }
 }
@@ -100,7 +99,7 @@ async fn deliver(queue: &Queue, host: &Host, function: &str, report: bool, messa
     }
 }
 
-/// The ids that failed, or `None` where the answer makes no sense and all have.
+/// Returns the ids that failed, or `None` if the result is invalid and all have failed.
 fn failures(answer: &Value, messages: &[Message]) -> Option<BTreeSet<String>> {
     let answer = match answer {
         Value::Null => return Some(BTreeSet::new()),
@@ -147,7 +146,7 @@ fn event(arn: &str, messages: &[Message]) -> Value {
     json!({ "Records": records })
 }
 
-/// SQS sends an MD5 of the body along, in hexadecimal.
+/// Returns the MD5 of the body in hexadecimal, which SQS sends along.
 fn md5(body: &str) -> String {
     use std::fmt::Write;
 
@@ -179,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_read_as_lambda_reads_them() {
+    fn results_are_read_as_lambda_reads_them() {
         let some = |ids: &[&str]| Some(ids.iter().map(|id| (*id).to_owned()).collect());
         let cases = [
             (json!(null), some(&[])),
@@ -209,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn the_event_is_one_of_sqs() {
+    fn the_event_is_an_sqs_event() {
         let event = event("arn:aws:sqs:us-east-1:000000000000:q", &messages());
         let record = &event["Records"][1];
         assert_eq!(record["messageId"], "b");

@@ -1,5 +1,5 @@
-//! Where a queue's messages are kept: one small file each, replaced by renaming, so that
-//! a killed process leaves a message as it was before or after, never in between.
+//! Stores a queue's messages: one small file each, replaced by renaming, so that a killed process
+//! leaves the old or the new version of a message, never a mixture.
 
 use std::fs;
 use std::io;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::QueueError;
 
-/// What is kept of a message.
+/// A message as stored.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) id: String,
@@ -19,7 +19,7 @@ pub(super) struct Record {
     pub(super) receive_count: u32,
 }
 
-/// A folder of messages, or nothing where the queue lives in memory.
+/// A folder of messages, or nothing if the queue is in memory.
 #[derive(Debug)]
 pub(super) struct Store {
     folder: Option<PathBuf>,
@@ -35,7 +35,7 @@ impl Store {
         })
     }
 
-    /// Reads all messages and clears away what a killed process left half written.
+    /// Reads all messages, and deletes files that a killed process left incomplete.
     pub(super) fn load(&self) -> Result<Vec<Record>, QueueError> {
         let Some(folder) = &self.folder else {
             return Ok(Vec::new());

@@ -21,7 +21,7 @@ fn open(max: Option<u32>, folder: Option<&Path>) -> BTreeMap<String, Arc<Queue>>
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_comes_back_after_its_visibility_timeout() {
+async fn a_message_is_delivered_again_after_its_visibility_timeout() {
     let queue = open(None, None)["q"].clone();
     queue.send("hello".into()).unwrap();
     let first = queue.receive_waiting(10).await.unwrap();
@@ -42,7 +42,7 @@ async fn a_message_comes_back_after_its_visibility_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_handed_out_too_often_becomes_a_dead_letter() {
+async fn a_message_delivered_too_often_becomes_a_dead_letter() {
     let queues = open(Some(2), None);
     let queue = &queues["q"];
     queue.send("poison".into()).unwrap();

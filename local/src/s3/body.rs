@@ -1,5 +1,5 @@
-//! The bytes of an object, read in pieces of a quarter of a megabyte: s3s-fs reads four
-//! kilobytes at a time, which takes most of a core at the speed of a local disk.
+//! The bytes of an object, read in pieces of a quarter of a megabyte: s3s-fs reads four kilobytes
+//! at a time, which uses most of a core at the speed of a local disk.
 
 use std::io::{self, SeekFrom};
 use std::path::Path;
@@ -10,18 +10,18 @@ use s3s::dto::StreamingBlob;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
-/// How much is read at a time.
+/// Bytes read at once.
 const PIECE_BYTES: usize = 256 * 1024;
 
-/// The first byte that a `Content-Range` speaks of; without one it is that of the object.
+/// The first byte of the range in a `Content-Range`; without one it is that of the object.
 pub(super) fn start(content_range: Option<&str>) -> u64 {
     let range = content_range.and_then(|range| range.strip_prefix("bytes "));
     let first = range.and_then(|range| range.split('-').next());
     first.and_then(|first| first.parse().ok()).unwrap_or(0)
 }
 
-/// `length` bytes of the file from `start` on. The file is open when this returns, so
-/// that an object replaced later is still read as it was.
+/// Returns `length` bytes of the file from `start` on. The file is open when this returns, so an
+/// object that is replaced later is still read as it was.
 pub(super) async fn read(path: &Path, start: u64, length: u64) -> io::Result<StreamingBlob> {
     let mut file = File::open(path).await?;
     file.seek(SeekFrom::Start(start)).await?;
@@ -33,7 +33,7 @@ pub(super) async fn read(path: &Path, start: u64, length: u64) -> io::Result<Str
             return Ok(None);
         }
         let mut piece = BytesMut::with_capacity(wanted);
-        // Without a limit a buffer of more than it was asked for would be filled.
+        // Without a limit, a buffer larger than requested would be filled.
         let read = (&mut file).take(wanted as u64).read_buf(&mut piece).await?;
         if read == 0 {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
@@ -41,6 +41,6 @@ pub(super) async fn read(path: &Path, start: u64, length: u64) -> io::Result<Str
         let rest = (file, left - read as u64);
         Ok::<Option<(Bytes, _)>, io::Error>(Some((piece.freeze(), rest)))
     });
-    // A stream that isn't `Unpin` has to be pinned to be wrapped.
+    // A stream that is not `Unpin` has to be pinned to be wrapped.
     Ok(StreamingBlob::wrap(Box::pin(pieces)))
 }

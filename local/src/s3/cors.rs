@@ -1,5 +1,5 @@
-//! CORS as S3 does it, from the bucket's rules: the answer to a browser's preflight,
-//! and the headers on the answers that follow.
+//! CORS by the bucket's rules, as in S3: the response to a browser's preflight, and the headers of
+//! the responses that follow.
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
@@ -12,7 +12,7 @@ use s3s::{Body, HttpRequest};
 use super::error;
 use crate::template::{Bucket, CorsRule};
 
-/// A request's page of origin, and what its bucket thinks of it.
+/// The origin of a request's page, and the matching rule of its bucket.
 pub(super) struct Caller {
     origin: Option<String>,
     requested_headers: Option<String>,
@@ -53,7 +53,7 @@ impl Caller {
         }
     }
 
-    /// The answer to a preflight.
+    /// Returns the response to a preflight.
     pub(super) fn preflight(&self) -> Response<Body> {
         if self.rule.is_none() {
             return error(
@@ -67,7 +67,7 @@ impl Caller {
         response
     }
 
-    /// Adds what the rule grants to an answer.
+    /// Adds the headers that the rule grants to a response.
     pub(super) fn add_headers(&self, headers: &mut HeaderMap) {
         let (Some(rule), Some(origin)) = (&self.rule, &self.origin) else {
             return;
@@ -110,7 +110,7 @@ fn fits(rule: &CorsRule, origin: &str, method: &str, headers: &str) -> bool {
         && headers.all(|name| rule.headers.iter().any(|one| matches(one, name)))
 }
 
-/// Whether `text` is what `pattern` says, with at most one `*` in it.
+/// Returns whether `text` matches `pattern`, which may contain one `*`.
 fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.to_ascii_lowercase(), text.to_ascii_lowercase());
     match pattern.split_once('*') {
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_preflight_is_answered_by_the_rules() {
+    fn a_preflight_follows_the_rules() {
         let response = preflight("https://a.example.com", "PUT", "Content-Type, x-amz-meta-a");
         assert_eq!(response.status(), 200);
         let headers = response.headers();
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn without_an_origin_nothing_is_added() {
+    fn without_an_origin_no_header_is_added() {
         let request = http::Request::put("/b/k").body(Body::empty()).unwrap();
         let mut headers = HeaderMap::new();
         Caller::of(&request, &[bucket()]).add_headers(&mut headers);

@@ -1,4 +1,4 @@
-//! The message S3 sends when an object was created.
+//! The event that S3 sends when an object was created.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use ulid::Ulid;
 use crate::queue::{Queue, QueueError};
 use crate::template::{Bucket, PARTITION, REGION};
 
-/// What S3 leaves as it is in the keys of its events; a space becomes a plus.
+/// The characters that S3 does not encode in the keys of its events; a space becomes a plus.
 const KEY: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'/')
     .remove(b'-')
@@ -24,17 +24,17 @@ const KEY: &AsciiSet = &NON_ALPHANUMERIC
 /// An object that was created.
 #[derive(Debug)]
 pub(super) struct Created<'a> {
-    /// How, for instance `ObjectCreated:Put`.
+    /// The kind of event, such as `ObjectCreated:Put`.
     pub(super) event: &'a str,
     pub(super) bucket: &'a str,
     pub(super) key: &'a str,
-    /// In bytes.
+    /// The size in bytes.
     pub(super) size: u64,
-    /// Without quotes.
+    /// The ETag, without quotes.
     pub(super) e_tag: &'a str,
 }
 
-/// Tells the queues that a bucket's configuration names.
+/// Sends events to the queues in a bucket's configuration.
 #[derive(Debug)]
 pub(super) struct Announcer {
     buckets: Vec<Bucket>,
@@ -44,7 +44,7 @@ pub(super) struct Announcer {
 
 impl Announcer {
     pub(super) fn new(buckets: &[Bucket], queues: BTreeMap<String, Arc<Queue>>) -> Self {
-        // The time, so that the order holds from one start to the next.
+        // The time, so that the order continues after a restart.
         let now = u64::try_from(Timestamp::now().as_microsecond()).unwrap_or_default();
         Self {
             buckets: buckets.to_vec(),
@@ -53,10 +53,10 @@ impl Announcer {
         }
     }
 
-    /// Puts a message into each queue that wants to know. They are safe on return.
+    /// Sends a message to each matching queue. The messages are durable on return.
     ///
     /// # Errors
-    /// Where a queue can't keep it.
+    /// Returns an error if a queue cannot store it.
     pub(super) fn announce(&self, created: &Created<'_>) -> Result<(), QueueError> {
         let bucket = self
             .buckets
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_encoded_as_s3_does() {
+    fn keys_are_encoded_as_in_s3() {
         assert_eq!(
             encoded("uploads/a b+c(é).csv"),
             "uploads/a+b%2Bc%28%C3%A9%29.csv"

@@ -1,6 +1,6 @@
-//! Where s3s-fs keeps an object: the file itself, and beside the buckets two small
-//! files with its `ETag` and its headers. This module knows those names, so that an
-//! object can be put together elsewhere and then moved into place, and taken away whole.
+//! Where s3s-fs stores an object: the file itself, and beside the buckets two small files with its
+//! `ETag` and its headers. This module knows those names, so that an object can be assembled
+//! elsewhere and then moved into place, and deleted completely.
 
 use std::fs;
 use std::io;
@@ -15,23 +15,23 @@ use ulid::Ulid;
 
 use super::S3Error;
 
-/// The bucket in which objects are put together. No template can name it: it is not
-/// listed, and its content is thrown away at the start.
+/// The bucket in which objects are assembled. A template cannot name it; it is not listed, and its
+/// content is deleted at the start.
 pub(super) const STAGING: &str = "mpulse-staging";
 
-/// The longest name of a file that common file systems take, in bytes.
+/// The longest name of a file in common file systems, in bytes.
 const MAX_NAME: usize = 255;
 
 /// The folder of the buckets.
 #[derive(Debug, Clone)]
 pub(super) struct Files {
-    /// s3s-fs at work on the same folder.
+    /// s3s-fs on the same folder.
     pub(super) system: Arc<FileSystem>,
     root: PathBuf,
 }
 
 impl Files {
-    /// Opens the folder and clears away what a killed process left unfinished.
+    /// Opens the folder, and deletes what a killed process left incomplete.
     pub(super) fn open(folder: &Path) -> Result<Self, S3Error> {
         fs::create_dir_all(folder)?;
         let root = folder.canonicalize()?;
@@ -54,18 +54,18 @@ impl Files {
         })
     }
 
-    /// Makes the bucket if it isn't there.
+    /// Creates the bucket if it does not exist.
     pub(super) fn ensure_bucket(&self, bucket: &str) -> io::Result<()> {
         fs::create_dir_all(self.root.join(bucket))
     }
 
-    /// Whether there is such a bucket.
+    /// Returns whether the bucket exists.
     pub(super) fn has_bucket(&self, bucket: &str) -> bool {
         bucket != STAGING && self.root.join(bucket).is_dir()
     }
 
-    /// Whether a key can be the name of a file: no empty or relative parts, and short
-    /// enough for the files beside it, whose names hold it in base64.
+    /// Returns whether a key can be the name of a file: no empty or relative segments, and short
+    /// enough for the files beside it, whose names contain it in Base64.
     pub(super) fn can_hold(&self, bucket: &str, key: &str) -> bool {
         let parts_fit = key
             .split('/')
@@ -76,17 +76,17 @@ impl Files {
         parts_fit && name <= MAX_NAME && !key.contains(['\0', '\\'])
     }
 
-    /// The file that is the object.
+    /// Returns the path of the object.
     pub(super) fn object(&self, bucket: &str, key: &str) -> PathBuf {
         self.root.join(bucket).join(key)
     }
 
-    /// The file with the object's `ETag` and checksums.
+    /// Returns the path of the object's `ETag` and checksums.
     fn info(&self, bucket: &str, key: &str) -> PathBuf {
         self.beside(bucket, key, "internal.json")
     }
 
-    /// The file with the object's headers, or those of an upload in parts.
+    /// Returns the path of the object's headers, or those of a multipart upload.
     pub(super) fn headers(&self, bucket: &str, key: &str, upload_id: Option<&str>) -> PathBuf {
         match upload_id {
             Some(id) => self.beside(bucket, key, &format!("upload-{id}.metadata.json")),
@@ -100,24 +100,24 @@ impl Files {
             .join(format!(".bucket-{bucket}.object-{key}.{rest}"))
     }
 
-    /// The file that says that an upload in parts is under way.
+    /// Returns the path of the file that marks a multipart upload.
     pub(super) fn upload(&self, upload_id: &str) -> PathBuf {
         self.root.join(format!(".upload-{upload_id}.json"))
     }
 
-    /// The file with one part of an upload.
+    /// Returns the path of a part of an upload.
     pub(super) fn part(&self, upload_id: &str, number: i32) -> PathBuf {
         self.root
             .join(format!(".upload_id-{upload_id}.part-{number}"))
     }
 
-    /// A file that doesn't outlive the process: s3s-fs clears away names like this.
+    /// Returns the path of a temporary file: s3s-fs deletes files with such names at the start.
     pub(super) fn temporary(&self) -> PathBuf {
         self.root
             .join(format!(".tmp.{}.internal.part", Ulid::generate()))
     }
 
-    /// Moves an object that was put together as `staged` into its place.
+    /// Moves an object that was assembled as `staged` into its place.
     pub(super) fn publish_staged(&self, staged: &str, bucket: &str, key: &str) -> io::Result<()> {
         self.place(&self.object(STAGING, staged), bucket, key)?;
         move_if_there(&self.info(STAGING, staged), &self.info(bucket, key))?;
@@ -139,15 +139,15 @@ impl Files {
         fs::write(&info, json!({ "e_tag": e_tag }).to_string())?;
         fs::rename(&info, self.info(bucket, key))?;
         let headers = self.headers(bucket, key, None);
-        // Copied, since a retry will want it again.
+        // Copied, since a retry needs it again.
         match fs::copy(self.headers(bucket, key, Some(upload_id)), headers) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
     }
 
-    /// Without its `ETag` a file is at worst hashed again; with that of another it
-    /// would pass for the other.
+    /// Deletes the stored `ETag`: a file without one is at worst hashed again, while one with a
+    /// wrong `ETag` would count as another object.
     fn place(&self, from: &Path, bucket: &str, key: &str) -> io::Result<()> {
         let object = self.object(bucket, key);
         if let Some(folder) = object.parent() {
@@ -157,14 +157,14 @@ impl Files {
         fs::rename(from, &object)
     }
 
-    /// Takes away an object and what is kept beside it.
+    /// Deletes an object and the files beside it.
     pub(super) fn remove(&self, bucket: &str, key: &str) -> io::Result<()> {
         remove_if_there(&self.object(bucket, key))?;
         remove_if_there(&self.info(bucket, key))?;
         remove_if_there(&self.headers(bucket, key, None))
     }
 
-    /// Takes away what is left of an upload in parts that is complete.
+    /// Deletes the rest of a multipart upload that is complete.
     pub(super) fn end_upload(
         &self,
         bucket: &str,
@@ -180,7 +180,7 @@ impl Files {
         Ok(())
     }
 
-    /// The numbers of the parts an upload has, in order.
+    /// Returns the numbers of an upload's parts, in order.
     pub(super) fn parts(&self, upload_id: &str) -> io::Result<Vec<i32>> {
         let prefix = format!(".upload_id-{upload_id}.part-");
         let mut numbers = Vec::new();

@@ -1,11 +1,11 @@
-//! The operations on buckets and objects: s3s-fs does the work, and this layer closes
-//! where it differs from S3.
+//! The operations on buckets and objects: s3s-fs does the work, and this layer corrects what
+//! differs from S3.
 //!
-//! - New objects are put together apart and moved into place, so that a failed checksum
-//!   or a killed process leaves what was there before.
-//! - An object created is announced before it is answered, even if its sender has gone.
-//! - `If-Match` and `If-None-Match` are heeded when reading; folders aren't objects;
-//!   keys can't lead out of their bucket; deleting leaves nothing behind.
+//! - New objects are assembled elsewhere and moved into place, so that after a failed checksum or a
+//!   killed process the earlier object still exists.
+//! - A created object is announced before the response, even if the sender has disconnected.
+//! - `If-Match` and `If-None-Match` are honoured for reads; folders are not objects; keys cannot
+//!   lead out of their bucket; deleting leaves nothing behind.
 
 use std::fs;
 use std::io;
@@ -33,10 +33,10 @@ use super::files::{Files, STAGING};
 use super::multipart::{self, Known};
 use crate::tasks::Tasks;
 
-/// S3: the most parts of one list.
+/// The maximum number of parts in one list (an S3 limit).
 const MAX_LISTED_PARTS: i32 = 1000;
 
-/// The layer. Cheap to clone.
+/// The layer. Cloning it is cheap.
 #[derive(Debug, Clone)]
 pub(super) struct Layer {
     shared: Arc<Shared>,
@@ -47,8 +47,8 @@ pub(super) struct Layer {
 struct Shared {
     files: Files,
     announcer: Announcer,
-    /// Held to read an object's file and its `ETag` together, and to change them; and to
-    /// place a part of an upload, or end that.
+    /// Held to read or change an object's file and its `ETag` together, and to place a part of an
+    /// upload, or to end the upload.
     changing: RwLock<()>,
     parts: Known,
 }
@@ -66,7 +66,7 @@ impl Layer {
         }
     }
 
-    /// Does `work` to its end, whether or not the client waits for it.
+    /// Runs `work` to its end, whether or not the client waits for it.
     async fn finish<T: Send + 'static>(
         &self,
         work: impl Future<Output = S3Result<T>> + Send + 'static,
@@ -85,19 +85,19 @@ impl Shared {
         }
     }
 
-    /// For writing: the bucket is there and can hold the key.
+    /// Checks, for writing, that the bucket exists and can contain the key.
     fn check_writable(&self, bucket: &str, key: &str) -> S3Result<()> {
         self.check_bucket(bucket)?;
         if !self.files.can_hold(bucket, key) || self.files.object(bucket, key).is_dir() {
             return Err(s3_error!(
                 InvalidArgument,
-                "This key can't be the name of a file on this machine"
+                "This key cannot be the name of a file on this computer"
             ));
         }
         Ok(())
     }
 
-    /// For reading: the object is there.
+    /// Checks, for reading, that the object exists.
     fn check_readable(&self, bucket: &str, key: &str) -> S3Result<()> {
         self.check_bucket(bucket)?;
         if !self.files.can_hold(bucket, key) || !self.files.object(bucket, key).is_file() {
@@ -115,7 +115,7 @@ impl Shared {
         }
     }
 
-    /// Whether an object may be written over, as `If-Match` and `If-None-Match` want it.
+    /// Checks whether an object may be replaced, according to `If-Match` and `If-None-Match`.
     async fn check_unchanged(
         &self,
         bucket: &str,
@@ -148,7 +148,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Moves a staged object into place and tells of it.
+    /// Moves a staged object into place and announces it.
     async fn publish(
         &self,
         event: &str,
@@ -181,10 +181,10 @@ impl Shared {
         })
     }
 
-    /// Throws away what a failed request staged.
+    /// Deletes what a failed request staged.
     fn discard(&self, staged: &str) {
         if let Err(error) = self.files.remove(STAGING, staged) {
-            tracing::warn!(%error, "a failed upload was not cleared away");
+            tracing::warn!(%error, "the rest of a failed upload was not deleted");
         }
     }
 
@@ -267,7 +267,7 @@ impl Shared {
         })?;
         {
             let _changing = self.changing.write().await;
-            // It may have been aborted meanwhile.
+            // It may have been aborted in the meantime.
             self.check_upload(&bucket, &key, &id)?;
             self.files
                 .publish_joined(&target, &bucket, &key, &id, &joined.e_tag)
@@ -290,7 +290,7 @@ impl Shared {
         })
     }
 
-    /// Takes away an upload with all its parts, also those that nobody wanted.
+    /// Deletes an upload with all its parts, including parts that were not listed.
     async fn end_upload(&self, bucket: &str, key: &str, id: &str) -> S3Result<()> {
         let _changing = self.changing.write().await;
         let parts = self.files.parts(id).map_err(internal)?;
@@ -306,7 +306,7 @@ impl Shared {
         let number = input.part_number;
         let part = multipart::receive(&self.files, number, input.body).await?;
         let _changing = self.changing.write().await;
-        // The upload may be over by now; then nobody would ever take the part away.
+        // If the upload has ended in the meantime, nothing else would delete the part.
         self.check_upload(bucket, key, id)?;
         let e_tag = self.parts.place(&self.files, id, number, part);
         Ok(UploadPartOutput {
@@ -599,7 +599,7 @@ fn internal(error: io::Error) -> S3Error {
     S3Error::internal_error(error)
 }
 
-/// A request of our own to s3s-fs.
+/// Creates a request to s3s-fs.
 fn request<T>(input: T) -> S3Request<T> {
     S3Request {
         input,

@@ -1,7 +1,7 @@
-//! Uploads in parts, where s3s-fs would lose or mix something up: a part is taken whole or not
-//! at all, and not once its upload is over; what it holds is hashed as it comes, so that a list
-//! of thousands reads none of them again; and completing can be tried again, while s3s-fs takes
-//! the upload apart as it joins it, and a process killed meanwhile loses both.
+//! Multipart uploads, where s3s-fs would lose or mix up data. A part is stored completely or not at
+//! all, and not after its upload has ended. It is hashed while it arrives, so a list of thousands
+//! of parts reads none of them again. Completing can be retried, while s3s-fs deletes parts as it
+//! joins them, so a process killed in the meantime would lose them.
 
 use std::collections::HashMap;
 use std::fs;
@@ -19,14 +19,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter};
 
 use super::files::Files;
 
-/// S3: every part but the last has at least this many bytes.
+/// The minimum size of every part except the last, in bytes (an S3 limit).
 const MIN_PART_BYTES: u64 = 5 * 1024 * 1024;
-/// S3: the highest number of a part.
+/// The highest number of a part (an S3 limit).
 const MAX_PART_NUMBER: i32 = 10_000;
-/// How much of a part is read or written at a time.
+/// Bytes of a part read or written at once.
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// A part, as it was when it was looked at.
+/// A part, as it was when it was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Described {
     modified: SystemTime,
@@ -42,13 +42,13 @@ impl Described {
     }
 }
 
-/// What is known of parts, by upload and number. It is no more than a memory: a part that it
-/// doesn't know, or that is another by now, is read.
+/// Known parts, by upload and number. It is a cache: an unknown or changed part is
+/// read.
 #[derive(Debug, Default)]
 pub(super) struct Known(Mutex<HashMap<(String, i32), Described>>);
 
 impl Known {
-    /// What is in a part.
+    /// Returns the size and hash of a part.
     pub(super) async fn describe(
         &self,
         files: &Files,
@@ -73,7 +73,7 @@ impl Known {
         Ok(described)
     }
 
-    /// Moves a part into its place, over one with the same number. Gives its `ETag`.
+    /// Moves a part into its place, over one with the same number. Returns its `ETag`.
     pub(super) fn place(
         &self,
         files: &Files,
@@ -92,7 +92,7 @@ impl Known {
         Ok(described.e_tag())
     }
 
-    /// Forgets the parts of an upload that is over.
+    /// Forgets the parts of an upload that has ended.
     pub(super) fn forget(&self, id: &str) {
         self.all().retain(|(upload, _), _| upload != id);
     }
@@ -102,19 +102,19 @@ impl Known {
     }
 }
 
-/// When a file was written, and its size.
+/// Returns when a file was written, and its size.
 fn state(metadata: &fs::Metadata) -> io::Result<(SystemTime, u64)> {
     Ok((metadata.modified()?, metadata.len()))
 }
 
-/// A part that has come, not yet in its place.
+/// A received part, not yet in its place.
 #[derive(Debug)]
 pub(super) struct Incoming {
     path: TempPath,
     md5: [u8; 16],
 }
 
-/// Takes a part to its end. One that breaks off leaves nothing.
+/// Receives a part completely. One that breaks off leaves nothing.
 pub(super) async fn receive(
     files: &Files,
     number: i32,
@@ -147,21 +147,21 @@ pub(super) async fn receive(
     })
 }
 
-/// An upload that was joined.
+/// A completed upload.
 pub(super) struct Joined {
-    /// Its `ETag`: the hash of the parts' hashes, and how many there are.
+    /// Its `ETag`: the hash of the parts' hashes, and their number.
     pub(super) e_tag: String,
     /// In bytes.
     pub(super) size: u64,
 }
 
-/// Whether `id` is the id of an upload of that object that is under way.
+/// Returns whether `id` is the id of an open upload of that object.
 pub(super) fn is_under_way(files: &Files, bucket: &str, key: &str, id: &str) -> bool {
     let well_formed = id.len() == 36 && id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
     well_formed && files.upload(id).exists() && files.headers(bucket, key, Some(id)).exists()
 }
 
-/// The parts to join, checked as S3 checks them.
+/// Returns the parts to join, checked as S3 checks them.
 pub(super) async fn wanted(
     files: &Files,
     known: &Known,
@@ -193,8 +193,8 @@ pub(super) async fn wanted(
     Ok(wanted)
 }
 
-/// Joins the parts into `target`. The machine copies from file to file, which takes no memory
-/// and little time. Fails with `NotFound` where a part is not what it was.
+/// Joins the parts into `target`. The kernel copies from file to file, which takes no memory and
+/// little time. Fails with `NotFound` if a part has changed.
 pub(super) fn join(
     files: &Files,
     id: &str,
@@ -241,7 +241,7 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// The error for an upload that isn't under way.
+/// The error for an upload that does not exist.
 pub(super) fn no_such_upload() -> s3s::S3Error {
     S3ErrorCode::NoSuchUpload.into()
 }

@@ -2,16 +2,17 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+use mpulse_shared::setup::Setup;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 use crate::clock::Clock;
 use crate::queue::open_all;
+use crate::settings::lambda_variables;
 use crate::template::Template;
 
 const PART: usize = 5 * 1024 * 1024;
@@ -34,21 +35,10 @@ impl Stack {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let s3 = S3::start(listener, folder.path(), &template.buckets, queues).unwrap();
-        let config = aws_sdk_s3::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new("us-east-1"))
-            .credentials_provider(Credentials::new(
-                ACCESS_KEY_ID,
-                SECRET_ACCESS_KEY,
-                None,
-                None,
-                "",
-            ))
-            .endpoint_url(format!("http://{address}"))
-            .force_path_style(true)
-            .build();
+        let variables = lambda_variables("", &format!("http://{address}"));
+        let setup = Setup::new(variables.into_iter().collect());
         Self {
-            client: Client::from_conf(config),
+            client: setup.s3().unwrap(),
             bucket: template.buckets[0].name.clone(),
             queue,
             s3: Some(s3),
@@ -103,7 +93,7 @@ fn status<T: std::fmt::Debug, E: std::fmt::Debug>(
 }
 
 #[tokio::test]
-async fn an_object_goes_in_and_out_and_is_announced() {
+async fn an_object_is_stored_read_and_announced() {
     let stack = Stack::start().await;
     let e_tag = stack.put("uploads/a b.csv", b"hello world").await;
     assert_eq!(stack.read("uploads/a b.csv").await, b"hello world");
@@ -167,13 +157,13 @@ async fn an_object_goes_in_and_out_and_is_announced() {
     assert_eq!(status(folder.send().await), 404);
     let outside = stack.client.get_object().bucket(&stack.bucket).key("../x");
     assert_eq!(status(outside.send().await), 404);
-    // Only what belongs to rejects/x.csv is left beside the buckets.
+    // Only the files of rejects/x.csv are left beside the buckets.
     assert_eq!(stack.files(), 2);
     stack.s3.unwrap().stop().await;
 }
 
 #[tokio::test]
-async fn a_failed_upload_leaves_what_was_there() {
+async fn a_failed_upload_keeps_the_earlier_object() {
     let stack = Stack::start().await;
     stack.put("uploads/a", b"before").await;
     let put = stack
@@ -286,14 +276,14 @@ impl Stack {
         create.upload_id().unwrap().to_owned()
     }
 
-    /// Sends a part; gives its `ETag`.
+    /// Sends a part; returns its `ETag`.
     async fn send_part(&self, key: &str, id: &str, number: i32, body: Vec<u8>) -> String {
         let part = self.client.upload_part().bucket(&self.bucket).key(key);
         let part = part.upload_id(id).part_number(number).body(body.into());
         part.send().await.unwrap().e_tag().unwrap().to_owned()
     }
 
-    /// What `ListParts` tells of the parts after a number: theirs, and whether there are more.
+    /// Returns what `ListParts` returns after a part number: the parts, and whether there are more.
     async fn parts_after(&self, key: &str, id: &str, after: i32, most: i32) -> (Vec<i32>, bool) {
         let list = self.client.list_parts().bucket(&self.bucket).key(key);
         let list = list.upload_id(id).part_number_marker(after.to_string());
@@ -303,7 +293,7 @@ impl Stack {
     }
 }
 
-/// Sends five bytes of ten, and hangs up.
+/// Sends five of ten bytes, and closes the connection.
 async fn hang_up_within(url: &str) {
     let (host, path) = url
         .strip_prefix("http://")
@@ -328,7 +318,7 @@ async fn parts_are_listed_page_by_page() {
         stack.send_part(key, &id, number, b"x".to_vec()).await;
     }
     let page = async |after, most| stack.parts_after(key, &id, after, most).await;
-    // S3 tells of a thousand at most, whatever is asked for.
+    // S3 returns at most a thousand, whatever is requested.
     assert_eq!(page(0, 5000).await, ((1..=1000).collect(), true));
     assert_eq!(page(1000, 1000).await, ((1001..=count).collect(), false));
     assert_eq!(page(500, 2).await, (vec![501, 502], true));
@@ -344,7 +334,7 @@ async fn parts_are_listed_page_by_page() {
 }
 
 #[tokio::test]
-async fn a_part_is_what_was_sent_last_and_is_joined_as_it_was_meant() {
+async fn the_last_version_of_a_part_is_joined() {
     let stack = Stack::start().await;
     let key = "rejects/twice";
     let id = stack.begin(key).await;
@@ -364,18 +354,18 @@ async fn a_part_is_what_was_sent_last_and_is_joined_as_it_was_meant() {
 }
 
 #[tokio::test]
-async fn an_upload_that_is_over_leaves_nothing_on_the_disk() {
+async fn an_upload_that_has_ended_leaves_nothing_on_disk() {
     let stack = Stack::start().await;
     let key = "uploads/given-up";
     let id = stack.begin(key).await;
     for number in 1..4 {
         stack.send_part(key, &id, number, vec![0; PART]).await;
     }
-    // It is known by its object's name alone.
+    // It is found by its object's name.
     let other = stack.client.list_parts().bucket(&stack.bucket);
     let other = other.key("uploads/other").upload_id(&id).send().await;
     assert_eq!(status(other), 404);
-    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let http = crate::http_client::builder().no_proxy().build().unwrap();
     let minute = PresigningConfig::expires_in(Duration::from_mins(1)).unwrap();
     let part = stack.client.upload_part().bucket(&stack.bucket).key(key);
     let part = part.upload_id(&id).part_number(4).content_length(10);
@@ -385,7 +375,7 @@ async fn an_upload_that_is_over_leaves_nothing_on_the_disk() {
     assert_eq!(
         there,
         (vec![1, 2, 3], false),
-        "a part that breaks off is none"
+        "an incomplete part is not stored"
     );
     let abort = stack.client.abort_multipart_upload().bucket(&stack.bucket);
     abort.key(key).upload_id(&id).send().await.unwrap();
@@ -464,7 +454,7 @@ async fn parts_can_be_copied_from_objects() {
 #[tokio::test]
 async fn presigned_urls_are_checked() {
     let stack = Stack::start().await;
-    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let http = crate::http_client::builder().no_proxy().build().unwrap();
     let minute = PresigningConfig::expires_in(Duration::from_mins(1)).unwrap();
     let put = stack
         .client

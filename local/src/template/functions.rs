@@ -1,4 +1,4 @@
-//! Functions of the template with the events that call them.
+//! The functions of the template, with their event sources.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,11 +7,11 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::intrinsics::Resolver;
+use super::model::{Function, QueueSource, Route, TemplateError};
+use super::names::{API, FUNCTION};
 use super::properties::{of_type, read, read_value, text};
-use super::resources::{API, FUNCTION, physical_name};
-use super::{Function, QueueSource, Route, TemplateError};
 
-/// How a function is built, who may do what with it, and what it costs.
+/// Ignored: build settings, permissions, cost.
 const FUNCTION_IGNORED: [&str; 20] = [
     "Architectures",
     "AssumeRolePolicyDocument",
@@ -34,7 +34,7 @@ const FUNCTION_IGNORED: [&str; 20] = [
     "Tags",
     "Tracing",
 ];
-/// Throttling and logs: a machine of one's own has one user.
+/// Ignored: throttling and logs, since the local stack has one user.
 const API_IGNORED: [&str; 7] = [
     "AccessLogSettings",
     "DefaultRouteSettings",
@@ -45,13 +45,13 @@ const API_IGNORED: [&str; 7] = [
     "Tags",
 ];
 
-/// Lambda: a function runs for 3 seconds at most unless its template says otherwise.
+/// The default timeout of a function (Lambda).
 const DEFAULT_TIMEOUT_SECONDS: u64 = 3;
-/// Lambda: a function has 128 MB unless its template says otherwise.
+/// The default memory of a function in MB (Lambda).
 const DEFAULT_MEMORY: u32 = 128;
-/// SQS event source: up to ten messages an event.
+/// The default number of messages per event (SQS event source).
 const DEFAULT_BATCH_SIZE: usize = 10;
-/// HTTP API: an integration has 30 seconds.
+/// The timeout of an integration (HTTP API).
 const INTEGRATION_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Deserialize, Default)]
@@ -71,7 +71,7 @@ struct Environment {
     variables: BTreeMap<String, String>,
 }
 
-/// An HTTP API may say nothing that one machine would have to do.
+/// Checks that an HTTP API has no setting that the local stack would have to implement.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ApiProperties {}
@@ -121,7 +121,7 @@ pub(super) fn functions(tree: &Value, resolver: &Resolver) -> Result<Vec<Functio
         if apis > 1 {
             return Err(TemplateError::unsupported(
                 id,
-                "one machine serves one HTTP API",
+                "the local stack has one HTTP API",
             ));
         }
     }
@@ -152,12 +152,12 @@ fn function(
     let binary = binary.ok_or_else(|| {
         TemplateError::unsupported(
             format!("{id}.Metadata.BuildProperties.Binary"),
-            "it is missing, so nothing says which program the function is",
+            "it is missing, so the function's program is unknown",
         )
     })?;
     let mut function = Function {
         logical_id: id.to_owned(),
-        name: physical_name(resolver, id, resource, "FunctionName")?,
+        name: resolver.physical_name(id, resource, "FunctionName")?,
         binary: binary.to_owned(),
         timeout: Duration::from_secs(
             own.timeout
@@ -187,7 +187,7 @@ fn function(
             other => {
                 return Err(TemplateError::unsupported(
                     place,
-                    format!("one machine has no events of type {other:?}"),
+                    format!("the local stack has no events of type {other:?}"),
                 ));
             }
         }
@@ -223,7 +223,7 @@ fn source(place: &str, event: SqsEvent) -> Result<Option<QueueSource>, TemplateE
         if !known.contains(&kind.as_str()) {
             return Err(TemplateError::unsupported(
                 place,
-                format!("there is no FunctionResponseTypes {kind}"),
+                format!("FunctionResponseTypes {kind} does not exist"),
             ));
         }
     }

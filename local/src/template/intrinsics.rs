@@ -1,24 +1,24 @@
-//! From YAML to values: reads the document as a tree in which `!Ref` and its like
-//! stand in their long form, and resolves those that are asked for.
+//! Reads the YAML document as a tree in which `!Ref` and its like have their long form, and
+//! resolves the intrinsic functions.
 //!
-//! Only what is asked for is resolved: a policy may refer to anything. Scalars are
-//! strings, as they are to CloudFormation. Physical names are settled first, from
-//! parameters alone, so that no reference can go in a circle.
+//! They are resolved on demand: a policy may refer to anything. Scalars are strings, as in
+//! CloudFormation. Physical names are computed first, from parameters alone, so that references
+//! cannot form a circle.
 
 use std::collections::{BTreeMap, HashMap};
 
 use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde_json::{Map, Value};
 
-use super::resources::Names;
-use super::{ACCOUNT_ID, PARTITION, REGION, STACK_NAME, TemplateError};
+use super::model::{ACCOUNT_ID, PARTITION, REGION, STACK_NAME, TemplateError};
+use super::names::{self, Names};
 
 /// Reads a template as a tree.
 pub(super) fn tree(text: &str) -> Result<Value, TemplateError> {
     let documents = Yaml::load_from_str(text).map_err(|e| TemplateError::Yaml(e.to_string()))?;
     match documents.as_slice() {
         [document] => plain(document),
-        _ => Err(TemplateError::Yaml("it should hold one document".into())),
+        _ => Err(TemplateError::Yaml("it must contain one document".into())),
     }
 }
 
@@ -49,14 +49,12 @@ fn plain(yaml: &Yaml) -> Result<Value, TemplateError> {
             Value::Object(Map::from_iter([(name, plain(inner)?)]))
         }
         Yaml::Alias(_) | Yaml::BadValue => {
-            return Err(TemplateError::Yaml(
-                "an alias or a value that means nothing".into(),
-            ));
+            return Err(TemplateError::Yaml("an alias or an invalid value".into()));
         }
     })
 }
 
-/// Knows what references stand for.
+/// Resolves references.
 pub(super) struct Resolver {
     parameters: BTreeMap<String, String>,
     resources: BTreeMap<String, Names>,
@@ -71,11 +69,26 @@ impl Resolver {
             parameters: parameters(tree, overrides)?,
             resources: BTreeMap::new(),
         };
-        resolver.resources = Names::of_all(tree, &resolver)?;
+        resolver.resources = Names::of_all(tree, &|place, value| resolver.resolve(place, value))?;
         Ok(resolver)
     }
 
-    /// The value with every intrinsic function in it replaced by what it stands for.
+    /// Returns the name of a resource in its service: its own, or one made from the stack's.
+    pub(super) fn physical_name(
+        &self,
+        id: &str,
+        resource: &Value,
+        property: &str,
+    ) -> Result<String, TemplateError> {
+        names::physical_name(
+            &|place, value| self.resolve(place, value),
+            id,
+            resource,
+            property,
+        )
+    }
+
+    /// Returns the value with every intrinsic function replaced by its result.
     pub(super) fn resolve(&self, place: &str, value: &Value) -> Result<Value, TemplateError> {
         match value {
             Value::Object(map) => {
@@ -114,7 +127,7 @@ impl Resolver {
             ("Ref" | "Fn::GetAtt" | "Fn::Sub", _) => Err(malformed(place, name)),
             _ => Err(TemplateError::unsupported(
                 place,
-                format!("{name} is not supported on one machine"),
+                format!("{name} is not supported by the local stack"),
             )),
         }
     }
@@ -184,13 +197,10 @@ impl Resolver {
 }
 
 fn malformed(place: &str, name: &str) -> TemplateError {
-    TemplateError::unsupported(
-        place,
-        format!("{name} is not written as CloudFormation has it"),
-    )
+    TemplateError::unsupported(place, format!("{name} is not written as in CloudFormation"))
 }
 
-/// The intrinsic function that a mapping is the long form of.
+/// Returns the intrinsic function of a mapping in long form.
 fn intrinsic(map: &Map<String, Value>) -> Option<(&str, &Value)> {
     let mut entries = map.iter();
     let (name, argument) = entries.next()?;
@@ -222,7 +232,7 @@ fn parameters(
     for (name, declaration) in declared {
         let default = declaration["Default"].as_str();
         let Some(value) = overrides.get(name).map(String::as_str).or(default) else {
-            return Err(parameter(name, "it has no default and was given no value"));
+            return Err(parameter(name, "it has no default and no value was given"));
         };
         if let Some(allowed) = declaration["AllowedValues"].as_array()
             && !allowed.iter().any(|one| one.as_str() == Some(value))

@@ -1,6 +1,5 @@
-//! The properties of a resource as typed values: what is left out on purpose is taken
-//! away first, the rest is resolved, and a property that the type doesn't know is an
-//! error that names it.
+//! The properties of a resource as typed values: ignored properties are removed, the rest is
+//! resolved, and a property that the type does not have is an error that names it.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -9,10 +8,10 @@ use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use super::TemplateError;
 use super::intrinsics::Resolver;
+use super::model::TemplateError;
 
-/// Attributes of every resource that say nothing about what it does here.
+/// Attributes of every resource that have no effect in the local stack.
 const PLAIN_ATTRIBUTES: [&str; 6] = [
     "Type",
     "Properties",
@@ -22,7 +21,7 @@ const PLAIN_ATTRIBUTES: [&str; 6] = [
     "UpdateReplacePolicy",
 ];
 
-/// The resources of one type, by logical id.
+/// Returns the resources of one type, by logical id.
 pub(super) fn of_type<'a>(
     tree: &'a Value,
     kind: &'a str,
@@ -34,7 +33,7 @@ pub(super) fn of_type<'a>(
         .filter(move |(_, resource)| resource["Type"].as_str() == Some(kind))
 }
 
-/// The properties of `resource` as a `T`, without the `ignored` ones.
+/// Returns the properties of `resource` as a `T`, without the `ignored` ones.
 pub(super) fn read<T: DeserializeOwned>(
     resolver: &Resolver,
     id: &str,
@@ -46,14 +45,14 @@ pub(super) fn read<T: DeserializeOwned>(
         if !PLAIN_ATTRIBUTES.contains(&name.as_str()) {
             return Err(TemplateError::unsupported(
                 format!("{id}.{name}"),
-                "it can't be honoured on one machine",
+                "the local stack does not support it",
             ));
         }
     }
     read_value(resolver, id, &resource["Properties"], ignored)
 }
 
-/// The same for any mapping.
+/// Like [`properties`], for any mapping.
 pub(super) fn read_value<T: DeserializeOwned>(
     resolver: &Resolver,
     place: &str,
@@ -70,11 +69,11 @@ pub(super) fn read_value<T: DeserializeOwned>(
         }
     }
     serde_json::from_value(Value::Object(kept)).map_err(|e| {
-        TemplateError::unsupported(place, format!("{e}: one machine can't honour this"))
+        TemplateError::unsupported(place, format!("{e}: the local stack does not support this"))
     })
 }
 
-/// A number or a flag, which CloudFormation takes as a string too.
+/// A number or a flag, which CloudFormation accepts as a string too.
 pub(super) fn text<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,

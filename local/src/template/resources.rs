@@ -1,26 +1,19 @@
-//! Tables, buckets and queues of the template, and what references to any resource
-//! stand for.
+//! The tables, buckets and queues of the template, and the targets of references to any
+//! resource.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::intrinsics::Resolver;
-use super::properties::{of_type, read, text};
-use super::{
-    ACCOUNT_ID, Bucket, CorsRule, Index, Key, Notification, PARTITION, Projection, Queue, REGION,
-    Redrive, STACK_NAME, Table, TemplateError,
+use super::model::{
+    Bucket, CorsRule, Index, Key, Notification, Projection, Queue, Redrive, Table, TemplateError,
 };
+use super::names::{BUCKET, QUEUE, TABLE, arn};
+use super::properties::{of_type, read, text};
 
-const TABLE: &str = "AWS::DynamoDB::Table";
-const BUCKET: &str = "AWS::S3::Bucket";
-const QUEUE: &str = "AWS::SQS::Queue";
-pub(super) const FUNCTION: &str = "AWS::Serverless::Function";
-pub(super) const API: &str = "AWS::Serverless::HttpApi";
-
-/// Settings of cost, safety and capacity: they change nothing that a client sees.
+/// Ignored: settings of cost, safety and capacity, which clients cannot see.
 const TABLE_IGNORED: [&str; 8] = [
     "BillingMode",
     "ProvisionedThroughput",
@@ -31,7 +24,8 @@ const TABLE_IGNORED: [&str; 8] = [
     "DeletionProtectionEnabled",
     "Tags",
 ];
-/// A lifecycle works in days, and the rest is who may see the bucket on the internet.
+
+/// Ignored: lifecycle rules work in days, and the rest is about public access.
 const BUCKET_IGNORED: [&str; 6] = [
     "BucketName",
     "PublicAccessBlockConfiguration",
@@ -40,6 +34,7 @@ const BUCKET_IGNORED: [&str; 6] = [
     "LifecycleConfiguration",
     "Tags",
 ];
+
 const QUEUE_IGNORED: [&str; 7] = [
     "QueueName",
     "SqsManagedSseEnabled",
@@ -50,95 +45,11 @@ const QUEUE_IGNORED: [&str; 7] = [
     "Tags",
 ];
 
-/// SQS: a message that was handed out stays invisible for 30 seconds.
+/// The default visibility timeout in seconds (SQS).
 const DEFAULT_VISIBILITY_SECONDS: u64 = 30;
-/// SQS: a message is kept for four days.
+
+/// The default retention in seconds (SQS).
 const DEFAULT_RETENTION_SECONDS: u64 = 345_600;
-
-/// What `Ref` and `Fn::GetAtt` give for a resource.
-#[derive(Debug, Default)]
-pub(super) struct Names {
-    /// What `Ref` gives.
-    pub(super) reference: Option<String>,
-    /// What `Fn::GetAtt` gives.
-    pub(super) attributes: BTreeMap<&'static str, String>,
-}
-
-impl Names {
-    /// The names of every resource that has some here.
-    pub(super) fn of_all(
-        tree: &Value,
-        resolver: &Resolver,
-    ) -> Result<BTreeMap<String, Self>, TemplateError> {
-        let mut all = BTreeMap::new();
-        for (id, resource) in tree["Resources"].as_object().into_iter().flatten() {
-            let kind = resource["Type"].as_str().unwrap_or_default();
-            let own_name = |property| physical_name(resolver, id, resource, property);
-            let names = match kind {
-                TABLE => {
-                    let name = own_name("TableName")?;
-                    let arn = arn("dynamodb", &format!("table/{name}"));
-                    Self::new(name, [("Arn", arn)])
-                }
-                BUCKET => {
-                    let name = own_name("BucketName")?.to_ascii_lowercase();
-                    let arn = format!("arn:{PARTITION}:s3:::{name}");
-                    Self::new(name, [("Arn", arn)])
-                }
-                QUEUE => {
-                    let name = own_name("QueueName")?;
-                    let url = format!("https://sqs.{REGION}.amazonaws.com/{ACCOUNT_ID}/{name}");
-                    let arn = arn("sqs", &name);
-                    Self::new(url, [("Arn", arn), ("QueueName", name)])
-                }
-                FUNCTION => {
-                    let name = own_name("FunctionName")?;
-                    let arn = arn("lambda", &format!("function:{name}"));
-                    Self::new(name, [("Arn", arn)])
-                }
-                API => Self::new(id.clone(), []),
-                _ => Self::default(),
-            };
-            all.insert(id.clone(), names);
-        }
-        Ok(all)
-    }
-
-    fn new<const N: usize>(reference: String, attributes: [(&'static str, String); N]) -> Self {
-        Self {
-            reference: Some(reference),
-            attributes: BTreeMap::from(attributes),
-        }
-    }
-}
-
-fn arn(service: &str, resource: &str) -> String {
-    format!("arn:{PARTITION}:{service}:{REGION}:{ACCOUNT_ID}:{resource}")
-}
-
-/// The name a resource has in its service: its own, or one made from the stack's.
-pub(super) fn physical_name(
-    resolver: &Resolver,
-    id: &str,
-    resource: &Value,
-    property: &str,
-) -> Result<String, TemplateError> {
-    let place = format!("{id}.{property}");
-    match resolver.resolve(&place, &resource["Properties"][property])? {
-        Value::Null => Ok(format!("{STACK_NAME}-{id}")),
-        Value::String(name) if is_name(&name) => Ok(name),
-        _ => Err(TemplateError::unsupported(place, "it is not a name")),
-    }
-}
-
-/// Names become names of files: DynamoDB, S3, SQS and Lambda allow no more than this.
-fn is_name(name: &str) -> bool {
-    !name.is_empty()
-        && !name.starts_with('.')
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
-}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
@@ -204,7 +115,7 @@ pub(super) fn tables(tree: &Value, resolver: &Resolver) -> Result<Vec<Table>, Te
             indexes.sort_by(|a, b| a.name.cmp(&b.name));
             Ok(Table {
                 logical_id: id.clone(),
-                name: physical_name(resolver, id, resource, "TableName")?,
+                name: resolver.physical_name(id, resource, "TableName")?,
                 attributes: properties
                     .attribute_definitions
                     .into_iter()
@@ -234,7 +145,7 @@ fn read_index(id: &str, index: IndexProperties) -> Result<Index, TemplateError> 
         other => {
             return Err(TemplateError::unsupported(
                 place,
-                format!("there is no projection {other}"),
+                format!("the projection {other} does not exist"),
             ));
         }
     };
@@ -256,7 +167,7 @@ fn key(place: &str, schema: Vec<KeyElement>) -> Result<Key, TemplateError> {
         if slot.replace(element.attribute_name).is_some() {
             return Err(TemplateError::unsupported(
                 place,
-                "a key of more than one HASH or RANGE can't be honoured on one machine",
+                "the local stack does not support a key of more than one HASH or RANGE",
             ));
         }
     }
@@ -336,7 +247,9 @@ pub(super) fn buckets(tree: &Value, resolver: &Resolver) -> Result<Vec<Bucket>, 
                 .map(|configuration| configuration.queue_configurations);
             Ok(Bucket {
                 logical_id: id.clone(),
-                name: physical_name(resolver, id, resource, "BucketName")?.to_ascii_lowercase(),
+                name: resolver
+                    .physical_name(id, resource, "BucketName")?
+                    .to_ascii_lowercase(),
                 cors: rules.into_iter().flatten().map(cors_rule).collect(),
                 notifications: queues
                     .into_iter()
@@ -368,7 +281,7 @@ fn notification(
         _ => {
             return Err(TemplateError::unsupported(
                 place,
-                format!("one machine tells of no {}", configuration.event),
+                format!("the local stack does not announce {}", configuration.event),
             ));
         }
     };
@@ -384,7 +297,7 @@ fn notification(
             other => {
                 return Err(TemplateError::unsupported(
                     place,
-                    format!("there is no filter {other}"),
+                    format!("the filter {other} does not exist"),
                 ));
             }
         }
@@ -420,7 +333,7 @@ pub(super) fn queues(tree: &Value, resolver: &Resolver) -> Result<Vec<Queue>, Te
     of_type(tree, QUEUE)
         .map(|(id, resource)| {
             let properties: QueueProperties = read(resolver, id, resource, &QUEUE_IGNORED)?;
-            let name = physical_name(resolver, id, resource, "QueueName")?;
+            let name = resolver.physical_name(id, resource, "QueueName")?;
             let redrive = properties.redrive_policy.map(|policy| {
                 let max_receive_count = policy.max_receive_count.filter(|count| *count > 0);
                 let max_receive_count = max_receive_count.ok_or_else(|| {

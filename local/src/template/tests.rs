@@ -1,3 +1,6 @@
+use std::collections::HashMap;
+use std::time::Duration;
+
 use super::*;
 
 const SMALL: &str = r#"
@@ -96,7 +99,7 @@ fn parameters_can_be_overridden_within_what_is_allowed() {
 }
 
 #[test]
-fn what_cannot_be_honoured_is_named() {
+fn unsupported_properties_are_named() {
     let cases = [
         ("!Ref Color", "!Ref Colour", "Colour"),
         ("!GetAtt Work.Arn", "!GetAtt Work.Url", "Work.Url"),
@@ -126,7 +129,7 @@ fn what_cannot_be_honoured_is_named() {
 }
 
 #[test]
-fn the_built_in_template_is_understood() {
+fn the_built_in_template_is_supported() {
     let template = parse(crate::BUILT_IN_TEMPLATE).unwrap();
     assert!(template.tables.iter().any(|table| table.indexes.len() == 2));
     let bucket = &template.buckets[0];
