@@ -1,8 +1,8 @@
-//! A key's id and secret, as the command line, the environment and the file
-//! `<data>/admin-key` hold them: `ID:SECRET`.
+//! A key's id and secret, written `ID:SECRET` on the command line, in the environment and in the
+//! file `<data>/admin-key`.
 //!
-//! The file is how `mpulse dev` remembers the first key it made, and how `mpulse upload`
-//! on the same machine finds it.
+//! `mpulse dev` stores the first key in that file, and `mpulse upload` on the same computer reads
+//! it from there.
 
 use std::fmt;
 use std::fs;
@@ -10,16 +10,16 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use mpulse_shared::access::KeyId;
+use mpulse_shared::key::KeyId;
 use thiserror::Error;
 
-/// Where `mpulse dev` keeps its data, unless told otherwise.
+/// The default data folder of `mpulse dev`.
 pub const DEFAULT_DATA: &str = ".mpulse";
 
 /// The file's name in the data folder.
 const FILE: &str = "admin-key";
 
-/// The longest secret that is taken; generated ones have 43 characters.
+/// The longest accepted secret; generated ones have 43 characters.
 const MAX_SECRET: usize = 256;
 
 /// A key's id and its secret. `Debug` leaves the secret out.
@@ -33,7 +33,7 @@ pub struct Credential {
 
 /// The text is not `ID:SECRET`.
 #[derive(Debug, Error)]
-#[error("a key is written ID:SECRET, both without blanks")]
+#[error("a key has the form ID:SECRET, without spaces")]
 pub struct NotACredential;
 
 impl FromStr for Credential {
@@ -59,32 +59,34 @@ impl fmt::Debug for Credential {
     }
 }
 
-/// The file of a data folder.
+/// The key file of a data folder.
 #[derive(Debug, Clone)]
 pub struct KeyFile(PathBuf);
 
-/// The file is there and can't be used, or can't be written.
+/// The file cannot be used or written.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum KeyFileError {
-    /// It can't be read.
-    #[error("can't read {path}")]
+    /// It cannot be read.
+    #[error("cannot read {path}")]
     Read {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
-    /// It can't be written.
-    #[error("can't write {path}")]
+    /// It cannot be written.
+    #[error("cannot write {path}")]
     Write {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
-    /// It holds something else.
-    #[error("{path} doesn't hold a key; remove it and start `mpulse dev` again for a new one")]
+    /// It does not contain a key.
+    #[error(
+        "{path} does not contain a key; delete it and restart `mpulse dev` to create a new one"
+    )]
     Content {
         /// The file.
         path: PathBuf,
@@ -94,20 +96,20 @@ pub enum KeyFileError {
 }
 
 impl KeyFile {
-    /// The file of that data folder.
+    /// Returns the key file of a data folder.
     pub fn of(data: &Path) -> Self {
         Self(data.join(FILE))
     }
 
-    /// Where it is.
+    /// Returns its path.
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// What it holds; `None` where there is no file.
+    /// Reads the key; `None` if there is no file.
     ///
     /// # Errors
-    /// Where it can't be read or holds no key.
+    /// Returns an error if it cannot be read or does not contain a key.
     pub fn read(&self) -> Result<Option<Credential>, KeyFileError> {
         let path = || self.0.clone();
         match fs::read_to_string(&self.0) {
@@ -126,10 +128,10 @@ impl KeyFile {
         }
     }
 
-    /// Replaces the file at once and as a whole; only its owner may read it.
+    /// Replaces the file atomically; only its owner may read it.
     ///
     /// # Errors
-    /// Where the folder can't be made or written to.
+    /// Returns an error if the folder cannot be created or written to.
     pub fn write(&self, credential: &Credential) -> Result<(), KeyFileError> {
         self.replace(credential)
             .map_err(|source| KeyFileError::Write {
@@ -143,7 +145,7 @@ impl KeyFile {
             fs::create_dir_all(folder)?;
         }
         let new = self.0.with_extension("new");
-        // One left by a crash might be open to others: a mode is set only on creation.
+        // A file left by a crash might be readable by others: the mode is set only on creation.
         match fs::remove_file(&new) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -168,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_may_hold_colons() {
+    fn a_secret_may_contain_colons() {
         let parsed = credential("admin:a:b");
         assert_eq!(
             (parsed.id.as_str(), parsed.secret.as_str()),
@@ -177,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn other_texts_are_refused() {
+    fn other_texts_are_rejected() {
         for text in [
             "",
             "admin",
@@ -192,12 +194,12 @@ mod tests {
     }
 
     #[test]
-    fn debug_keeps_the_secret() {
+    fn debug_hides_the_secret() {
         assert_eq!(format!("{:?}", credential("admin:hush")), "admin:…");
     }
 
     #[test]
-    fn the_file_gives_back_what_it_was_given() {
+    fn the_file_returns_the_stored_key() {
         let data = tempfile::tempdir().unwrap();
         let file = KeyFile::of(&data.path().join("deeper"));
         assert_eq!(file.read().unwrap(), None);

@@ -1,8 +1,8 @@
-//! `mpulse dev`: the whole system on this machine, from the template that deploys it.
+//! `mpulse dev`: runs the local stack, from the template that deploys the system.
 //!
-//! The first start makes an admin key and keeps it beside the data, so that later starts
-//! and `mpulse upload` find it. Standard output ends with a line that says it is ready;
-//! a log of what happens goes to standard error.
+//! The first start creates an admin key and stores it beside the data, so that later starts and
+//! `mpulse upload` find it. The last line on standard output says that the stack is ready; the log
+//! goes to standard error.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -13,10 +13,10 @@ use clap::Args;
 use mpulse_local::faults::{self, Spec};
 use mpulse_local::template::{Template, TemplateError};
 use mpulse_local::{
-    BUILT_IN_TEMPLATE, Data, LOG_FILTER, Machine, MachineError, Options, environment_for,
+    BUILT_IN_TEMPLATE, Data, LOG_FILTER, LocalStack, LocalStackError, Options, environment_for,
 };
-use mpulse_shared::access::{Key, Role, Secret};
-use mpulse_shared::setup::{Setup, SetupError};
+use mpulse_shared::key::{Key, Role, Secret};
+use mpulse_shared::setup::{FromSetup, Setup, SetupError};
 use mpulse_shared::store::StoreError;
 use mpulse_shared::store::keys::Keys;
 use mpulse_shared::time::Timestamp;
@@ -27,102 +27,98 @@ use crate::credential::{Credential, DEFAULT_DATA, KeyFile, KeyFileError};
 use crate::output::print;
 use crate::signals::Signals;
 
-/// Where the API is, unless told otherwise; S3 and the tables are on the next two ports.
+/// The default port of the API; S3 and DynamoDB use the next two ports.
 pub const DEFAULT_PORT: u16 = 9000;
 
-/// The highest port that leaves two above it.
+/// The highest port with two ports above it.
 pub const MAX_PORT: u16 = u16::MAX - 2;
 
-/// The template that is read if it is in the current folder.
+/// The template in the current folder.
 const TEMPLATE: &str = "template.yaml";
 
-/// The id of the key that a first start makes.
+/// The id of the key that a first start creates.
 const ADMIN: &str = "admin";
 
-/// What is added to the machine's own filter: the engine warns of every condition that
-/// doesn't hold and of tables that aren't there yet, which is how they are asked for.
-const QUIET: &str = "dynoxide=error";
-
-/// What `mpulse dev` is told.
+/// The arguments of `mpulse dev`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Logs go to standard error; RUST_LOG says how much (default: info).\n\n\
+    after_help = "Logs go to standard error; RUST_LOG sets the level (default: info).\n\n\
                   Example:\n  mpulse dev --port 9100 --parameter AnonymousReads=true"
 )]
 pub struct DevArgs {
-    /// The API's port; 0 stands for any that is free.
+    /// The API's port; 0 selects any free one.
     #[arg(long, help = "The API's port on 127.0.0.1; S3 is on the next, DynamoDB on the one after",
           default_value_t = DEFAULT_PORT, value_parser = clap::value_parser!(u16).range(..=i64::from(MAX_PORT)))]
     pub port: u16,
 
-    /// Where everything is kept
+    /// The data folder
     #[arg(long, value_name = "PATH", default_value = DEFAULT_DATA)]
     data: PathBuf,
 
-    /// Keep nothing: start empty, and leave nothing behind
+    /// Start empty, and delete all data at the end
     #[arg(long, conflicts_with = "data")]
     ephemeral: bool,
 
-    /// The admin key to use, instead of one that is made up
+    /// The admin key to use (ID:SECRET); generated if not given
     #[arg(long, value_name = "ID:SECRET")]
     key: Option<Credential>,
 
-    /// Where `cargo lambda watch` serves the functions, instead of in this process
+    /// Invoke functions at this URL (`cargo lambda watch`) instead of in this process
     #[arg(long, value_name = "URL")]
     invoke: Option<String>,
 
-    /// What goes wrong on purpose: shares of requests that fail, a budget of writes
+    /// Inject faults: failing requests, throttling, a budget of write units
     #[arg(long, value_name = "SPEC", long_help = faults::HELP)]
     faults: Option<Spec>,
 
-    /// The template, instead of ./template.yaml or the one built in
+    /// The template to run [default: ./template.yaml, or the built-in one]
     #[arg(long, value_name = "PATH")]
     template: Option<PathBuf>,
 
-    /// A parameter of the template; may be given more than once
+    /// Set a parameter of the template; may be repeated
     #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = parameter)]
     parameters: Vec<(String, String)>,
 }
 
-/// The machine didn't start.
+/// The local stack did not start.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum DevError {
-    /// A template that was asked for, or is there, can't be read.
-    #[error("can't read {path}")]
+    /// The template cannot be read.
+    #[error("cannot read {path}")]
     Template {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
-    /// The template says nothing that can be used.
+    /// The template is invalid.
     #[error(transparent)]
     Meaning(#[from] TemplateError),
-    /// The machine itself.
-    #[error("the machine can't start")]
-    Machine(#[from] MachineError),
+    /// The local stack failed to start.
+    #[error("the local stack cannot start")]
+    LocalStack(#[from] LocalStackError),
     /// The keys table's name or address is missing.
     #[error(transparent)]
     Setup(#[from] SetupError),
-    /// The admin key can't be stored.
-    #[error("can't store the admin key")]
+    /// The admin key cannot be stored in its table.
+    #[error("cannot store the admin key")]
     Keys(#[from] StoreError),
-    /// The admin key can't be kept.
+    /// The key file cannot be used.
     #[error(transparent)]
     KeyFile(#[from] KeyFileError),
-    /// The system gives no random numbers.
-    #[error("no randomness for a secret")]
+    /// The system's random source fails.
+    #[error("cannot generate a secret")]
     Randomness(#[from] getrandom::Error),
-    /// Signals can't be waited for, or standard output can't be written.
+    /// Signals cannot be received, or standard output cannot be written.
     #[error("the terminal")]
     Terminal(#[from] io::Error),
 }
 
-/// Runs the machine until it is told to stop, by Ctrl-C or SIGTERM.
+/// Runs the local stack until Ctrl-C or SIGTERM.
 ///
 /// # Errors
-/// [`DevError`] where it doesn't start.
+/// Returns [`DevError`] if it does not start.
 pub async fn run(args: DevArgs) -> Result<(), DevError> {
     log();
     let mut signals = Signals::new()?;
@@ -139,49 +135,49 @@ pub async fn run(args: DevArgs) -> Result<(), DevError> {
         invoke: args.invoke,
         faults: args.faults,
     };
-    // A signal while it starts ends the process, as it would before: nothing is under way.
-    let machine = tokio::select! {
-        machine = Machine::start(options) => machine?,
+    // A signal during the start ends the process as usual: nothing is in progress yet.
+    let local_stack = tokio::select! {
+        local_stack = LocalStack::start(options) => local_stack?,
         () = signals.next() => return Ok(()),
     };
-    let ready = announce(&machine, args.key, key_file.as_ref()).await;
+    let ready = announce(&local_stack, args.key, key_file.as_ref()).await;
     if ready.is_ok() {
         signals.next().await;
         tracing::info!("stopping");
     }
     tokio::select! {
-        () = machine.stop() => {}
-        () = signals.next() => tracing::warn!("stopped at once"),
+        () = local_stack.stop() => {}
+        () = signals.next() => tracing::warn!("stopped immediately"),
     }
     ready
 }
 
-/// Sees to the admin key and says that the machine is ready.
+/// Stores the admin key, and prints that the local stack is ready.
 async fn announce(
-    machine: &Machine,
+    local_stack: &LocalStack,
     fixed: Option<Credential>,
     file: Option<&KeyFile>,
 ) -> Result<(), DevError> {
-    let keys = Keys::from_setup(&machine.setup())?;
+    let keys = Keys::from_setup(&local_stack.setup())?;
     let credential = admin_key(&keys, fixed, file).await?;
     let places = Places {
-        api: machine.api_url(),
-        s3: machine.s3_url(),
-        dynamodb: machine.dynamodb_url(),
-        faults: faults_of(machine),
+        api: local_stack.api_url(),
+        s3: local_stack.s3_url(),
+        dynamodb: local_stack.dynamodb_url(),
+        faults: faults_of(local_stack),
     };
     Ok(print(&places.announcement(&credential))?)
 }
 
-/// What goes wrong on purpose, with the seed that repeats it, and where.
-fn faults_of(machine: &Machine) -> Option<String> {
-    let (faults, [dynamodb, s3]) = machine.faults().zip(machine.faulty_urls())?;
+/// Returns the injected faults, with the seed that repeats them, and the URLs of the proxies.
+fn faults_of(local_stack: &LocalStack) -> Option<String> {
+    let (faults, [dynamodb, s3]) = local_stack.faults().zip(local_stack.faulty_urls())?;
     let spec = faults.spec();
     Some(format!("With faults {spec}: DynamoDB {dynamodb}, S3 {s3}"))
 }
 
-/// The admin key: the one that was asked for, the one of earlier starts, or a new one. In
-/// the end it is in the table and, where data are kept, in the file.
+/// Returns the admin key: the given one, that of earlier starts, or a new one. Afterwards it is in
+/// the table and, unless ephemeral, in the file.
 async fn admin_key(
     keys: &Keys,
     fixed: Option<Credential>,
@@ -218,14 +214,14 @@ async fn admin_key(
     Ok(credential)
 }
 
-/// What to do about the admin key.
+/// What to do with the admin key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
-    /// The table has it.
+    /// It is in the table.
     Keep,
-    /// Put it into the table.
+    /// Store it in the table.
     Store,
-    /// Make a new one: somebody revoked this one, and that stands.
+    /// Create a new one: this one was revoked.
     Renew,
 }
 
@@ -251,17 +247,17 @@ fn new_credential() -> Result<Credential, getrandom::Error> {
     })
 }
 
-/// Where the parts of the machine are.
+/// The addresses of the local stack.
 struct Places {
     api: String,
     s3: String,
     dynamodb: String,
-    /// A line on what goes wrong on purpose.
+    /// A line about injected faults.
     faults: Option<String>,
 }
 
 impl Places {
-    /// What a start says on standard output. The `curl` lines work as they stand.
+    /// The text on standard output after the start. The `curl` lines work as printed.
     fn announcement(&self, credential: &Credential) -> String {
         let Self {
             api, s3, dynamodb, ..
@@ -290,7 +286,7 @@ impl Places {
     }
 }
 
-/// The text as one word of a POSIX shell.
+/// Quotes text as one word of a POSIX shell.
 fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-.,:/@%+=".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
@@ -300,26 +296,26 @@ fn quoted(text: &str) -> String {
     }
 }
 
-/// The settings that the functions of the machine on that port have, for a process beside
-/// it. The template is the one that a machine started from here would read.
+/// Returns the settings of the functions of the local stack on a port, for another process. The
+/// template is the one that a stack started here would read.
 ///
 /// # Errors
-/// Where the template can't be read.
+/// Returns an error if the template cannot be read.
 pub fn setup(port: u16) -> Result<Setup, DevError> {
     Ok(Setup::new(environment(port)?))
 }
 
-/// The same as plain variables.
+/// Like [`setup`], as plain variables.
 ///
 /// # Errors
-/// Where the template can't be read.
+/// Returns an error if the template cannot be read.
 pub fn environment(port: u16) -> Result<HashMap<String, String>, DevError> {
     let template = Template::parse(&template(None)?, &HashMap::new())?;
     let url = |offset: u16| format!("http://127.0.0.1:{}", u32::from(port) + u32::from(offset));
     Ok(environment_for(&template, &url(2), &url(1)))
 }
 
-/// The template to use: the one asked for, the one at hand, or the one built in.
+/// Returns the template to use: the given one, the one in the current folder, or the built-in one.
 fn template(asked: Option<&Path>) -> Result<String, DevError> {
     let path = asked.unwrap_or(Path::new(TEMPLATE));
     match std::fs::read_to_string(path) {
@@ -328,7 +324,10 @@ fn template(asked: Option<&Path>) -> Result<String, DevError> {
             Ok(text)
         }
         Err(error) if asked.is_none() && error.kind() == ErrorKind::NotFound => {
-            tracing::info!(template = "built in", "no template.yaml here");
+            tracing::info!(
+                template = "built in",
+                "there is no template.yaml in this folder"
+            );
             Ok(BUILT_IN_TEMPLATE.to_owned())
         }
         Err(source) => Err(DevError::Template {
@@ -347,8 +346,7 @@ fn parameter(text: &str) -> Result<(String, String), &'static str> {
 
 /// Starts logging to standard error, in colour on a terminal.
 fn log() {
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new(format!("{LOG_FILTER},{QUIET}")));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG_FILTER));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)

@@ -1,30 +1,28 @@
-//! `mpulse keys`: makes, lists and revokes access keys, straight in their table. That is how
-//! the first key comes to be; an admin key can do the same through the API.
+//! `mpulse keys`: creates, lists and revokes access keys directly in their table. The first key is
+//! created this way; later an admin key can do the same over REST.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::io;
 
-use aws_config::BehaviorVersion;
-use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::{Credentials, Region};
 use clap::{Args, Subcommand};
-use mpulse_shared::access::{Key, KeyId, Role, Secret};
+use mpulse_shared::key::{Key, KeyId, Role, Secret};
 use mpulse_shared::member::AccountId;
 use mpulse_shared::scope::{MAX_ACCOUNTS, Scope};
-use mpulse_shared::setup::SetupError;
+use mpulse_shared::setup::{FromSetup, Setup, SetupError};
 use mpulse_shared::store::StoreError;
 use mpulse_shared::store::keys::Keys;
 use mpulse_shared::time::Timestamp;
 use thiserror::Error;
 
+use crate::aws_environment::{self, AwsEnvironmentError};
 use crate::dev::{self, DEFAULT_PORT, DevError, MAX_PORT};
 use crate::output::print;
 
-/// Random bytes in an id that nobody chose.
+/// Random bytes in a generated id.
 const ID_BYTES: usize = 4;
 
-/// What `mpulse keys` is told.
+/// The arguments of `mpulse keys`.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  mpulse keys create --id ops --role writer\n  \
@@ -41,19 +39,19 @@ pub struct KeysArgs {
 
 #[derive(Debug, Args)]
 struct Place {
-    /// The port of `mpulse dev` on this machine
+    /// The port of `mpulse dev` on this computer
     #[arg(long, global = true, default_value_t = DEFAULT_PORT, conflicts_with = "table",
           value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_PORT)))]
     port: u16,
 
-    /// A table on AWS (the stack's output `KeysTableName`), with your own AWS credentials
+    /// A table on AWS (the output `KeysTableName` of the stack), with your AWS credentials
     #[arg(long, global = true, value_name = "NAME")]
     table: Option<String>,
 
-    /// Where the table is, if not on AWS.
+    /// The endpoint of the table, if it is not on AWS.
     #[arg(
         long,
-        help = "Something other than AWS that speaks DynamoDB and has the table",
+        help = "A DynamoDB-compatible endpoint that has the table",
         global = true,
         value_name = "URL",
         requires = "table"
@@ -63,81 +61,84 @@ struct Place {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Make a key and show it, this once, as ID:SECRET
+    /// Create a key and print it once, as ID:SECRET
     #[command(after_help = "Example:\n  mpulse keys create --id ops --role writer")]
     Create {
-        /// Its id; without one, an id is made
+        /// The id; generated if not given
         #[arg(long)]
         id: Option<KeyId>,
-        /// What it may do: reader, writer or admin
+        /// The role: reader, writer or admin
         #[arg(long)]
         role: Role,
-        /// The accounts that it sees and writes, and no others: 4,5. Without this, it is for all
+        /// The accounts that the key has access to, such as 4,5; all accounts if not given
         #[arg(long, value_name = "IDS", value_delimiter = ',', value_parser = account)]
         accounts: Vec<AccountId>,
     },
     /// List the keys, oldest first
     #[command(after_help = "Example:\n  mpulse keys list")]
     List,
-    /// Revoke a key: from now on it opens nothing
+    /// Revoke a key: it is invalid from now on
     #[command(after_help = "Example:\n  mpulse keys revoke ops")]
     Revoke {
-        /// Its id
+        /// The id of the key
         id: KeyId,
     },
 }
 
-/// Keys couldn't be changed or listed.
+/// Keys could not be changed or listed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum KeysError {
-    /// The local machine's table can't be worked out from the template.
+    /// The settings of the local stack cannot be read from the template.
     #[error(transparent)]
-    Machine(#[from] DevError),
-    /// The template names no keys table.
+    LocalStack(#[from] DevError),
+    /// The template has no keys table.
     #[error(transparent)]
     Setup(#[from] SetupError),
-    /// The table can't be reached or refuses.
-    #[error("the keys at {place} can't be reached{hint}")]
+    /// There are no AWS credentials, or there is no region.
+    #[error(transparent)]
+    AwsEnvironment(#[from] AwsEnvironmentError),
+    /// The table cannot be reached.
+    #[error("cannot reach {place}{hint}")]
     Unreachable {
-        /// Where they should be.
+        /// The table.
         place: String,
-        /// What might help.
+        /// A hint.
         hint: &'static str,
-        /// What went wrong.
+        /// The cause.
         source: StoreError,
     },
-    /// The table answered with an error.
-    #[error("the keys at {place}")]
+    /// The table responded with an error.
+    #[error("request to {place} failed")]
     Store {
-        /// Where they are.
+        /// The table.
         place: String,
-        /// What went wrong.
+        /// The cause.
         source: StoreError,
     },
-    /// The id is in use.
-    #[error("there is a key {0} already; revoked ones keep their id too")]
+    /// The id exists.
+    #[error("the key {0} already exists; the ids of revoked keys stay reserved")]
     Taken(KeyId),
-    /// More accounts than a key may be bound to.
-    #[error("a key is bound to {MAX_ACCOUNTS} accounts at most")]
+    /// Too many accounts.
+    #[error("a key can be bound to at most {MAX_ACCOUNTS} accounts")]
     TooManyAccounts,
-    /// No key has the id.
-    #[error("there is no key {0}")]
+    /// The id does not exist.
+    #[error("the key {0} does not exist")]
     Unknown(KeyId),
-    /// The system gives no random numbers.
-    #[error("no randomness for a secret")]
+    /// The system's random source fails.
+    #[error("cannot generate a secret")]
     Randomness(#[from] getrandom::Error),
-    /// Standard output can't be written.
-    #[error("can't write the result")]
+    /// Standard output cannot be written.
+    #[error("cannot write the result")]
     Output(#[from] io::Error),
 }
 
-/// Does what was asked for.
+/// Runs the command.
 ///
 /// # Errors
-/// [`KeysError`].
+/// Returns [`KeysError`].
 pub async fn run(args: KeysArgs) -> Result<(), KeysError> {
-    let keys = args.place.keys().await?;
+    let keys = args.place.keys()?;
     let failed = |source| args.place.error(source);
     match args.action {
         Action::Create { id, role, accounts } => {
@@ -151,7 +152,7 @@ pub async fn run(args: KeysArgs) -> Result<(), KeysError> {
             if !keys.create(&key).await.map_err(failed)? {
                 return Err(KeysError::Taken(id));
             }
-            eprintln!("made {id} ({role}); its secret is shown this once");
+            eprintln!("created the key {id} ({role}); its secret is shown only once");
             print(&format!("{id}:{}\n", secret.reveal()))?;
         }
         Action::List => print(&table(keys.list().await.map_err(failed)?))?,
@@ -167,22 +168,22 @@ pub async fn run(args: KeysArgs) -> Result<(), KeysError> {
 }
 
 impl Place {
-    async fn keys(&self) -> Result<Keys, KeysError> {
+    fn keys(&self) -> Result<Keys, KeysError> {
         let Some(table) = &self.table else {
             return Ok(Keys::from_setup(&dev::setup(self.port)?)?);
         };
         let client = match &self.endpoint {
-            None => Client::new(&aws_config::load_defaults(BehaviorVersion::latest()).await),
+            None => Setup::new(aws_environment::resolve()?).dynamodb()?,
             Some(url) => {
-                // Whoever stands in for DynamoDB takes any credentials, but needs some.
-                let credentials = Credentials::new("local", "local", None, None, "mpulse");
-                let config = aws_sdk_dynamodb::Config::builder()
-                    .behavior_version(BehaviorVersion::latest())
-                    .region(Region::new(mpulse_local::template::REGION))
-                    .credentials_provider(credentials)
-                    .endpoint_url(url)
-                    .build();
-                Client::from_conf(config)
+                // A DynamoDB-compatible endpoint accepts any credentials, but requires some.
+                let variables = [
+                    ("AWS_REGION", mpulse_local::template::REGION),
+                    ("AWS_ACCESS_KEY_ID", "local"),
+                    ("AWS_SECRET_ACCESS_KEY", "local"),
+                    ("AWS_ENDPOINT_URL_DYNAMODB", url),
+                ];
+                let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+                Setup::new(variables.into()).dynamodb()?
             }
         };
         Ok(Keys::new(client, table.clone()))
@@ -208,13 +209,13 @@ impl Place {
     fn name(&self) -> String {
         match (&self.table, &self.endpoint) {
             (None, _) => format!("port {}", self.port),
-            (Some(table), None) => format!("the table {table}"),
-            (Some(table), Some(url)) => format!("the table {table} of {url}"),
+            (Some(table), None) => format!("the keys table {table}"),
+            (Some(table), Some(url)) => format!("the keys table {table} at {url}"),
         }
     }
 }
 
-/// An id that tells the role and is nobody else's.
+/// Generates a unique id that contains the role.
 fn some_id(role: Role) -> Result<KeyId, getrandom::Error> {
     let mut bytes = [0; ID_BYTES];
     getrandom::fill(&mut bytes)?;
@@ -235,7 +236,7 @@ fn scope(accounts: Vec<AccountId>) -> Result<Scope, KeysError> {
     }
 }
 
-/// The accounts of a key, for people.
+/// Formats the accounts of a key.
 fn accounts(key: &Key) -> String {
     match key.accounts.accounts() {
         None => "all".to_owned(),
@@ -246,7 +247,7 @@ fn accounts(key: &Key) -> String {
     }
 }
 
-/// The keys as aligned columns, oldest first.
+/// Formats the keys as aligned columns, oldest first.
 fn table(mut keys: Vec<Key>) -> String {
     keys.sort_by(|a, b| (a.created_at, a.key_id.as_str()).cmp(&(b.created_at, b.key_id.as_str())));
     let longest = keys.iter().map(|key| key.key_id.as_str().len()).max();
@@ -305,7 +306,7 @@ nightly  writer  1970-01-01T00:00:02.000Z  1970-01-01T00:00:03.000Z  4,5
     }
 
     #[test]
-    fn an_id_is_made_where_none_is_given() {
+    fn an_id_is_generated_if_none_is_given() {
         let (one, other) = (
             some_id(Role::Reader).unwrap(),
             some_id(Role::Reader).unwrap(),

@@ -1,4 +1,4 @@
-//! What of the `mpulse` command others use too: the samples, which are measured with as well.
+//! The parts of the `mpulse` command that the benchmarks use too.
 
 pub mod output;
 pub mod sample;

@@ -1,6 +1,7 @@
-//! The `mpulse` command: the whole system on one machine, and what one does with a
-//! registry from a terminal.
+//! The `mpulse` command: runs the local stack, and works with a registry from a
+//! terminal.
 
+mod aws_environment;
 mod client;
 mod credential;
 mod dev;
@@ -15,15 +16,15 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use mpulse_cli::{output, sample};
 
-/// The exit code for a command line that has to change, as clap has it.
+/// The exit code for invalid arguments, the same as clap's.
 const USAGE: u8 = 2;
 
-/// A member registry: on this machine, or on AWS.
+/// A member registry, on this computer or on AWS.
 #[derive(Debug, Parser)]
 #[command(
     version,
     args_conflicts_with_subcommands = true,
-    after_help = "Without a command, `dev` is meant.\n\nExample:\n  mpulse --port 9100"
+    after_help = "Without a command, `dev` runs.\n\nExample:\n  mpulse --port 9100"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -34,15 +35,15 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the whole system on this machine
+    /// Run the system on this computer (the local stack)
     Dev(dev::DevArgs),
-    /// Send a CSV file and wait until every row is dealt with
+    /// Send a CSV file and wait until every row is processed
     Upload(upload::UploadArgs),
-    /// Make, list and revoke access keys
+    /// Create, list and revoke access keys
     Keys(keys::KeysArgs),
-    /// Print the settings of the functions, for running them beside `mpulse dev`
+    /// Print the settings of the functions, to run them with `cargo lambda watch`
     Env(env::EnvArgs),
-    /// Write a CSV file of invented people
+    /// Generate a CSV file of invented people
     Sample(sample::SampleArgs),
 }
 
@@ -59,7 +60,7 @@ async fn main() -> ExitCode {
             Err(error) => {
                 let code = failed(&error, if error.is_usage() { USAGE } else { 1 });
                 if let Some(how) = error.going_on() {
-                    eprintln!("to go on: {how}");
+                    eprintln!("to resume: {how}");
                 }
                 code
             }
@@ -79,15 +80,16 @@ fn failed(error: &dyn Error, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// An error and its causes; a cause that the text before it ends with is not told twice.
+/// Formats an error and its causes, without repeating a cause that its error's text already ends
+/// with.
 fn story(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        let told = error.to_string();
-        if !text.ends_with(&told) {
+        let shown = error.to_string();
+        if !text.ends_with(&shown) {
             text.push_str(": ");
-            text.push_str(&told);
+            text.push_str(&shown);
         }
         cause = error.source();
     }
@@ -106,20 +108,20 @@ mod tests {
     }
 
     #[test]
-    fn a_story_tells_nothing_twice() {
+    fn a_cause_is_not_repeated() {
         #[derive(Debug, thiserror::Error)]
-        #[error("port 1 can't be used: {source}")]
+        #[error("port 1 cannot be used: {source}")]
         struct Inner {
             source: std::io::Error,
         }
         #[derive(Debug, thiserror::Error)]
-        #[error("the machine can't start")]
+        #[error("the local stack cannot start")]
         struct Outer(#[source] Inner);
 
         let source = std::io::Error::other("taken");
         assert_eq!(
             story(&Outer(Inner { source })),
-            "the machine can't start: port 1 can't be used: taken"
+            "the local stack cannot start: port 1 cannot be used: taken"
         );
     }
 

@@ -1,7 +1,7 @@
-//! `mpulse sample`: a roster of invented people as CSV, for trying and measuring things.
+//! `mpulse sample`: a roster of invented people as CSV, for trials and measurements.
 //!
-//! The same arguments give the same bytes on every machine. Memory does not depend on the
-//! number of rows.
+//! The same arguments produce the same bytes everywhere. Memory does not depend on the number of
+//! rows.
 
 mod names;
 mod phones;
@@ -16,39 +16,40 @@ use mpulse_shared::member::AccountId;
 use thiserror::Error;
 
 use crate::output::unless_gone;
+
 pub use roster::{HEADER, MAX_ROWS, Roster};
 
-/// The account of a sample that names none.
+/// The default account.
 const DEFAULT_ACCOUNT: &str = "4";
 
-/// Bytes gathered before they are written.
+/// Bytes collected before they are written.
 const BUFFER: usize = 64 * 1024;
 
-/// What `mpulse sample` is told.
+/// The arguments of `mpulse sample`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  mpulse sample 100000 --bad 0.01 > members.csv")]
 pub struct SampleArgs {
-    /// How many rows
+    /// The number of rows
     #[arg(value_name = "N", value_parser = clap::value_parser!(u64).range(..=MAX_ROWS))]
     rows: u64,
 
-    /// How many of the rows are bad, as a fraction from 0 to 1
+    /// The share of invalid rows, from 0 to 1
     #[arg(long, value_name = "FRACTION", default_value = "0")]
     bad: Fraction,
 
-    /// What the people and the places of bad rows follow from
+    /// The seed of the random generator
     #[arg(long, default_value_t = 42)]
     seed: u64,
 
-    /// The account of the rows; given more than once, each row has one of them [default: 4]
+    /// The account of the rows; if repeated, each row has one of them [default: 4]
     #[arg(long = "account", value_name = "ID", value_parser = account_id)]
     accounts: Vec<String>,
 }
 
-/// Writes the sample to standard output. A reader that has had enough (`| head`) is no error.
+/// Writes the sample to standard output. A closed pipe (`| head`) is not an error.
 ///
 /// # Errors
-/// Where standard output can't be written.
+/// Returns an error if standard output cannot be written.
 pub fn run(args: SampleArgs) -> io::Result<()> {
     unless_gone(write(args, &mut io::stdout().lock()))
 }
@@ -72,17 +73,17 @@ fn write(args: SampleArgs, to: &mut impl Write) -> io::Result<()> {
     to.flush()
 }
 
-/// Checks an account id as the registry does, so that a typing error isn't a file of rejects.
+/// Validates an account id as the registry does.
 ///
 /// # Errors
-/// What is wrong with it, in words.
+/// Returns a description of what is wrong.
 pub fn account_id(text: &str) -> Result<String, String> {
     AccountId::parse(text)
         .map(|id| id.as_str().to_owned())
         .map_err(|error| error.message)
 }
 
-/// A part of a whole, exact to nine decimals: `0.01` of 1,000 rows must be ten, always.
+/// A share, exact to nine decimals: `0.01` of 1,000 rows must always be ten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fraction {
     billionths: u64,
@@ -96,7 +97,7 @@ pub struct NotAFraction;
 impl Fraction {
     const WHOLE: u64 = 1_000_000_000;
 
-    /// That part of `count`, rounded half up.
+    /// Returns this share of `count`, rounded half up.
     fn of(self, count: u64) -> u64 {
         let whole = u128::from(Self::WHOLE);
         let part = (u128::from(count) * u128::from(self.billionths) + whole / 2) / whole;
@@ -113,7 +114,7 @@ impl FromStr for Fraction {
         if (whole.is_empty() && decimals.is_empty()) || !digits(whole) || !digits(decimals) {
             return Err(NotAFraction);
         }
-        // Padded to nine decimals; what is beyond them is cut.
+        // Padded to nine decimals; further ones are cut.
         let decimals: String = decimals
             .chars()
             .chain("000000000".chars())

@@ -1,8 +1,8 @@
-//! The signals that ask a process to stop: Ctrl-C and SIGTERM.
+//! The signals that stop a process: Ctrl-C and SIGTERM.
 
 use std::io;
 
-/// The signals, heard from [`Signals::new`] on.
+/// The signals received since [`Signals::new`].
 pub struct Signals {
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
@@ -12,10 +12,10 @@ pub struct Signals {
 
 #[cfg(unix)]
 impl Signals {
-    /// From here on they don't end the process by themselves.
+    /// Starts to receive signals; they do not end the process by themselves any more.
     ///
     /// # Errors
-    /// Where the system gives no way to hear them.
+    /// Returns an error if the system does not allow it.
     pub fn new() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self {
@@ -24,7 +24,7 @@ impl Signals {
         })
     }
 
-    /// Waits for the next of them.
+    /// Waits for the next signal.
     pub async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
@@ -35,16 +35,16 @@ impl Signals {
 
 #[cfg(not(unix))]
 impl Signals {
-    /// From here on they don't end the process by themselves.
+    /// Starts to receive signals; they do not end the process by themselves any more.
     ///
     /// # Errors
-    /// Never.
-    #[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
+    /// Never fails.
+    #[expect(clippy::unnecessary_wraps, reason = "it can fail on other systems")]
     pub fn new() -> io::Result<Self> {
         Ok(Self {})
     }
 
-    /// Waits for the next of them.
+    /// Waits for the next signal.
     pub async fn next(&mut self) {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;

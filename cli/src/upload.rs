@@ -1,9 +1,10 @@
-//! `mpulse upload`: sends a roster to a registry, here or in the cloud, and stays with it
-//! until every row is dealt with.
+//! `mpulse upload`: sends a roster to a registry, on this computer or in the cloud, and waits until
+//! every row is processed.
 //!
-//! Standard output gets the result and nothing else; how far it is goes to standard
-//! error, as bars on a terminal and as a line every few seconds elsewhere.
+//! Standard output contains the result only; progress goes to standard error, as bars on a terminal
+//! and as a line every few seconds elsewhere.
 
+mod format;
 mod parts;
 mod progress;
 mod report;
@@ -17,6 +18,7 @@ use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 use reqwest::Url;
+use tempfile::NamedTempFile;
 use thiserror::Error;
 
 use crate::client::{Client, ClientError, NewBatch, Upload, is_this_machine};
@@ -24,32 +26,34 @@ use crate::credential::{Credential, DEFAULT_DATA, KeyFile, KeyFileError};
 use crate::output::print;
 use crate::sample::account_id;
 use crate::signals::Signals;
+use format::FormatArgs;
 use progress::Progress;
 use transfer::TransferError;
 
-/// Where `mpulse dev` is, unless told otherwise.
+/// The default URL, that of `mpulse dev`.
 const DEFAULT_URL: &str = "http://127.0.0.1:9000";
 
-/// The largest file that is sent by one request, in bytes. A larger one comes in parts, as S3's
-/// own guide advises from 100 MB on: what a cut connection costs is then a part, not all of it.
+/// The largest file that is sent by one request, in bytes. A larger one is sent in parts, as S3's
+/// documentation recommends from 100 MB on: a broken connection then costs a part, not the whole
+/// file.
 const LARGEST_PUT: u64 = 100_000_000;
 
-/// What `mpulse upload` is told.
+/// The arguments of `mpulse upload`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exits with 0 when every row was read and dealt with, rejects included, else with 1.\n\n\
+    after_help = "Exit code 0: every row was processed, rejected rows included. Exit code 1: anything else.\n\n\
                   Example:\n  mpulse upload members.csv --url https://api.example.com --key ops:SECRET"
 )]
 pub struct UploadArgs {
-    /// The CSV file
+    /// The roster: CSV, plain or compressed by gzip or zip, or an Excel workbook (.xlsx)
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
-    /// The registry
+    /// The URL of the registry
     #[arg(long, env = "MPULSE_URL", default_value = DEFAULT_URL, value_parser = http_url)]
     url: Url,
 
-    /// The key to use; without it, the one that `mpulse dev` keeps here
+    /// The key (ID:SECRET); for `mpulse dev` on this computer, the stored admin key is the default
     #[arg(
         long,
         value_name = "ID:SECRET",
@@ -58,23 +62,26 @@ pub struct UploadArgs {
     )]
     key: Option<Credential>,
 
-    /// The account of the rows of a file that has no such column
+    /// The account of the rows, for a file without an account column
     #[arg(long, value_name = "ID", value_parser = account_id)]
     account: Option<String>,
 
-    /// What to do with a row whose member exists [default: upsert]
+    /// How to handle rows of existing members [default: upsert]
     #[arg(long)]
     mode: Option<Mode>,
 
-    /// The batch whose report of refused rows was corrected to make this file
+    /// The batch whose corrected report of rejected rows this file is
     #[arg(long, value_name = "BATCH_ID")]
     parent: Option<String>,
 
-    /// The batch whose upload was stopped: the parts of this file that are missing are sent
+    /// Resume the stopped upload of this batch: send the parts that are missing
     #[arg(long, value_name = "BATCH_ID", conflicts_with_all = ["account", "mode", "parent"])]
     resume: Option<String>,
 
-    /// Send a small file in parts too
+    #[command(flatten)]
+    format: FormatArgs,
+
+    /// Send in parts, whatever the size
     #[arg(long, hide = true)]
     multipart: bool,
 
@@ -83,19 +90,19 @@ pub struct UploadArgs {
     data: PathBuf,
 }
 
-/// What is done with a row whose member exists.
+/// How rows of existing members are handled.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Mode {
-    /// Change it where it differs
+    /// Update members that differ
     Upsert,
-    /// Leave it alone
+    /// Do not change existing members
     Create,
-    /// Write it without comparing
+    /// Write every row without comparing
     Overwrite,
 }
 
 impl Mode {
-    /// The word that the API uses.
+    /// Returns the API's name of the mode.
     fn name(self) -> &'static str {
         match self {
             Self::Upsert => "upsert",
@@ -105,49 +112,49 @@ impl Mode {
     }
 }
 
-/// The upload could not be seen through.
+/// The upload failed, or its end is unknown.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum UploadError {
-    /// No key was given or found: a matter of usage.
+    /// No key was given or found: invalid arguments.
     #[error(
-        "no key: give --key ID:SECRET or set MPULSE_KEY (the key of `mpulse dev` would be in {path}, \
-         and is used for this machine only)"
+        "no key: use --key ID:SECRET or set MPULSE_KEY (the key of `mpulse dev` in {path} is used for \
+         this computer only)"
     )]
     NoKey {
-        /// Where one could have been.
+        /// Where the local key would be.
         path: PathBuf,
     },
-    /// The file of the local key is unusable.
+    /// The file of the local key cannot be used.
     #[error(transparent)]
     KeyFile(#[from] KeyFileError),
-    /// The file to send can't be read.
-    #[error("can't read {path}")]
+    /// The file to send cannot be read.
+    #[error("cannot read {path}")]
     File {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
-    /// Something that has no size beforehand.
-    #[error("{path} is not a file; what comes from a pipe has to be saved first")]
+    /// The path is a folder or a pipe, which has no size.
+    #[error("{path} is not a file; save the output of a pipe to a file first")]
     NotAFile {
-        /// What it is called.
+        /// The path.
         path: PathBuf,
     },
-    /// The API refused, or nobody answered.
+    /// The API responded with an error, or did not respond.
     #[error(transparent)]
     Api(#[from] ClientError),
-    /// The file didn't get there.
+    /// The file was not sent.
     #[error("{} was not sent", path.display())]
     Transfer {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: TransferError,
     },
-    /// The batch to go on with is of another file.
-    #[error("batch {id} is of a file of {expected} bytes, and {path} has {size}")]
+    /// The batch to resume has another file.
+    #[error("the file of batch {id} has {expected} bytes, but {path} has {size}")]
     OtherFile {
         /// The batch.
         id: String,
@@ -158,33 +165,33 @@ pub enum UploadError {
         /// Its size.
         size: u64,
     },
-    /// The batch to go on with waits for a file that doesn't come in parts.
-    #[error("the file of batch {id} doesn't come in parts; send it anew, as another batch")]
+    /// The file of the batch to resume is not sent in parts.
+    #[error("the file of batch {id} is not sent in parts; send it in a new batch")]
     NoParts {
         /// The batch.
         id: String,
     },
-    /// The upload was stopped, and can be taken up again.
+    /// The upload was interrupted and can be resumed.
     #[error("{source}")]
     Unfinished {
-        /// The command line that goes on.
+        /// The command that resumes it.
         how: String,
-        /// Why it ended.
+        /// The cause.
         source: Box<UploadError>,
     },
-    /// Somebody asked to stop.
+    /// The user stopped the command.
     #[error("stopped")]
     Stopped,
-    /// The wish to stop can't be heard.
-    #[error("can't listen for signals")]
+    /// Signals cannot be received.
+    #[error("cannot receive signals")]
     Signals(#[source] io::Error),
-    /// Standard output can't be written.
-    #[error("can't write the result")]
+    /// Standard output cannot be written.
+    #[error("cannot write the result")]
     Output(#[source] io::Error),
 }
 
 impl UploadError {
-    /// The command line that goes on, where one can.
+    /// Returns the command that resumes the upload, if possible.
     pub fn going_on(&self) -> Option<&str> {
         match self {
             Self::Unfinished { how, .. } => Some(how),
@@ -192,7 +199,7 @@ impl UploadError {
         }
     }
 
-    /// Whether it is the command line that has to change.
+    /// Returns whether the arguments are invalid.
     pub fn is_usage(&self) -> bool {
         matches!(self, Self::NoKey { .. })
     }
@@ -201,23 +208,35 @@ impl UploadError {
 /// Sends the file and waits for the end of its batch.
 ///
 /// # Errors
-/// [`UploadError`] where the batch's end was not seen. A batch that was seen to end badly
-/// is an exit code, and its report says why.
-pub async fn run(args: UploadArgs) -> Result<ExitCode, UploadError> {
+/// Returns [`UploadError`] if the end of the batch is unknown. For a batch that failed, the exit
+/// code is 1 and the printed summary says why.
+pub async fn run(mut args: UploadArgs) -> Result<ExitCode, UploadError> {
     let began = Instant::now();
     let client = Client::new(&args.url, credential(&args)?)?;
-    let (file_name, size) = describe(&args.file).await?;
+    let (mut file_name, mut size) = describe(&args.file).await?;
+    let compressed = if args.format.gzip {
+        let compressed = compress(&args.file).await?;
+        (_, size) = describe(compressed.path()).await?;
+        file_name.push_str(".gz");
+        Some(compressed)
+    } else {
+        None
+    };
+    let going_on = going_on(&args);
+    if let Some(compressed) = &compressed {
+        args.file = compressed.path().to_owned();
+    }
 
     let id = match &args.resume {
         Some(id) => {
-            resume(&client, &args, id, size).await?;
+            resume(&client, &args, id, size, &going_on).await?;
             id.clone()
         }
-        None => send(&client, &args, file_name, size).await?,
+        None => send(&client, &args, file_name, size, &going_on).await?,
     };
     let sent = began.elapsed();
 
-    eprintln!("batch {id}: sent; it goes on if this command is stopped");
+    eprintln!("batch {id}: sent; processing continues if this command is stopped");
     let batch = watch::until_ended(&client, &id).await?;
     let report = report::Report {
         batch: &batch,
@@ -234,12 +253,24 @@ pub async fn run(args: UploadArgs) -> Result<ExitCode, UploadError> {
     })
 }
 
-/// Opens a batch and sends its file. Gives the batch's id.
+/// Compresses a file.
+async fn compress(path: &Path) -> Result<NamedTempFile, UploadError> {
+    let failed = |source| UploadError::File {
+        path: path.to_owned(),
+        source,
+    };
+    let source = path.to_owned();
+    let made = tokio::task::spawn_blocking(move || format::compress(&source)).await;
+    made.map_err(|error| failed(error.into()))?.map_err(failed)
+}
+
+/// Creates a batch and sends its file. Returns the batch's id.
 async fn send(
     client: &Client,
     args: &UploadArgs,
     file_name: String,
     size: u64,
+    going_on: &ResumeCommand,
 ) -> Result<String, UploadError> {
     let created = client
         .create_batch(&NewBatch {
@@ -249,6 +280,7 @@ async fn send(
             account_id: args.account.clone(),
             mode: args.mode.map(Mode::name),
             parent_batch_id: args.parent.clone(),
+            format: args.format.request(),
         })
         .await?;
     let id = created.batch.id;
@@ -268,25 +300,26 @@ async fn send(
         Upload::InParts { part_count } => {
             eprintln!(
                 "batch {id}: sending {file_name}, {size} bytes, in {part_count} parts\n\
-                 if it is stopped, it goes on with: {}",
-                going_on(args, &id)
+                 to resume after an interruption: {}",
+                going_on.of(&id)
             );
-            in_parts(client, args, &id, size).await?;
+            in_parts(client, args, &id, size, going_on).await?;
         }
     }
     Ok(id)
 }
 
-/// Sends what is missing of a file.
+/// Sends the missing parts of a file.
 async fn resume(
     client: &Client,
     args: &UploadArgs,
     id: &str,
     size: u64,
+    going_on: &ResumeCommand,
 ) -> Result<(), UploadError> {
     let batch = client.batch(id).await?;
     if !batch.awaits_upload() {
-        // It is there already, or no longer wanted: its end tells.
+        // The file has arrived, or the batch was cancelled: its end is reported.
         return Ok(());
     }
     if batch.links.parts.is_none() {
@@ -300,17 +333,18 @@ async fn resume(
             size,
         });
     }
-    eprintln!("batch {id}: sending what is missing of {size} bytes");
-    in_parts(client, args, id, size).await
+    eprintln!("batch {id}: sending the missing parts of {size} bytes");
+    in_parts(client, args, id, size, going_on).await
 }
 
-/// Sends the parts that are missing and completes the upload, unless somebody stops it. An
-/// error tells how to go on, where one can.
+/// Sends the missing parts and completes the upload, unless the user stops it. The error contains
+/// the command that resumes it, if possible.
 async fn in_parts(
     client: &Client,
     args: &UploadArgs,
     id: &str,
     size: u64,
+    going_on: &ResumeCommand,
 ) -> Result<(), UploadError> {
     let mut signals = Signals::new().map_err(UploadError::Signals)?;
     let progress = Progress::sending(size);
@@ -322,7 +356,7 @@ async fn in_parts(
     };
     progress.finish();
     result.map_err(|error| UploadError::Unfinished {
-        how: going_on(args, id),
+        how: going_on.of(id),
         source: Box::new(error),
     })
 }
@@ -334,18 +368,30 @@ fn not_sent(args: &UploadArgs, source: TransferError) -> UploadError {
     }
 }
 
-/// The command line that goes on with an upload, without the key.
-fn going_on(args: &UploadArgs, id: &str) -> String {
-    let file = args.file.display();
-    let mut line = format!("mpulse upload --resume {id} {file}");
-    if args.url.as_str().trim_end_matches('/') != DEFAULT_URL {
-        line.push_str(" --url ");
-        line.push_str(args.url.as_str());
-    }
-    line
+/// The command that resumes an upload, without the key.
+struct ResumeCommand {
+    arguments: String,
 }
 
-/// The key to use. The local machine's own goes nowhere else.
+impl ResumeCommand {
+    fn of(&self, id: &str) -> String {
+        format!("mpulse upload --resume {id} {}", self.arguments)
+    }
+}
+
+fn going_on(args: &UploadArgs) -> ResumeCommand {
+    let mut arguments = args.file.display().to_string();
+    if args.format.gzip {
+        arguments.push_str(" --gzip");
+    }
+    if args.url.as_str().trim_end_matches('/') != DEFAULT_URL {
+        arguments.push_str(" --url ");
+        arguments.push_str(args.url.as_str());
+    }
+    ResumeCommand { arguments }
+}
+
+/// Returns the key to use. The local stack's own key is never sent elsewhere.
 fn credential(args: &UploadArgs) -> Result<Credential, UploadError> {
     if let Some(credential) = &args.key {
         return Ok(credential.clone());
@@ -361,7 +407,7 @@ fn credential(args: &UploadArgs) -> Result<Credential, UploadError> {
     })
 }
 
-/// The file's name and size.
+/// Returns the file's name and size.
 async fn describe(path: &Path) -> Result<(String, u64), UploadError> {
     let failed = |source| UploadError::File {
         path: path.to_owned(),
@@ -384,7 +430,7 @@ fn http_url(text: &str) -> Result<Url, String> {
         return Err("must begin with http:// or https://".to_owned());
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("holds a key; use --key for it".to_owned());
+        return Err("must not contain a key; use --key".to_owned());
     }
     Ok(url)
 }
@@ -402,13 +448,14 @@ mod tests {
             mode: None,
             parent: None,
             resume: None,
+            format: FormatArgs::default(),
             multipart: false,
             data: data.to_owned(),
         }
     }
 
     #[test]
-    fn the_local_key_is_for_the_local_machine() {
+    fn the_local_key_is_used_for_loopback_only() {
         let data = tempfile::tempdir().unwrap();
         let file = KeyFile::of(data.path());
         let local = "http://127.0.0.1:9000";
@@ -426,8 +473,8 @@ mod tests {
     }
 
     #[test]
-    fn the_line_that_goes_on_holds_no_key() {
-        let line = |url| going_on(&args(url, Some("ops:secret"), Path::new("data")), "01K");
+    fn the_command_to_resume_contains_no_key() {
+        let line = |url| going_on(&args(url, Some("ops:secret"), Path::new("data"))).of("01K");
         let short = "mpulse upload --resume 01K members.csv";
         assert_eq!(line("http://127.0.0.1:9000"), short);
         let url = "https://api.example.com/prod";
@@ -435,7 +482,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_is_http_and_holds_no_key() {
+    fn a_url_is_http_and_contains_no_key() {
         assert!(http_url("http://127.0.0.1:9000").is_ok());
         assert!(http_url("https://x.execute-api.us-east-1.amazonaws.com/prod").is_ok());
         for text in [

@@ -1,28 +1,29 @@
-//! The lines of the documents, run as they are written: the `sh` blocks of README.md and
-//! docs/api.md, in order, by one shell in an empty folder beside a fresh `mpulse dev`. The
-//! answers that docs/api.md shows are held against those that come; `…` stands for anything.
+//! Runs the lines of the documents as written: the `sh` blocks of README.md and docs/api.md, in
+//! order, in one shell in an empty folder beside a fresh `mpulse dev`. The responses that
+//! docs/api.md shows are compared with the actual ones; `…` matches anything.
 //!
-//! What differs from a newcomer's terminal: the port, `mpulse` in the place of
-//! `cargo run -q --`, and that a reader's slowness is played by waiting until no batch is at
-//! work between two blocks.
+//! The differences to a user's terminal: the port, `mpulse` instead of `cargo run -q --`, and a
+//! wait between two blocks until no batch is running.
+//!
+//! docs/semantics.md names a test for each promise; every one of them has to exist.
 
 use std::fs;
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// How long the machine may take to start.
+/// The longest start of the local stack.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What stands for anything in an answer.
+/// Matches anything in a response.
 const ANYTHING: &str = "…";
 
-/// The shell's words before those of a document: curl that fails where it is refused, mpulse
-/// for cargo, and the wait between blocks.
+/// Commands before those of a document: curl that fails if it cannot connect, mpulse instead of
+/// cargo, and the wait between blocks.
 const PRELUDE: &str = r#"
 set -euo pipefail
 curl() { command curl -sS --noproxy '*' "$@"; }
@@ -43,13 +44,13 @@ settle() {
 }
 "#;
 
-/// A machine whose data are in `.mpulse` of a folder. It ends with this.
-struct Machine {
+/// A local stack with its data in `.mpulse` of a folder. It stops when this is dropped.
+struct LocalStack {
     child: Child,
     port: u16,
 }
 
-impl Machine {
+impl LocalStack {
     fn start(folder: &Path) -> Self {
         let port = free_ports();
         let log = folder.join("log");
@@ -60,7 +61,7 @@ impl Machine {
             .stderr(Stdio::null())
             .spawn()
             .expect("mpulse starts");
-        let machine = Self { child, port };
+        let local_stack = Self { child, port };
         let deadline = Instant::now() + PATIENCE;
         while !fs::read_to_string(&log)
             .expect("a log")
@@ -69,18 +70,18 @@ impl Machine {
             assert!(Instant::now() < deadline, "mpulse dev doesn't become ready");
             thread::sleep(Duration::from_millis(50));
         }
-        machine
+        local_stack
     }
 }
 
-impl Drop for Machine {
+impl Drop for LocalStack {
     fn drop(&mut self) {
         self.child.kill().ok();
         self.child.wait().ok();
     }
 }
 
-/// A port that is free, and so are the two above it.
+/// Returns a port that is free, and so are the two above it.
 fn free_ports() -> u16 {
     for _ in 0..100 {
         let first = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -95,14 +96,15 @@ fn free_ports() -> u16 {
     panic!("no three free ports in a row");
 }
 
-/// A block of lines, and the answer that is shown beside it.
+/// A block of lines, and the response that is shown after it.
 #[derive(Debug)]
 struct Block {
     lines: String,
     answer: Option<Value>,
 }
 
-/// The `sh` blocks of a document behind a heading, each with the `json` block that follows it.
+/// Returns the `sh` blocks of a document after a heading, each with the `json` block that follows
+/// it.
 fn blocks(document: &str, behind: &str) -> Vec<Block> {
     let (_, rest) = document.split_once(behind).expect("the heading");
     let mut blocks: Vec<Block> = Vec::new();
@@ -124,21 +126,24 @@ fn blocks(document: &str, behind: &str) -> Vec<Block> {
     blocks
 }
 
-/// Runs blocks and gives what each printed.
-fn run(folder: &Path, machine: &Machine, blocks: &[Block]) -> Vec<String> {
+/// Runs blocks and returns what each printed.
+fn run(folder: &Path, local_stack: &LocalStack, blocks: &[Block]) -> Vec<String> {
     let mut script = PRELUDE.to_owned();
     for (n, block) in blocks.iter().enumerate() {
         let lines = block
             .lines
-            .replace("127.0.0.1:9000", &format!("127.0.0.1:{}", machine.port));
+            .replace("127.0.0.1:9000", &format!("127.0.0.1:{}", local_stack.port));
         script.extend(["settle\nexec > out-", &n.to_string(), "\n", &lines, "\n"]);
     }
     let ran = Command::new("bash")
         .args(["-c", &script])
         .current_dir(folder)
         .env("MPULSE", env!("CARGO_BIN_EXE_mpulse"))
-        .env("MPULSE_URL", format!("http://127.0.0.1:{}", machine.port))
-        .env("PORT", machine.port.to_string())
+        .env(
+            "MPULSE_URL",
+            format!("http://127.0.0.1:{}", local_stack.port),
+        )
+        .env("PORT", local_stack.port.to_string())
         .output()
         .expect("bash runs");
     let printed: Vec<String> = (0..blocks.len())
@@ -154,7 +159,8 @@ fn run(folder: &Path, machine: &Machine, blocks: &[Block]) -> Vec<String> {
     printed
 }
 
-/// Whether an answer is the one shown. A field `…` stands for fields that aren't.
+/// Returns whether a response matches the shown one. A field `…` represents fields that are not
+/// shown.
 fn fits(shown: &Value, is: &Value) -> bool {
     match (shown, is) {
         (Value::String(text), _) if text == ANYTHING => !is.is_null(),
@@ -173,20 +179,20 @@ fn fits(shown: &Value, is: &Value) -> bool {
     }
 }
 
-/// The answers of a block: each line of JSON, for they have no line ends.
+/// Returns the problems in an output: each is a line of JSON.
 fn problems(printed: &str) -> Vec<&str> {
     let is_problem = |line: &&str| line.contains("\"type\":\"/problems/");
     printed.lines().filter(is_problem).collect()
 }
 
-/// Runs a document and holds it against what it shows. What shows no answer must not be a
+/// Runs a document and compares the responses. A block without a shown response must not return a
 /// problem.
 fn check(document: &str, behind: &str) {
     let folder = tempfile::tempdir().expect("a folder");
-    let machine = Machine::start(folder.path());
+    let local_stack = LocalStack::start(folder.path());
     let blocks = blocks(document, behind);
     assert!(blocks.len() > 5, "the document has blocks");
-    let printed = run(folder.path(), &machine, &blocks);
+    let printed = run(folder.path(), &local_stack, &blocks);
     for (block, printed) in blocks.iter().zip(&printed) {
         let lines = &block.lines;
         match &block.answer {
@@ -205,17 +211,17 @@ fn check(document: &str, behind: &str) {
 }
 
 #[test]
-fn the_lines_of_the_readme_do_what_it_says() {
+fn the_lines_of_the_readme_work() {
     check(include_str!("../../README.md"), "\n## Use it\n");
 }
 
 #[test]
-fn the_lines_of_the_api_by_example_are_answered_as_shown() {
+fn the_lines_of_the_api_page_return_the_shown_responses() {
     check(include_str!("../../docs/api.md"), "# The API by example\n");
 }
 
 #[test]
-fn an_answer_fits_only_what_is_shown_of_it() {
+fn a_response_matches_only_what_is_shown() {
     let fits = |shown: &str, is: &str| {
         fits(
             &serde_json::from_str(shown).unwrap(),
@@ -228,4 +234,44 @@ fn an_answer_fits_only_what_is_shown_of_it() {
     assert!(!fits(r#"{"a": 1, "…": "…"}"#, r#"{"b": 2}"#));
     assert!(!fits(r#"{"a": "…"}"#, r#"{"a": null}"#));
     assert!(!fits("[1]", "[1, 2]"));
+}
+
+/// Returns the sources of Rust in a folder and the folders in it.
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("a folder").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn every_test_that_the_page_on_semantics_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut files = Vec::new();
+    for folder in ["cli/tests", "functions/ingest/src", "tests/stack"] {
+        sources(&root.join(folder), &mut files);
+    }
+    let page = fs::read_to_string(root.join("docs/semantics.md")).expect("the page");
+    // Names of tests are the only code of several words with underscores.
+    let names: Vec<&str> = page
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|code| code.matches('_').count() >= 3 && !code.contains(' '))
+        .collect();
+    assert!(names.len() > 20, "{names:?}");
+    for name in names {
+        let mut parts: Vec<&str> = name.split("::").filter(|part| *part != "tests").collect();
+        let function = format!("fn {}(", parts.pop().expect("a name"));
+        let file = parts.last().copied().unwrap_or("main");
+        let exists = files.iter().any(|path| {
+            path.file_stem().is_some_and(|stem| stem == file)
+                && fs::read_to_string(path).is_ok_and(|text| text.contains(&function))
+        });
+        assert!(exists, "{name} does not exist in {file}.rs");
+    }
 }

@@ -1,6 +1,7 @@
-//! Phone numbers as people write them down: American ones in seven ways, and one in
-//! twelve from elsewhere. Each has a possible length for its country, and none is a
-//! placeholder (0000000000, 1234567890) that the registry would refuse.
+//! Phone numbers in usual notations: American ones in seven ways, and one in twelve from other
+//! countries. Each has a possible length for its country, and none is a placeholder (0000000000,
+//! 1234567890), which the registry would reject.
+//!
 
 use std::fmt::Write;
 
@@ -29,7 +30,7 @@ pub const AREA_CODES: &[u16] = &[
     979, 980, 985, 989,
 ];
 
-/// Numbers of other countries; `#` is any digit.
+/// Patterns of other countries; `#` is any digit.
 pub const FOREIGN: &[&str] = &[
     "+44 7### ######",
     "+44 20 #### ####",
@@ -109,7 +110,7 @@ fn fill(prng: &mut Prng, pattern: &str, out: &mut String) {
     }
 }
 
-/// Whether the last nine digits are one digit repeated, or count up or down.
+/// Returns whether the last nine digits are one digit repeated, or count up or down.
 fn looks_made_up(phone: &str) -> bool {
     const TAIL: usize = 9;
     let mut digits = phone.bytes().rev().filter(u8::is_ascii_digit).take(TAIL);
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn placeholders_look_made_up() {
+    fn placeholders_are_recognised() {
         for phone in [
             "0000000000",
             "123-456-7890",

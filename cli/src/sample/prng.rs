@@ -1,49 +1,49 @@
 //! A small generator of pseudo-random numbers, splitmix64 (Steele, Lea and Flood, 2014).
 //!
-//! It is here rather than a crate because a sample must come out the same, byte for
-//! byte, for as long as somebody has written its seed down.
+//! It is our own rather than a crate's because a sample must stay the same, byte for byte, in all
+//! versions.
 
 /// The step between two states: 2^64 divided by the golden ratio, made odd.
 const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// A stream of numbers that its seed determines.
+/// A stream of numbers determined by its seed.
 #[derive(Debug, Clone)]
 pub struct Prng {
     state: u64,
 }
 
 impl Prng {
-    /// The stream of a seed.
+    /// Creates the stream of a seed.
     pub fn new(seed: u64) -> Self {
         Self { state: seed }
     }
 
-    /// The `index`-th of the streams that belong to a seed. Row `n` of a sample draws
-    /// from stream `n`, so that a longer sample starts with the shorter one's rows.
+    /// Creates the `index`-th stream of a seed. Row `n` of a sample uses stream `n`, so that a
+    /// longer sample begins with the shorter one's rows.
     pub fn stream(seed: u64, index: u64) -> Self {
         let seed = mix(seed.wrapping_add(STEP));
         Self::new(mix(seed ^ index.wrapping_mul(STEP)))
     }
 
-    /// 64 random bits.
+    /// Returns 64 random bits.
     pub fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(STEP);
         mix(self.state)
     }
 
-    /// A number below `bound`, which is above zero. Its bias, at most `bound` in 2^32,
+    /// Returns a number below `bound`, which must be above zero. Its bias, at most `bound` in 2^32,
     /// does not matter in a sample.
     pub fn below(&mut self, bound: u32) -> u32 {
         (((self.next() >> 32) * u64::from(bound)) >> 32) as u32
     }
 
-    /// One of the elements, of which there is at least one.
+    /// Returns one of the elements, of which there must be at least one.
     pub fn pick<T: Copy>(&mut self, of: &[T]) -> T {
         let count = u32::try_from(of.len()).expect("a table of a few hundred elements");
         of[self.below(count) as usize]
     }
 
-    /// True `times` in a `thousand`.
+    /// Returns true `times` in a `thousand`.
     pub fn per_mille(&mut self, times: u32) -> bool {
         self.below(1000) < times
     }
@@ -60,7 +60,7 @@ pub fn mix(value: u64) -> u64 {
 mod tests {
     use super::*;
 
-    /// The first numbers of seed 1234567, as the reference implementation gives them.
+    /// The first numbers of seed 1234567, as in the reference implementation.
     #[test]
     fn is_splitmix64() {
         let mut prng = Prng::new(1_234_567);

@@ -1,9 +1,10 @@
-//! The rows of a sample: good ones, and exactly as many bad ones as were asked for.
+//! The rows of a sample: valid ones, and exactly the requested number of invalid ones.
 //!
-//! Row `n` of a seed depends on the seed, `n` and the accounts alone, so a longer sample
-//! begins with the shorter one's people. Which rows are bad depends on the length too:
-//! they are drawn by selection sampling (Knuth, vol. 2, algorithm S), which spreads a fixed
-//! number of them evenly and needs no memory.
+//! Row `n` depends on the seed, `n` and the accounts only, so a longer sample begins with the
+//! shorter one's people. Which rows are invalid depends on the length too: they are selected by
+//! selection sampling (Knuth, vol. 2, algorithm S), which spreads a fixed number of them evenly and
+//! needs no memory.
+//!
 
 use std::fmt::Write;
 
@@ -13,41 +14,41 @@ use super::{names, phones};
 /// The header of every sample.
 pub const HEADER: &str = "account_id,client_member_id,first_name,last_name,phone_number\n";
 
-/// The most rows of one sample: up to here no client member id comes twice.
+/// The maximum number of rows of a sample: up to here client member ids are unique.
 pub const MAX_ROWS: u64 = 1 << 32;
 
-/// Client member ids begin here, so that all have ten digits.
+/// The first client member id, so that all have ten digits.
 const FIRST_ID: u64 = 1_000_000_000;
 
-/// What can be wrong with a row. Each of them is refused by the registry.
+/// The defects of invalid rows. The registry rejects each of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// No phone number.
     MissingPhone,
-    /// Fewer digits than any American number has.
+    /// Fewer digits than any American number.
     ShortPhone,
-    /// A word where a number should be.
+    /// A word instead of a number.
     LettersInPhone,
-    /// No first name, or blanks only.
+    /// No first name, or spaces only.
     EmptyFirstName,
-    /// An account id with characters that none has.
+    /// An account id with invalid characters.
     BadAccount,
     /// A comma too few.
     TooFewFields,
     /// A comma too many.
     TooManyFields,
-    /// A number that stands for having none.
+    /// A placeholder phone number.
     PlaceholderPhone,
-    /// A blank in the client member id.
-    BlankInClientId,
-    /// A client member id above 64 characters.
+    /// A client member id that a spreadsheet has changed.
+    ScientificClientId,
+    /// A client member id of more than 64 characters.
     LongClientId,
     /// A name in Latin-1.
     NotUtf8,
 }
 
 impl Fault {
-    /// All of them, in the order in which a sample uses them, again and again.
+    /// All of them, in the order in which a sample uses them in turn.
     pub const ALL: [Self; 11] = [
         Self::MissingPhone,
         Self::ShortPhone,
@@ -57,7 +58,7 @@ impl Fault {
         Self::TooFewFields,
         Self::PlaceholderPhone,
         Self::NotUtf8,
-        Self::BlankInClientId,
+        Self::ScientificClientId,
         Self::TooManyFields,
         Self::LongClientId,
     ];
@@ -68,20 +69,20 @@ impl Fault {
 pub struct Roster {
     seed: u64,
     accounts: Vec<String>,
-    /// Rows in all.
+    /// The total number of rows.
     rows: u64,
-    /// Rows made.
+    /// Rows generated.
     made: u64,
-    /// Bad rows still to come.
+    /// Invalid rows still to generate.
     bad_left: u64,
-    /// Bad rows made, for taking the faults in turn.
+    /// Invalid rows generated, to use the defects in turn.
     bad_made: usize,
-    /// Decides which rows are bad.
+    /// Selects which rows are invalid.
     choice: Prng,
     row: Row,
 }
 
-/// The fields of the row in hand; kept, so that a row allocates nothing.
+/// The fields of the current row; reused, so that a row allocates nothing.
 #[derive(Debug, Default)]
 struct Row {
     account: String,
@@ -92,7 +93,7 @@ struct Row {
 }
 
 impl Roster {
-    /// A sample of `rows` rows (at most [`MAX_ROWS`]), `bad` of which are bad, over at
+    /// Creates a sample of `rows` rows (at most [`MAX_ROWS`]), of which `bad` are invalid, over at
     /// least one account.
     #[must_use]
     pub fn new(rows: u64, bad: u64, seed: u64, accounts: Vec<String>) -> Self {
@@ -108,7 +109,7 @@ impl Roster {
         }
     }
 
-    /// Appends the next row with its line end; false, and nothing appended, after the last.
+    /// Appends the next row with its line end; returns false, and appends nothing, after the last.
     pub fn write_next(&mut self, out: &mut Vec<u8>) -> bool {
         if self.made == self.rows {
             return false;
@@ -125,7 +126,7 @@ impl Roster {
         true
     }
 
-    /// What is to be wrong with the row in hand.
+    /// Selects the defect of the current row, if any.
     fn fault(&mut self) -> Option<Fault> {
         let left = self.rows - self.made;
         let chosen = self.bad_left > 0 && self.choice.next() % left < self.bad_left;
@@ -138,8 +139,8 @@ impl Roster {
     }
 }
 
-/// The client member id of a row: a bijection of 32-bit numbers, in no visible order, as
-/// ids in a roster are when it is sorted by name.
+/// Returns the client member id of a row: a bijection of 32-bit numbers in no visible order, like
+/// the ids in a roster that is sorted by name.
 fn client_id(seed: u64, index: u64) -> u64 {
     let low = |value: u64| (value & 0xFFFF_FFFF) as u32;
     let mut id = low(index).wrapping_mul(0x9E37_79B1);
@@ -206,7 +207,11 @@ impl Row {
                 &mut self.phone,
                 prng.pick(&["0000000000", "(000) 000-0000", "1234567890", "999-999-9999"]),
             ),
-            Fault::BlankInClientId => self.client_id.insert(4, ' '),
+            Fault::ScientificClientId => {
+                let digits = &self.client_id;
+                let exponent = digits.len() - 1;
+                self.client_id = format!("{}.{}E+{exponent:02}", &digits[..1], &digits[1..6]);
+            }
             Fault::LongClientId => {
                 let digits = self.client_id.clone();
                 for _ in 0..6 {
@@ -223,7 +228,7 @@ impl Row {
             Fault::TooManyFields => {
                 self.write(out);
                 out.pop();
-                out.extend_from_slice(prng.pick::<&[u8]>(&[b",\n", b",moved\n", b",,,\n"]));
+                out.extend_from_slice(prng.pick::<&[u8]>(&[b",x\n", b",moved\n", b",,,1\n"]));
                 return;
             }
             Fault::NotUtf8 => {
@@ -247,7 +252,7 @@ fn replace(field: &mut String, with: &str) {
     field.push_str(with);
 }
 
-/// Appends the fields as one line, quoted where RFC 4180 asks for it.
+/// Appends the fields as one line, quoted where RFC 4180 requires it.
 fn write_fields(out: &mut Vec<u8>, fields: &[&[u8]]) {
     for (n, field) in fields.iter().enumerate() {
         if n > 0 {
@@ -290,7 +295,7 @@ mod tests {
         text(Roster::new(rows, bad, seed, vec!["4".into()]))
     }
 
-    /// The records of a CSV, by a reader that isn't ours.
+    /// Reads the records of a CSV with an independent reader.
     fn records(csv: &[u8]) -> Vec<Vec<Vec<u8>>> {
         let mut reader = csv_core::Reader::new();
         let (mut input, mut fields, mut records) = (csv, Vec::new(), Vec::new());
@@ -312,7 +317,7 @@ mod tests {
         }
     }
 
-    /// Whether the registry would take the row.
+    /// Returns whether the registry accepts the row.
     fn is_good(record: &[Vec<u8>]) -> bool {
         let rules = Rules {
             region: "US".parse().expect("a country"),
@@ -335,8 +340,8 @@ mod tests {
         assert_ne!(sample(500, 20, 42), sample(500, 20, 43));
     }
 
-    /// The first rows of seed 42, written down: they must not change from one version to
-    /// the next, or a seed in somebody's notes means nothing.
+    /// The first rows of seed 42. They must not change from one version to the next, so that a
+    /// noted seed stays meaningful.
     #[test]
     fn a_seed_stays_the_same_sample() {
         let text = String::from_utf8(sample(3, 0, 42)).unwrap();
@@ -383,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_is_a_fault() {
+    fn every_defect_is_rejected() {
         for seed in 0..50 {
             let faults = Fault::ALL.len() as u64;
             for (record, fault) in records(&sample(faults, faults, seed))
@@ -396,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn names_have_what_breaks_naive_readers() {
+    fn names_contain_what_breaks_naive_readers() {
         let text = String::from_utf8(sample(5000, 0, 42)).unwrap();
         for piece in [
             ", Jr.\"", "\"\"", "Zoë", "José", "Nguyễn", "O'Brien", "D'Angelo",

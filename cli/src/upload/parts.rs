@@ -1,9 +1,8 @@
-//! Sending a file in parts: several at once, each tried again by itself, and only those that S3
-//! hasn't got. Which those are is asked of the registry, so the start and going on after a stop
-//! are the same.
+//! Sends a file in parts: several at once, each with its own retries, and only those that S3 does
+//! not have. The registry lists the missing parts, so starting and resuming are the same.
 //!
-//! A part that is there counts as sent where its ETag is the MD5 of the file's own bytes; else
-//! it is sent again. So a file that changed between two runs can't become a mixture.
+//! A part that exists counts as sent if its ETag is the MD5 of the file's bytes; else it is sent
+//! again. So a file that changed between two runs is not mixed.
 
 use std::fmt::Write;
 use std::io;
@@ -19,19 +18,19 @@ use super::progress::Progress;
 use super::transfer::{self, Source, TransferError, Tries};
 use crate::client::{Client, ClientError, Part, PartPage, Request};
 
-/// Parts on their way at once: enough to fill a line whose answers take their time.
+/// Parts in flight at once, enough to use a connection with high latency.
 const AT_ONCE: usize = 4;
 
-/// Parts that are asked for at a time. Their URLs are good for an hour; of those that take
-/// longer, new ones are asked for.
+/// Parts that are listed at once. Their URLs are valid for an hour; after that, new ones are
+/// requested.
 const PAGE: u64 = 100;
 
-/// The slowest that a part may come along before its connection counts as dead, in bytes per
-/// second, and what it is given beyond that.
+/// The minimum speed of a part in bytes per second, and a base time; a slower connection counts as
+/// broken.
 const SLOWEST: u64 = 16 * 1024;
 const GRACE: Duration = Duration::from_secs(30);
 
-/// Bytes read at a time for hashing.
+/// Bytes read at once for hashing.
 const READ: usize = 256 * 1024;
 
 /// A file that is being sent.
@@ -42,10 +41,11 @@ struct Sender<'a> {
     progress: &'a Progress,
 }
 
-/// Sends the parts that are missing, and completes the upload.
+/// Sends the missing parts, and completes the upload.
 ///
 /// # Errors
-/// [`TransferError`] of the first part that can't be sent. Those that were sent are kept.
+/// Returns the [`TransferError`] of the first part that cannot be sent. Parts that were sent are
+/// kept.
 pub async fn send(
     client: &Client,
     batch_id: &str,
@@ -64,7 +64,7 @@ pub async fn send(
         .try_flatten()
         .try_for_each_concurrent(AT_ONCE, |part| sender.deliver(part))
         .await?;
-    // Parts of before and after a change must not become one file.
+    // Parts from before and after a change must not become one file.
     if state(path).await? != before {
         return Err(TransferError::Changed);
     }
@@ -72,7 +72,7 @@ pub async fn send(
     Ok(())
 }
 
-/// When the file was last changed, and its size.
+/// Returns when the file was last changed, and its size.
 async fn state(path: &Path) -> Result<(Option<SystemTime>, u64), TransferError> {
     let metadata = tokio::fs::metadata(path).await;
     let metadata = metadata.map_err(TransferError::File)?;
@@ -80,7 +80,7 @@ async fn state(path: &Path) -> Result<(Option<SystemTime>, u64), TransferError> 
 }
 
 impl Sender<'_> {
-    /// A page of the parts from that number on, and where the next one begins.
+    /// Returns a page of parts, starting with a number, and the number of the next page.
     async fn page(
         &self,
         from: Option<u64>,
@@ -97,7 +97,7 @@ impl Sender<'_> {
         Ok(Some((page.results, next)))
     }
 
-    /// Sees to it that S3 has the part.
+    /// Sends the part unless S3 has it.
     async fn deliver(&self, mut part: Part) -> Result<(), TransferError> {
         if self.is_there(&part).await? {
             self.progress.sent(part.size);
@@ -110,7 +110,7 @@ impl Sender<'_> {
                 Err(error) if may_pass(&error) => tries.again(&what, error).await?,
                 result => return result,
             }
-            // The URL may have run out, and the part may have arrived, though not the answer.
+            // The URL may have expired; or the part has arrived and only the response was lost.
             match self.client.parts(self.batch_id, part.number, 1).await {
                 Ok(page) => part = page.results.into_iter().next().unwrap_or(part),
                 Err(error) if error.is_transient() => {}
@@ -135,7 +135,7 @@ impl Sender<'_> {
         transfer::put(self.client, &request, &source, Some(most), self.progress).await
     }
 
-    /// Whether S3 has the part, and it is what the file holds now.
+    /// Returns whether S3 has the part with the file's present content.
     async fn is_there(&self, part: &Part) -> Result<bool, TransferError> {
         let Some(md5) = part.etag.as_deref().and_then(md5_of) else {
             return Ok(false);
@@ -153,15 +153,15 @@ impl Sender<'_> {
     }
 }
 
-/// Whether another try may succeed, perhaps by another URL. S3 says 403 of one that has run
-/// out, and 404 of an upload that is over, of which the registry knows why.
+/// Returns whether a retry may succeed, perhaps with another URL. S3 returns 403 for an expired
+/// URL, and 404 for an upload that has ended, of which the registry knows why.
 fn may_pass(error: &TransferError) -> bool {
     let refused = [StatusCode::FORBIDDEN, StatusCode::NOT_FOUND];
     error.is_transient()
         || matches!(error, TransferError::Refused { status, .. } if refused.contains(status))
 }
 
-/// Calls the registry, again where it may be back in a moment.
+/// Calls the registry, with retries if it is temporarily unavailable.
 async fn patiently<T, F>(progress: &Progress, call: impl Fn() -> F) -> Result<T, ClientError>
 where
     F: Future<Output = Result<T, ClientError>>,
@@ -175,14 +175,14 @@ where
     }
 }
 
-/// The MD5 that an ETag is, if it is one: where S3 encrypts with keys of its own, it is.
+/// Returns the MD5 in an ETag, if it is one: with encryption by KMS keys it is not.
 fn md5_of(etag: &str) -> Option<String> {
     let etag = etag.trim_matches('"');
     let is_md5 = etag.len() == 32 && etag.bytes().all(|byte| byte.is_ascii_hexdigit());
     is_md5.then(|| etag.to_ascii_lowercase())
 }
 
-/// The MD5 of some of the file's bytes, in hexadecimal.
+/// Returns the MD5 of some of the file's bytes, in hexadecimal.
 async fn hash(source: &Source<'_>) -> io::Result<String> {
     let mut bytes = transfer::open(source).await?.take(source.size);
     let mut hash = Md5::new();
@@ -207,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_etag_is_an_md5_or_says_nothing() {
+    fn an_etag_is_an_md5_or_unknown() {
         let md5 = "827ccb0eea8a706c4c34a16891f84e7b";
         assert_eq!(md5_of(&format!("\"{md5}\"")).as_deref(), Some(md5));
         assert_eq!(md5_of(&md5.to_uppercase()).as_deref(), Some(md5));
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_part_is_hashed_where_it_stands() {
+    async fn a_part_is_hashed_at_its_offset() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("members.csv");
         std::fs::write(&path, b"xx12345yy").unwrap();

@@ -1,4 +1,4 @@
-//! How far it is: a bar on a terminal, a plain line every few seconds elsewhere.
+//! Progress: a bar on a terminal, a plain line every few seconds elsewhere.
 
 use std::fmt::{self, Write};
 use std::io::{self, IsTerminal};
@@ -12,15 +12,15 @@ use crate::client::Batch;
 /// The time between two plain lines.
 const LINE_EVERY: Duration = Duration::from_secs(3);
 
-/// How often a bar is drawn while nothing happens, so that its clock goes on.
+/// How often a bar is drawn while nothing happens, so that its clock advances.
 const TICK: Duration = Duration::from_millis(200);
 
-/// Both fit any width: the bar of one and the message of the other take what is left.
+/// The templates fit any width: one's bar and the other's message take the remaining space.
 const SENDING: &str =
     "{prefix:10} [{wide_bar}] {percent:>3}%  {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left";
 const PROCESSING: &str = "{prefix:10} [{bar:20}] {percent:>3}%  {wide_msg}";
 
-/// One stage, sending or processing, under way.
+/// A stage, sending or processing.
 #[derive(Debug, Clone)]
 pub struct Progress {
     bar: ProgressBar,
@@ -29,12 +29,12 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// The stage in which the file is sent.
+    /// Starts the stage in which the file is sent.
     pub fn sending(size: u64) -> Self {
         Self::new("sending", SENDING, size)
     }
 
-    /// The stage in which the rows are read.
+    /// Starts the stage in which the rows are processed.
     pub fn processing() -> Self {
         let progress = Self::new("processing", PROCESSING, 1);
         if progress.last_line.is_none() {
@@ -61,7 +61,7 @@ impl Progress {
         }
     }
 
-    /// Sending: so many bytes more.
+    /// Adds bytes that were sent.
     pub fn sent(&self, bytes: u64) {
         self.bar.inc(bytes);
         self.line(|| {
@@ -70,12 +70,12 @@ impl Progress {
         });
     }
 
-    /// Sending: so many of them were in vain.
+    /// Subtracts bytes whose request failed.
     pub fn took_back(&self, bytes: u64) {
         self.bar.dec(bytes);
     }
 
-    /// Processing: as the batch tells.
+    /// Shows the progress of a batch.
     pub fn processed(&self, batch: &Batch) {
         if let Some(total) = batch.bytes.total {
             self.bar.set_length(total.max(1));
@@ -88,7 +88,7 @@ impl Progress {
         });
     }
 
-    /// Says something above the bar.
+    /// Prints a line above the bar.
     pub fn note(&self, text: &str) {
         if self.last_line.is_some() {
             eprintln!("{text}");
@@ -97,12 +97,12 @@ impl Progress {
         }
     }
 
-    /// The stage is over: the bar goes, since a line about the result follows.
+    /// Ends the stage and removes the bar, since a line about the result follows.
     pub fn finish(&self) {
         self.bar.finish_and_clear();
     }
 
-    /// Writes a plain line, where lines are wanted and the last one is a while ago.
+    /// Writes a plain line, unless the last one was recent.
     fn line(&self, text: impl FnOnce() -> String) {
         let Some(last) = &self.last_line else { return };
         let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -129,8 +129,8 @@ fn sending_line(done: u64, total: u64, elapsed: Duration) -> String {
     )
 }
 
-/// What a batch says of its rows, its pace and its end; the details come last, where a
-/// narrow terminal cuts.
+/// Formats the rows, rate and remaining time of a batch; the details come last, where a narrow
+/// terminal cuts.
 fn batch_line(batch: &Batch) -> String {
     let mut text = String::new();
     let mut append = |piece: fmt::Arguments<'_>| {
@@ -138,8 +138,8 @@ fn batch_line(batch: &Batch) -> String {
             .expect("writing to a string can't fail");
     };
     append(format_args!("{} rows", HumanCount(batch.rows.read)));
-    if let Some(pace) = batch.rows_per_second.filter(|pace| *pace > 0.0) {
-        append(format_args!("  {pace:.0}/s"));
+    if let Some(rate) = batch.rows_per_second.filter(|rate| *rate > 0.0) {
+        append(format_args!("  {rate:.0}/s"));
     }
     let left = batch.eta_seconds.map(Duration::try_from_secs_f64);
     if let Some(Ok(left)) = left {
@@ -155,7 +155,7 @@ fn batch_line(batch: &Batch) -> String {
     text
 }
 
-/// The counters by name, in the order in which they are told.
+/// The counters by name, in the order in which they are shown.
 pub fn outcomes(batch: &Batch) -> [(u64, &'static str); 5] {
     let rows = &batch.rows;
     [

@@ -1,4 +1,4 @@
-//! The end of an upload, in words: what became of the rows and where the refused ones are.
+//! The summary at the end of an upload: the outcomes of the rows, and where the rejected ones are.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,17 +6,17 @@ use std::time::Duration;
 use super::progress::outcomes;
 use crate::client::Batch;
 
-/// What is told on standard output.
+/// The summary on standard output.
 pub struct Report<'a> {
     /// The batch, ended.
     pub batch: &'a Batch,
-    /// Where its refused rows are, if there are any.
+    /// The URL of the report of rejected rows.
     pub rejects_url: String,
-    /// Whose key opens them.
+    /// The id of the key that may read it.
     pub key_id: &'a str,
     /// How long sending took.
     pub sent: Duration,
-    /// How long it took in all.
+    /// How long everything took.
     pub elapsed: Duration,
 }
 
@@ -35,18 +35,26 @@ impl fmt::Display for Report<'_> {
         }
         writeln!(
             f,
-            "{:12}{:.1} s, {:.1} s of them for sending",
+            "{:12}{:.1} s (upload {:.1} s, processing {:.1} s)",
             "elapsed",
             self.elapsed.as_secs_f64(),
             self.sent.as_secs_f64(),
+            self.elapsed.saturating_sub(self.sent).as_secs_f64(),
         )?;
-        writeln!(f, "{:12}{:.0} rows/s", "pace", self.pace())?;
+        writeln!(f, "{:12}{:.0} rows/s", "rate", self.rate())?;
         if let Some(price) = &batch.price {
             let (usd, region) = (price.usd, &price.region);
             writeln!(f, "{:12}${usd:.4} (DynamoDB on demand, {region})", "price")?;
         }
         if !batch.ignored_columns.is_empty() {
             writeln!(f, "{:12}{}", "ignored", batch.ignored_columns.join(", "))?;
+        }
+        for warning in &batch.warnings {
+            write!(f, "{:12}{} ", "warning", warning.message)?;
+            match warning.line {
+                Some(line) => writeln!(f, "({} rows, first line {line})", warning.count)?,
+                None => writeln!(f)?,
+            }
         }
         if batch.rows.rejected > 0 {
             let (id, url) = (self.key_id, &self.rejects_url);
@@ -58,10 +66,10 @@ impl fmt::Display for Report<'_> {
 }
 
 impl Report<'_> {
-    /// Rows per second while they were processed: as the batch has it, or by our clock.
-    fn pace(&self) -> f64 {
-        let told = self.batch.rows_per_second.filter(|pace| *pace > 0.0);
-        told.unwrap_or_else(|| {
+    /// Rows per second during processing: the batch's own figure, or by our clock.
+    fn rate(&self) -> f64 {
+        let reported = self.batch.rows_per_second.filter(|rate| *rate > 0.0);
+        reported.unwrap_or_else(|| {
             let processing = self.elapsed.saturating_sub(self.sent).as_secs_f64();
             let rows = u32::try_from(self.batch.rows.read).unwrap_or(u32::MAX);
             f64::from(rows) / processing.max(0.001)
@@ -100,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn the_counters_are_aligned_and_the_rejects_are_found() {
+    fn counters_are_aligned_and_the_report_is_named() {
         assert_eq!(
             report(&batch("completed_with_rejects")),
             "\
@@ -112,8 +120,8 @@ updated        0
 unchanged      0
 superseded     0
 rejected      10
-elapsed     2.5 s, 0.5 s of them for sending
-pace        500 rows/s
+elapsed     2.5 s (upload 0.5 s, processing 2.0 s)
+rate        500 rows/s
 rejects     http://127.0.0.1:9000/api/members/batch/01K/rejects
             curl -L -u admin:… -o rejects.csv http://127.0.0.1:9000/api/members/batch/01K/rejects
 "
@@ -140,8 +148,8 @@ rejects     http://127.0.0.1:9000/api/members/batch/01K/rejects
     }
 
     #[test]
-    fn the_price_is_told_where_it_is_known() {
-        let told = Batch {
+    fn the_price_is_shown_if_it_is_known() {
+        let priced = Batch {
             price: Some(Price {
                 usd: 0.012_345,
                 region: "us-east-1".into(),
@@ -149,16 +157,16 @@ rejects     http://127.0.0.1:9000/api/members/batch/01K/rejects
             ..batch("completed")
         };
         let line = "price       $0.0123 (DynamoDB on demand, us-east-1)\n";
-        assert!(report(&told).contains(line));
+        assert!(report(&priced).contains(line));
         assert!(!report(&batch("completed")).contains("price"));
     }
 
     #[test]
-    fn the_pace_is_the_batch_s_own_if_it_tells() {
-        let told = Batch {
+    fn the_rate_is_the_batch_s_own_if_it_has_one() {
+        let rated = Batch {
             rows_per_second: Some(8200.0),
             ..batch("completed")
         };
-        assert!(report(&told).contains("pace        8200 rows/s\n"));
+        assert!(report(&rated).contains("rate        8200 rows/s\n"));
     }
 }

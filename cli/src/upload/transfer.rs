@@ -1,6 +1,7 @@
-//! Sending the file by the requests that the API signed, one or one for each part: read and
-//! sent in pieces, so that memory does not depend on its size, and without the key, which S3
-//! would refuse.
+//! Sends the file by the requests that the API signed, one in all or one for each part. It is read
+//! and sent in pieces, so that memory does not depend on its size, and without the key, which S3
+//! would reject.
+//!
 
 use std::error::Error;
 use std::fmt;
@@ -23,10 +24,10 @@ use tokio::time::sleep;
 use super::progress::Progress;
 use crate::client::{Client, ClientError, Request, excerpt};
 
-/// Bytes read from the file at a time.
+/// Bytes read from the file at once.
 const PIECE: usize = 256 * 1024;
 
-/// The pauses before each further try; half a minute is enough to start the machine again.
+/// The waits before retries; half a minute in all is enough to restart the local stack.
 const PAUSES: [Duration; 5] = [
     Duration::from_secs(1),
     Duration::from_secs(2),
@@ -35,48 +36,48 @@ const PAUSES: [Duration; 5] = [
     Duration::from_secs(15),
 ];
 
-/// Bytes of a file.
+/// A range of a file's bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Source<'a> {
-    /// Where the file is.
+    /// The path of the file.
     pub path: &'a Path,
-    /// The first of them.
+    /// The offset of the range.
     pub offset: u64,
-    /// How many, as was told when the batch was opened; the signature may hold it.
+    /// Its length, as announced when the batch was created; the signature may contain it.
     pub size: u64,
 }
 
-/// Why a file didn't get there.
+/// Why a file was not sent.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum TransferError {
-    /// The file can't be read, or changed.
-    #[error("the file can't be read")]
+    /// The file cannot be read, or changed.
+    #[error("the file cannot be read")]
     File(#[source] io::Error),
-    /// The API described a request that can't be made.
-    #[error("the registry asked for a request that can't be made ({0})")]
+    /// The API described an invalid request.
+    #[error("the registry described an invalid upload request ({0})")]
     Request(&'static str),
-    /// The file is not what it was when its upload began.
-    #[error("the file was changed while it was sent")]
+    /// The file has changed since its upload began.
+    #[error("the file changed while it was being sent")]
     Changed,
-    /// The API refused, or nobody answered.
+    /// The API responded with an error, or did not respond.
     #[error(transparent)]
     Api(#[from] ClientError),
-    /// No connection, or one that broke.
+    /// The connection failed.
     #[error("the connection failed")]
     Connection(#[source] reqwest::Error),
-    /// An answer that isn't a success.
-    #[error("the file store answered {status}: {message}")]
+    /// An error response.
+    #[error("S3 responded with {status}: {message}")]
     Refused {
         /// The HTTP status.
         status: StatusCode,
-        /// What it says.
+        /// The message of the response.
         message: String,
     },
 }
 
 impl TransferError {
-    /// Whether another try may succeed.
+    /// Returns whether a retry may succeed.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Connection(_) => true,
@@ -87,14 +88,14 @@ impl TransferError {
     }
 }
 
-/// The tries that are left of something, each with a pause before it.
+/// The remaining retries of something, each with a wait before it.
 pub struct Tries<'a> {
     pauses: std::slice::Iter<'static, Duration>,
     progress: &'a Progress,
 }
 
 impl<'a> Tries<'a> {
-    /// All of them; `progress` is told why each is needed.
+    /// Creates all retries; `progress` shows why each is needed.
     pub fn new(progress: &'a Progress) -> Self {
         Self {
             pauses: PAUSES.iter(),
@@ -102,26 +103,26 @@ impl<'a> Tries<'a> {
         }
     }
 
-    /// Waits until the next try of `what` (a prefix, or empty), which failed just now.
+    /// Waits until the next attempt of `what` (a prefix, or empty), which has just failed.
     ///
     /// # Errors
-    /// The error itself, where no try is left.
+    /// Returns the error itself if no retry is left.
     pub async fn again<E: fmt::Display>(&mut self, what: &str, error: E) -> Result<(), E> {
         let Some(&pause) = self.pauses.next() else {
             return Err(error);
         };
         let seconds = pause.as_secs();
         self.progress
-            .note(&format!("{what}{error}; trying again in {seconds} s"));
+            .note(&format!("{what}{error}; retrying in {seconds} s"));
         sleep(pause).await;
         Ok(())
     }
 }
 
-/// Sends the file by one request, if need be several times from its beginning.
+/// Sends the file by one request, with retries from its beginning.
 ///
 /// # Errors
-/// [`TransferError`], that of the last try.
+/// Returns the [`TransferError`] of the last attempt.
 pub async fn send(
     client: &Client,
     batch_id: &str,
@@ -135,7 +136,7 @@ pub async fn send(
             Err(error) if error.is_transient() => tries.again("", error).await?,
             result => return result,
         }
-        // Perhaps the file did arrive, and only the answer was lost.
+        // The file may have arrived, and only the response was lost.
         let batch = client.batch(batch_id).await;
         if batch.is_ok_and(|batch| !batch.awaits_upload()) {
             return Ok(());
@@ -143,11 +144,11 @@ pub async fn send(
     }
 }
 
-/// Sends what `source` says by a signed request, once, and within `most` if that is said. What
-/// was sent in vain is taken back from the progress.
+/// Sends the content of `source` by a signed request, once, within `most` if given. If it fails,
+/// the progress is taken back.
 ///
 /// # Errors
-/// [`TransferError`] as it comes.
+/// Returns [`TransferError`] without a retry.
 pub async fn put(
     client: &Client,
     request: &Request,
@@ -175,7 +176,7 @@ async fn put_counted(
     count: Counter,
 ) -> Result<(), TransferError> {
     let method = Method::from_str(&request.method)
-        .map_err(|_| TransferError::Request("its method is not one of HTTP"))?;
+        .map_err(|_| TransferError::Request("its method is not an HTTP method"))?;
     let headers = headers(request, source.size)?;
     let file = open(source).await.map_err(TransferError::File)?;
     let fault = Arc::new(OnceLock::new());
@@ -194,13 +195,13 @@ async fn put_counted(
         put = put.timeout(most);
     }
     let answer = put.send().await;
-    // A fault of the file shows up as a broken connection as well; it is the better reason.
+    // An unreadable file causes a broken connection too; the file is the better reason.
     if let Some(error) = Arc::into_inner(fault).and_then(OnceLock::into_inner) {
         return Err(TransferError::File(error));
     }
-    // The URL is as good as a key while it lasts: it is kept out of messages.
+    // The URL is as secret as a key while it is valid: messages do not contain it.
     let answer = answer.map_err(|error| match error.without_url() {
-        error if error.is_builder() => TransferError::Request("its URL is not one of HTTP"),
+        error if error.is_builder() => TransferError::Request("its URL is not an HTTP URL"),
         error => TransferError::Connection(error),
     })?;
     let status = answer.status();
@@ -214,7 +215,7 @@ async fn put_counted(
     })
 }
 
-/// The file, at the first of those bytes.
+/// Opens the file at the offset of the range.
 pub async fn open(source: &Source<'_>) -> io::Result<File> {
     let mut file = File::open(source.path).await?;
     if source.offset > 0 {
@@ -223,15 +224,15 @@ pub async fn open(source: &Source<'_>) -> io::Result<File> {
     Ok(file)
 }
 
-/// The headers that the signature wants, and the length: without one, the request would
-/// be chunked, which S3 doesn't take.
+/// Returns the signed headers, and the length: without one, the request would be chunked, which S3
+/// does not accept.
 fn headers(request: &Request, size: u64) -> Result<HeaderMap, TransferError> {
     let mut headers = HeaderMap::new();
     for (name, value) in &request.headers {
         let name = HeaderName::from_str(name);
         let value = HeaderValue::from_str(value);
         let (Ok(name), Ok(value)) = (name, value) else {
-            return Err(TransferError::Request("a header of it is not one of HTTP"));
+            return Err(TransferError::Request("one of its headers is not valid"));
         };
         headers.insert(name, value);
     }
@@ -239,7 +240,7 @@ fn headers(request: &Request, size: u64) -> Result<HeaderMap, TransferError> {
     Ok(headers)
 }
 
-/// What S3 says, in its XML, is wrong; else the beginning of whatever was said.
+/// Returns the error in S3's XML; else the beginning of the response.
 fn refusal(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     let element = |name: &str| {
@@ -254,7 +255,7 @@ fn refusal(body: &[u8]) -> String {
     }
 }
 
-/// Counts what is sent, for the eye and for taking it back.
+/// Counts what is sent, to show it and to take it back.
 struct Counter {
     progress: Progress,
     sent: Arc<AtomicU64>,
@@ -267,23 +268,23 @@ impl Counter {
     }
 }
 
-/// The file on its way.
+/// The file as a body.
 struct Pieces {
     file: File,
     /// Bytes still to send: as many as were announced, even if the file grows.
     left: u64,
     count: Counter,
-    /// Where a fault of the file is left for the one who waits for the answer.
+    /// Receives an error of the file, for the caller that waits for the response.
     fault: Arc<OnceLock<io::Error>>,
 }
 
-/// The body ends early; the reason is where it was left.
+/// The body ends early; the cause is stored separately.
 #[derive(Debug)]
 struct Interrupted;
 
 impl fmt::Display for Interrupted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the file can't be read")
+        f.write_str("the file cannot be read")
     }
 }
 
@@ -314,7 +315,10 @@ impl Pieces {
             .await?;
         if read == 0 {
             let kind = io::ErrorKind::UnexpectedEof;
-            return Err(io::Error::new(kind, "it became shorter while it was sent"));
+            return Err(io::Error::new(
+                kind,
+                "it became shorter while it was being sent",
+            ));
         }
         let read = read as u64;
         self.left -= read;
@@ -351,13 +355,13 @@ mod tests {
     }
 
     #[test]
-    fn headers_that_are_none_are_refused() {
+    fn invalid_headers_are_rejected() {
         assert!(headers(&upload(&[("a b", "c")]), 5).is_err());
         assert!(headers(&upload(&[("a", "b\nc")]), 5).is_err());
     }
 
     #[test]
-    fn s3_is_quoted_and_others_are_cut() {
+    fn errors_of_s3_are_quoted_and_others_are_cut() {
         let xml = b"<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>";
         assert_eq!(refusal(xml), "Request has expired (AccessDenied)");
         assert_eq!(refusal(b"  bad\n gateway "), "bad gateway");

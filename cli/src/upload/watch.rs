@@ -1,4 +1,4 @@
-//! Waiting for the end of a batch by asking for it, ever less often.
+//! Waits for the end of a batch by polling, less and less often.
 
 use std::time::{Duration, Instant};
 
@@ -7,17 +7,17 @@ use tokio::time::sleep;
 use super::progress::Progress;
 use crate::client::{Batch, Client, ClientError};
 
-/// The pauses between two questions: an eighth of the time so far, within these bounds.
+/// The waits between two polls: an eighth of the time so far, within these bounds.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(300);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// How long nothing but failures is put up with: the machine may be started again meanwhile.
+/// How long failures are tolerated: the local stack may be restarting.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Asks for the batch until it has ended.
+/// Polls the batch until it has ended.
 ///
 /// # Errors
-/// A refusal at once; a failure that may pass, when it has lasted for [`PATIENCE`].
+/// Returns a permanent error at once, and a temporary one if it has lasted for [`PATIENCE`].
 pub async fn until_ended(client: &Client, id: &str) -> Result<Batch, ClientError> {
     let progress = Progress::processing();
     let result = follow(client, id, &progress).await;
@@ -33,16 +33,13 @@ async fn follow(client: &Client, id: &str, progress: &Progress) -> Result<Batch,
             Ok(batch) if batch.has_ended() => return Ok(batch),
             Ok(batch) => {
                 if failing_since.take().is_some() {
-                    progress.note("the registry answers again");
+                    progress.note("the registry responds again");
                 }
                 progress.processed(&batch);
             }
             Err(error) => {
                 if failing_since.is_none() && error.is_transient() {
-                    progress.note(&format!(
-                        "{error}; asking again for {} s",
-                        PATIENCE.as_secs()
-                    ));
+                    progress.note(&format!("{error}; retrying in {} s", PATIENCE.as_secs()));
                 }
                 let since = *failing_since.get_or_insert_with(Instant::now);
                 if !error.is_transient() || since.elapsed() >= PATIENCE {
@@ -54,8 +51,8 @@ async fn follow(client: &Client, id: &str, progress: &Progress) -> Result<Batch,
     }
 }
 
-/// How long to wait before asking again, after so long: a short batch is told at once,
-/// and a long one isn't asked for more often than anybody looks.
+/// Returns the wait before the next poll: short for a short batch, and for a long one no shorter
+/// than a person needs to see.
 fn pause(elapsed: Duration) -> Duration {
     (elapsed / 8).clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
 }
@@ -65,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_grow_within_bounds() {
+    fn waits_grow_within_bounds() {
         assert_eq!(pause(Duration::ZERO), SHORTEST_PAUSE);
         assert_eq!(pause(Duration::from_secs(8)), Duration::from_secs(1));
         assert_eq!(pause(Duration::from_hours(1)), LONGEST_PAUSE);

@@ -1,4 +1,4 @@
-//! `mpulse dev` as a process of a test's own, and a client of it.
+//! `mpulse dev` as a process of a test, and a client of it.
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
@@ -12,16 +12,16 @@ use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// How long anything that is waited for may take.
+/// The longest wait for anything.
 pub const PATIENCE: Duration = Duration::from_mins(2);
 
-/// The time between two looks at something that is waited for.
+/// The time between two polls.
 pub const GLANCE: Duration = Duration::from_millis(10);
 
 /// A key that is fixed by `--key`.
 pub const KEY: &str = "ops:a-secret-of-one-s-own";
 
-/// `mpulse` with these arguments, in that folder, without the surroundings' own settings.
+/// Creates a command `mpulse` with these arguments, in a folder, without inherited settings.
 pub fn mpulse(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mpulse"));
     command
@@ -70,7 +70,7 @@ impl Drop for Running {
     }
 }
 
-/// `mpulse dev` at work, with what it printed until it was ready.
+/// A running `mpulse dev`, with what it printed until it was ready.
 pub struct Dev {
     pub process: Running,
     pub printed: String,
@@ -86,10 +86,10 @@ impl Dev {
                 return dev;
             }
         }
-        panic!("no three ports stay free");
+        panic!("no three free ports");
     }
 
-    /// The same on that port; `None` where it ends before it is ready.
+    /// Starts it on a port; `None` if it ends before it is ready.
     pub fn start_on(port: u16, folder: &Path, arguments: &[&str]) -> Option<Self> {
         let number = port.to_string();
         let mut child = mpulse(folder, &["dev", "--port", &number, "--data", "data"])
@@ -128,7 +128,7 @@ impl Dev {
         }
     }
 
-    /// The ID:SECRET that its curl lines use.
+    /// Returns the ID:SECRET in its curl lines.
     pub fn key(&self) -> String {
         let (_, rest) = self.printed.split_once("curl -u ").expect("a curl line");
         rest.split(' ')
@@ -138,7 +138,7 @@ impl Dev {
             .to_owned()
     }
 
-    /// What `mpulse upload` gives with the key that is kept in the data folder.
+    /// Returns the output of `mpulse upload` with the key of the data folder.
     pub fn upload(&self, folder: &Path, file: &str, arguments: &[&str]) -> Output {
         let own = ["upload", file, "--url", &self.url, "--data", "data"];
         run(folder, &[&own, arguments].concat())
@@ -150,7 +150,7 @@ impl Dev {
     }
 }
 
-/// A port that is free now, as are the two after it.
+/// Returns a port that is free now, as are the two after it.
 pub fn free_port() -> u16 {
     loop {
         let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
@@ -162,7 +162,7 @@ pub fn free_port() -> u16 {
     }
 }
 
-/// A client of one machine, with one key.
+/// A client of one local stack, with one key.
 pub struct Api {
     pub http: Client,
     url: String,
@@ -171,8 +171,10 @@ pub struct Api {
 
 impl Api {
     pub fn new(dev: &Dev, key: &str) -> Self {
-        // No connection is kept, since the machine at its other end may be killed.
-        let http = Client::builder().no_proxy().pool_max_idle_per_host(0);
+        // No connection is kept, since the local stack at its other end may be killed.
+        let http = mpulse_local::http_client::builder()
+            .no_proxy()
+            .pool_max_idle_per_host(0);
         Self {
             http: http.build().expect("a client"),
             url: dev.url.clone(),
@@ -205,7 +207,7 @@ impl Api {
         answer.json().await.expect("JSON")
     }
 
-    /// The ids of a list, all pages of it.
+    /// Returns the ids of a list, all pages of it.
     pub async fn ids(&self, query: &str) -> Vec<String> {
         let (mut ids, mut url) = (Vec::new(), format!("/api/members/?limit=1000&{query}"));
         loop {
@@ -223,7 +225,7 @@ impl Api {
         }
     }
 
-    /// The newest batch, once `enough` holds of it.
+    /// Polls the newest batch until `enough` holds.
     pub async fn newest(&self, enough: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + PATIENCE;
         loop {

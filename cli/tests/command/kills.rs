@@ -1,40 +1,42 @@
-//! Twenty-five kills: one roster, loaded by a machine that is killed with SIGKILL again and
-//! again while its engines misbehave. Each kill finds the batch at work. In the end the
-//! counters, every member and the report are held against a model of twenty lines.
+//! One roster, loaded by a local stack that is killed with SIGKILL twenty-five times while faults
+//! are injected. Each kill happens while the batch is running. At the end, the counters, every
+//! member and the report are compared with a simple model. The roster is sent as it is and packed: then each run decodes
+//! it again from its start.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+use mpulse_tests::packed::Packing;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::dev::{Api, Dev, GLANCE, KEY, PATIENCE, folder, has_ended, read_so_far};
 
-/// How often the machine is killed while the batch is at work.
+/// How often the local stack is killed while the batch is running.
 const KILLS: u64 = 25;
 
 /// The rows of the roster.
 const ROWS: usize = 50_000;
 
-/// What goes wrong all the while.
+/// The injected faults.
 const FAULTS: &str = "unprocessed=0.2,throttle=0.05,error=0.02,drop=0.02";
 
-/// A row: its text, and what it should come to.
+/// A row: its text, and the expected result.
 struct Row {
     text: String,
     verdict: Result<Said, &'static str>,
 }
 
-/// Somebody, as a row tells of them.
+/// The fields of a valid row.
 struct Said {
     id: String,
     /// First name, last name, phone.
     profile: [String; 3],
 }
 
-/// Rows of so few people that most come again, and one row in fifty that is refused.
+/// Rows of so few people that most repeat, and one row in fifty that is rejected.
 fn rows(random: &mut Rng) -> Vec<Row> {
     let mut rows = Vec::with_capacity(ROWS);
     for _ in 0..ROWS {
@@ -64,14 +66,14 @@ fn rows(random: &mut Rng) -> Vec<Row> {
     rows
 }
 
-/// What the rows come to, one by one, where there was nobody before.
+/// The result of applying the rows one by one to an empty registry.
 #[derive(Default)]
 struct Model<'a> {
     created: u64,
     updated: u64,
     unchanged: u64,
     members: BTreeMap<&'a str, &'a [String; 3]>,
-    /// Line and code of each refused row.
+    /// Line and code of each rejected row.
     rejects: Vec<(usize, &'static str)>,
 }
 
@@ -92,8 +94,8 @@ impl<'a> Model<'a> {
     }
 }
 
-/// The batch, once `enough` holds of it, however long that takes as long as it gets on. A
-/// machine with faults may fail to tell.
+/// Polls the batch until `enough` holds, as long as it makes progress. With faults, the local stack
+/// may fail to respond.
 async fn wait_until(api: &Api, id: &str, enough: impl Fn(&Value) -> bool) -> Value {
     let mut moved = Instant::now();
     let mut batch = Value::Null;
@@ -115,8 +117,8 @@ async fn wait_until(api: &Api, id: &str, enough: impl Fn(&Value) -> bool) -> Val
     panic!("waited too long for {batch:#}");
 }
 
-/// Opens a batch and sends its file. Gives the batch's id.
-async fn send(api: &Api, file: String) -> String {
+/// Creates a batch and sends its file. Returns the batch's id.
+async fn send(api: &Api, file: Vec<u8>) -> String {
     let opened = loop {
         let request = api.request(Method::POST, "/api/members/batch");
         let answer = request.send().await.expect("an answer");
@@ -132,7 +134,7 @@ async fn send(api: &Api, file: String) -> String {
     opened["batch_id"].as_str().expect("an id").to_owned()
 }
 
-/// Line and code of each row of a batch's report, in its order.
+/// Returns line and code of each row of a batch's report, in order.
 async fn report(api: &Api, id: &str) -> Vec<(usize, String)> {
     let request = api.request(Method::GET, &format!("/api/members/batch/{id}/rejects"));
     let answer = request.header("accept", "application/json").send().await;
@@ -155,6 +157,25 @@ async fn report(api: &Api, id: &str) -> Vec<(usize, String)> {
 
 #[tokio::test]
 async fn a_batch_that_is_killed_twenty_five_times_is_its_rows_one_by_one() {
+    kill(Packing::Plain).await;
+}
+
+#[tokio::test]
+async fn so_is_a_gzip_file() {
+    kill(Packing::Gzip).await;
+}
+
+#[tokio::test]
+async fn so_is_a_utf_16_file() {
+    kill(Packing::Utf16).await;
+}
+
+#[tokio::test]
+async fn so_is_a_workbook() {
+    kill(Packing::Workbook).await;
+}
+
+async fn kill(packing: Packing) {
     let random = &mut Rng::with_seed(25);
     let rows = rows(random);
     let model = Model::of(&rows);
@@ -182,12 +203,12 @@ async fn a_batch_that_is_killed_twenty_five_times_is_its_rows_one_by_one() {
     };
     let mut dev = start(None, &faults(0));
     let (port, api) = (dev.port, Api::new(&dev, KEY));
-    let id = send(&api, file).await;
-    let mut story = String::new();
+    let id = send(&api, packing.pack(&file)).await;
+    let mut log = String::new();
     for kill in 1..=KILLS {
-        // Each run that began was cut: so there is one more of them at each kill.
+        // Each run that began was interrupted: so there is one more of them at each kill.
         wait_until(&api, &id, |batch| batch["attempts"] == kill).await;
-        // At some moment, but on no machine so late that nothing is left for the kills to come.
+        // At a random moment, but never so late that nothing is left for the kills to come.
         let moment = Instant::now() + Duration::from_millis(random.u64(100..1000));
         let share = ROWS as u64 * kill / (KILLS + 5);
         let seen = wait_until(&api, &id, |batch| {
@@ -196,15 +217,15 @@ async fn a_batch_that_is_killed_twenty_five_times_is_its_rows_one_by_one() {
         .await;
         assert!(
             !has_ended(&seen),
-            "it was killed at work: {seen:#}\n{story}"
+            "it was killed while running: {seen:#}\n{log}"
         );
         dev.process.kill();
-        writeln!(story, "kill {kill} with {} rows read", read_so_far(&seen)).expect("a string");
+        writeln!(log, "kill {kill} with {} rows read", read_so_far(&seen)).expect("a string");
         dev = start(Some(port), &faults(kill));
     }
     let ended = wait_until(&api, &id, has_ended).await;
-    println!("{story}");
-    // From here on nothing misbehaves, so that what is there can be read.
+    println!("{log}");
+    // From here on there are no faults, so that everything can be read.
     dev.process.kill();
     let _dev = start(Some(port), &[]);
 
@@ -214,16 +235,16 @@ async fn a_batch_that_is_killed_twenty_five_times_is_its_rows_one_by_one() {
         "read": ROWS, "created": model.created, "updated": model.updated,
         "unchanged": model.unchanged, "superseded": 0, "rejected": model.rejects.len(),
     });
-    assert_eq!(ended["rows"], counted, "{story}");
+    assert_eq!(ended["rows"], counted, "{log}");
     let sum = model.created + model.updated + model.unchanged + model.rejects.len() as u64;
     assert_eq!(sum, ROWS as u64, "every row is accounted for");
 
-    let told = report(&api, &id).await;
-    let told: Vec<_> = told
+    let rows = report(&api, &id).await;
+    let rows: Vec<_> = rows
         .iter()
         .map(|(line, code)| (*line, code.as_str()))
         .collect();
-    assert!(told == model.rejects, "each refused row once, in order");
+    assert!(rows == model.rejects, "each rejected row once, in order");
 
     let (members, by) = (everyone(&api).await, format!("batch:{id}"));
     assert_eq!(members.len(), model.members.len());
@@ -246,11 +267,11 @@ async fn a_batch_that_is_killed_twenty_five_times_is_its_rows_one_by_one() {
         found.insert(field("id"), profile);
     }
     for (id, profile) in &model.members {
-        assert_eq!(found.get(id), Some(*profile), "{id}\n{story}");
+        assert_eq!(found.get(id), Some(*profile), "{id}\n{log}");
     }
 }
 
-/// Every member there is.
+/// Returns every member.
 async fn everyone(api: &Api) -> Vec<Value> {
     let (mut members, mut url) = (Vec::new(), "/api/members/?limit=1000".to_owned());
     loop {

@@ -1,5 +1,5 @@
-//! The `mpulse` command as a process: what it prints, what it exits with, and what is
-//! left when it is killed.
+//! The `mpulse` command as a process: its output, its exit codes, and what remains when it is
+//! killed.
 
 mod dev;
 mod kills;
@@ -20,7 +20,7 @@ use dev::{
     succeeded,
 };
 
-/// A sample written by `mpulse sample`, and kept as a file.
+/// A sample written by `mpulse sample`, stored as a file.
 fn sample(folder: &Path, name: &str, arguments: &[&str]) -> PathBuf {
     let path = folder.join(name);
     let file = fs::File::create(&path).expect("a file");
@@ -32,7 +32,7 @@ fn sample(folder: &Path, name: &str, arguments: &[&str]) -> PathBuf {
     path
 }
 
-/// The ids in a sample without bad rows, sorted.
+/// Returns the ids in a sample without invalid rows, sorted.
 fn ids_in(path: &Path) -> Vec<String> {
     let text = fs::read_to_string(path).expect("a sample is text");
     let mut ids: Vec<String> = text
@@ -48,8 +48,8 @@ fn ids_in(path: &Path) -> Vec<String> {
     ids
 }
 
-/// The words after the labels of what `mpulse upload` printed.
-fn told(output: &str) -> HashMap<&str, &str> {
+/// Returns the values in the output of `mpulse upload`, by label.
+fn summary(output: &str) -> HashMap<&str, &str> {
     output
         .lines()
         .filter_map(|line| line.split_once(char::is_whitespace))
@@ -58,14 +58,14 @@ fn told(output: &str) -> HashMap<&str, &str> {
 }
 
 #[tokio::test]
-async fn a_batch_that_was_killed_goes_on_and_ends_exactly() {
+async fn a_killed_batch_continues_and_ends_exactly() {
     let folder = folder();
     let folder = folder.path();
     let people = 30_000;
     let good = sample(folder, "good.csv", &["30000"]);
     let wanted = ids_in(&good);
     let mut text = fs::read_to_string(&good).expect("a sample");
-    // Rows to be refused, before and after the moment of the kill.
+    // Invalid rows, before and after the moment of the kill.
     let bad = 300;
     let mut lines: Vec<&str> = text.lines().collect();
     for index in (0..bad).rev() {
@@ -95,7 +95,7 @@ async fn a_batch_that_was_killed_goes_on_and_ends_exactly() {
         .await;
     assert_eq!(sent.expect("an answer").status(), 200);
 
-    // Killed twice: soon after it has begun, and again further on.
+    // Killed twice: soon after its start, and again further on.
     for at_least in [2_000, 12_000] {
         let seen = api
             .newest(|batch| read_so_far(batch) > at_least || has_ended(batch))
@@ -124,7 +124,7 @@ async fn a_batch_that_was_killed_goes_on_and_ends_exactly() {
     found.sort_unstable();
     assert!(found == wanted, "the members are those of the file");
 
-    // The report has each refused row once, in order, though three runs made it.
+    // The report has each rejected row once, in order, though three runs made it.
     let path = format!(
         "/api/members/batch/{}/rejects",
         batch["batch_id"].as_str().expect("an id")
@@ -161,7 +161,7 @@ async fn a_batch_that_was_killed_goes_on_and_ends_exactly() {
 }
 
 #[tokio::test]
-async fn an_upload_in_another_process_outlives_a_killed_machine() {
+async fn an_upload_in_another_process_survives_a_killed_local_stack() {
     let folder = folder();
     let folder = folder.path();
     let file = sample(folder, "roster.csv", &["25000"]);
@@ -191,9 +191,9 @@ async fn an_upload_in_another_process_outlives_a_killed_machine() {
         .read_to_string(&mut printed)
         .expect("its output is text");
     assert!(upload.0.wait().expect("it ends").success(), "{printed}");
-    let told = told(&printed);
+    let summary = summary(&printed);
     assert_eq!(
-        (told["status"], told["read"], told["created"]),
+        (summary["status"], summary["read"], summary["created"]),
         ("completed", "25000", "25000")
     );
     let mut found = api.ids("aid=4").await;
@@ -202,7 +202,7 @@ async fn an_upload_in_another_process_outlives_a_killed_machine() {
 }
 
 #[tokio::test]
-async fn members_and_batches_are_there_after_a_restart() {
+async fn members_and_batches_exist_after_a_restart() {
     let folder = folder();
     let folder = folder.path();
     sample(folder, "roster.csv", &["100"]);
@@ -224,9 +224,9 @@ async fn members_and_batches_are_there_after_a_restart() {
 }
 
 #[test]
-fn the_curl_lines_work_as_they_are_printed() {
+fn the_printed_curl_lines_work() {
     if Command::new("curl").arg("--version").output().is_err() {
-        eprintln!("there is no curl here");
+        eprintln!("curl is not installed here");
         return;
     }
     let folder = folder();
@@ -255,7 +255,7 @@ fn the_curl_lines_work_as_they_are_printed() {
 }
 
 #[tokio::test]
-async fn a_fixed_key_is_the_key_and_is_kept() {
+async fn a_given_key_is_used_and_kept() {
     let folder = folder();
     let folder = folder.path();
     let dev = Dev::start(folder, &["--key", KEY]);
@@ -272,7 +272,7 @@ async fn a_fixed_key_is_the_key_and_is_kept() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_made_up_differs_from_one_folder_to_the_next() {
+async fn a_generated_key_differs_between_folders() {
     let (one, other) = (folder(), folder());
     let one = Dev::start(one.path(), &[]);
     let other = Dev::start(other.path(), &[]);
@@ -288,7 +288,7 @@ async fn a_key_that_is_made_up_differs_from_one_folder_to_the_next() {
 }
 
 #[test]
-fn a_port_or_folder_in_use_is_told_and_nothing_starts() {
+fn a_port_or_folder_in_use_is_reported_and_nothing_starts() {
     let (one, other) = (folder(), folder());
     let dev = Dev::start(one.path(), &[]);
     let port = dev.port.to_string();
@@ -300,7 +300,7 @@ fn a_port_or_folder_in_use_is_told_and_nothing_starts() {
 }
 
 #[test]
-fn nothing_is_kept_of_an_ephemeral_machine() {
+fn an_ephemeral_local_stack_keeps_no_data() {
     let folder = folder();
     let port = free_port().to_string();
     let mut child = mpulse(folder.path(), &["--port", &port, "--ephemeral"])
@@ -321,7 +321,7 @@ fn nothing_is_kept_of_an_ephemeral_machine() {
 }
 
 #[tokio::test]
-async fn an_upload_tells_the_end_and_exits_with_it() {
+async fn an_upload_reports_the_end_in_output_and_exit_code() {
     let folder = folder();
     let folder = folder.path();
     let dev = Dev::start(folder, &[]);
@@ -329,14 +329,15 @@ async fn an_upload_tells_the_end_and_exits_with_it() {
     sample(folder, "good.csv", &["500"]);
     let output = succeeded(&dev.upload(folder, "good.csv", &[]));
     let counters = |output: &str| {
-        let told = told(output);
-        ["status", "read", "created", "unchanged", "rejected"].map(|label| told[label].to_owned())
+        let summary = summary(output);
+        ["status", "read", "created", "unchanged", "rejected"]
+            .map(|label| summary[label].to_owned())
     };
     assert_eq!(counters(&output), ["completed", "500", "500", "0", "0"]);
     let output = succeeded(&dev.upload(folder, "good.csv", &[]));
     assert_eq!(counters(&output), ["completed", "500", "0", "500", "0"]);
 
-    // Refused rows are an end like another: each is accounted for.
+    // Rejected rows do not change the exit code: each is accounted for.
     sample(folder, "bad.csv", &["500", "--bad", "0.1", "--seed", "7"]);
     let output = succeeded(&dev.upload(folder, "bad.csv", &["--account", "4", "--mode", "create"]));
     assert_eq!(
@@ -344,9 +345,9 @@ async fn an_upload_tells_the_end_and_exits_with_it() {
         ["completed_with_rejects", "500", "450", "0", "50"]
     );
     assert!(output.contains("/rejects"), "{output}");
-    assert!(told(&output)["price"].starts_with("$0.0"), "{output}");
+    assert!(summary(&output)["price"].starts_with("$0.0"), "{output}");
 
-    let parent = told(&output)["batch"].to_owned();
+    let parent = summary(&output)["batch"].to_owned();
     succeeded(&dev.upload(folder, "good.csv", &["--parent", &parent]));
     let unknown = ["--parent", "01ARZ3NDEKTSV4RRFFQ69G5FAV"];
     let unknown = failed(&dev.upload(folder, "good.csv", &unknown), 1);
@@ -363,7 +364,7 @@ async fn an_upload_tells_the_end_and_exits_with_it() {
 }
 
 #[test]
-fn an_upload_that_can_t_be_made_says_why() {
+fn an_upload_that_cannot_start_says_why() {
     let folder = folder();
     let folder = folder.path();
     sample(folder, "good.csv", &["5"]);
@@ -388,7 +389,7 @@ async fn a_sample_s_rows_are_all_accounted_for() {
     let folder = folder();
     let folder = folder.path();
     let dev = Dev::start(folder, &[]);
-    // Piped, as a shell would: what comes out of one is what the other reads.
+    // Piped, as in a shell: the output of one is the input of the other.
     let file = fs::File::create(folder.join("piped.csv")).expect("a file");
     let arguments = [
         "sample",
@@ -406,9 +407,9 @@ async fn a_sample_s_rows_are_all_accounted_for() {
         .expect("mpulse runs");
     assert!(status.success());
     let output = succeeded(&dev.upload(folder, "piped.csv", &[]));
-    let told = told(&output);
+    let summary = summary(&output);
     assert_eq!(
-        (told["read"], told["created"], told["rejected"]),
+        (summary["read"], summary["created"], summary["rejected"]),
         ("2000", "1900", "100")
     );
     let api = Api::new(&dev, &dev.key());
@@ -418,7 +419,7 @@ async fn a_sample_s_rows_are_all_accounted_for() {
 }
 
 #[tokio::test]
-async fn keys_are_made_listed_and_revoked_while_the_machine_runs() {
+async fn keys_are_created_listed_and_revoked_while_the_local_stack_runs() {
     let folder = folder();
     let folder = folder.path();
     let dev = Dev::start(folder, &[]);
@@ -456,7 +457,7 @@ async fn keys_are_made_listed_and_revoked_while_the_machine_runs() {
         401,
         "from that moment on"
     );
-    assert!(failed(&dev.keys(folder, &["revoke", "nobody"]), 1).contains("nobody"));
+    assert!(failed(&dev.keys(folder, &["revoke", "unknown"]), 1).contains("unknown"));
     assert!(listed("look reader"), "it is still listed");
     let nobody_there = free_port().to_string();
     let unreachable = run(folder, &["keys", "--port", &nobody_there, "list"]);
@@ -464,7 +465,7 @@ async fn keys_are_made_listed_and_revoked_while_the_machine_runs() {
 }
 
 #[tokio::test]
-async fn a_template_at_hand_is_the_one_that_is_run() {
+async fn the_template_in_the_current_folder_is_used() {
     let folder = folder();
     let folder = folder.path();
     let template = mpulse_local::BUILT_IN_TEMPLATE;
@@ -484,10 +485,10 @@ async fn a_template_at_hand_is_the_one_that_is_run() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn it_listens_on_this_machine_alone() {
+fn it_listens_on_loopback_only() {
     let folder = folder();
     let dev = Dev::start(folder.path(), &[]);
-    let sockets = fs::read_to_string("/proc/net/tcp").expect("Linux tells")
+    let sockets = fs::read_to_string("/proc/net/tcp").expect("Linux lists sockets")
         + &fs::read_to_string("/proc/net/tcp6").unwrap_or_default();
     for port in dev.port..dev.port + 3 {
         // Columns: number, local address (in hexadecimal), remote address, state (0A listens).
@@ -503,7 +504,7 @@ fn it_listens_on_this_machine_alone() {
         assert_eq!(
             listening,
             [format!("0100007F:{port:04X}")],
-            "127.0.0.1 and nothing else"
+            "127.0.0.1 and no other address"
         );
     }
 }

@@ -9,17 +9,17 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::dev::{Api, Dev, KEY, Running, failed, folder, mpulse, succeeded};
-use super::proxy::Road;
-use super::told;
+use super::proxy::FlakyProxy;
+use super::summary;
 
 const MIB: u64 = 1024 * 1024;
 
-/// The size of a part, and how many are on their way at once.
+/// The size of a part, and the number of parts in flight.
 const PART: u64 = 8 * MIB;
 const AT_ONCE: u64 = 4;
 
-/// A roster of so many bytes, or a little more: few people, and a column that means nothing and
-/// is wide. Gives its size and the number of rows.
+/// Creates a roster of at least a number of bytes: few people, and a wide column that is ignored.
+/// Returns its size and the number of rows.
 fn wide_roster(path: &Path, bytes: u64) -> (u64, u64) {
     const NOTE: usize = 60_000;
     let mut file = BufWriter::new(fs::File::create(path).expect("a file"));
@@ -41,7 +41,7 @@ fn wide_roster(path: &Path, bytes: u64) -> (u64, u64) {
 struct Setting {
     folder: tempfile::TempDir,
     dev: Dev,
-    road: Road,
+    proxy: FlakyProxy,
     file: PathBuf,
     size: u64,
     rows: u64,
@@ -53,11 +53,11 @@ impl Setting {
         let file = folder.path().join("large.csv");
         let (size, rows) = wide_roster(&file, bytes);
         let dev = Dev::start(folder.path(), &["--key", KEY]);
-        let road = Road::to(&dev).await;
+        let proxy = FlakyProxy::to(&dev).await;
         Self {
             folder,
             dev,
-            road,
+            proxy,
             file,
             size,
             rows,
@@ -65,7 +65,14 @@ impl Setting {
     }
 
     fn upload(&self, arguments: &[&str]) -> Running {
-        let own = ["upload", "large.csv", "--url", &self.road.url, "--key", KEY];
+        let own = [
+            "upload",
+            "large.csv",
+            "--url",
+            &self.proxy.url,
+            "--key",
+            KEY,
+        ];
         mpulse(self.folder.path(), &[&own, arguments].concat())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -74,7 +81,7 @@ impl Setting {
             .expect("mpulse upload starts")
     }
 
-    /// What it printed until it ended, which leaves this process's other tasks at work.
+    /// Returns what it printed until it ended, without blocking this process's other tasks.
     async fn output(&self, upload: Running) -> std::process::Output {
         let wait = || {
             let mut upload = upload;
@@ -103,22 +110,22 @@ impl Setting {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_of_300_mb_survives_cut_connections_without_starting_over() {
+async fn a_file_of_300_mb_survives_broken_connections_without_starting_over() {
     let setting = Setting::with_a_file_of(300 * MIB).await;
     let upload = setting.upload(&[]);
-    setting.road.until(setting.size / 2).await;
-    setting.road.cut();
+    setting.proxy.until(setting.size / 2).await;
+    setting.proxy.cut();
     let output = setting.output(upload).await;
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(errors.contains("trying again"), "{errors}");
+    assert!(errors.contains("retrying in"), "{errors}");
     let printed = succeeded(&output);
-    let told = told(&printed);
+    let summary = summary(&printed);
     let rows = setting.rows.to_string();
     assert_eq!(
-        (told["status"], told["read"], told["created"]),
+        (summary["status"], summary["read"], summary["created"]),
         ("completed", rows.as_str(), rows.as_str())
     );
-    let passed = setting.road.passed();
+    let passed = setting.proxy.passed();
     assert!(
         (setting.size..setting.size + (AT_ONCE + 1) * PART).contains(&passed),
         "{passed} bytes for a file of {}",
@@ -127,15 +134,15 @@ async fn a_file_of_300_mb_survives_cut_connections_without_starting_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_that_was_stopped_goes_on_with_what_is_missing() {
+async fn a_stopped_upload_resumes_with_the_missing_parts() {
     let setting = Setting::with_a_file_of(12 * PART).await;
     let api = Api::new(&setting.dev, KEY);
 
-    // By Ctrl-C, when some parts are there and others on their way.
+    // By Ctrl-C, when some parts have arrived and others are in flight.
     let half = setting.size / 2;
-    setting.road.stop_after(half);
+    setting.proxy.stop_after(half);
     let upload = setting.upload(&["--multipart"]);
-    setting.road.until(half + 1).await;
+    setting.proxy.until(half + 1).await;
     let id = setting.only_batch().await;
     let parts = format!("/api/members/batch/{id}/parts");
     let arrived = async || {
@@ -149,13 +156,13 @@ async fn an_upload_that_was_stopped_goes_on_with_what_is_missing() {
     let errors = failed(&setting.output(upload).await, 1);
     let line = format!(
         "mpulse upload --resume {id} large.csv --url {}/",
-        setting.road.url
+        setting.proxy.url
     );
     assert_eq!(errors.matches(&line).count(), 2, "{errors}");
     assert!(errors.contains("mpulse: stopped"), "{errors}");
     assert!(arrived().await.count() > 0, "some parts are there");
 
-    // It is another file by now: as long, and other in a part that is there.
+    // The file changes: it keeps its length, but a part that has arrived differs.
     let changed = arrived().await.next().expect("a part");
     let offset = changed["offset"].as_u64().expect("a number");
     let mut file = fs::File::options()
@@ -168,35 +175,38 @@ async fn an_upload_that_was_stopped_goes_on_with_what_is_missing() {
     drop(file);
     let missing = setting.size - arrived().await.count() as u64 * PART;
 
-    let before = setting.road.passed();
-    setting.road.stop_after(u64::MAX);
+    let before = setting.proxy.passed();
+    setting.proxy.stop_after(u64::MAX);
     let output = setting.output(setting.upload(&["--resume", &id])).await;
     let printed = succeeded(&output);
-    let told = told(&printed);
-    assert_eq!((told["batch"], told["status"]), (id.as_str(), "completed"));
-    assert_eq!(told["created"], setting.rows.to_string());
-    // What was missing, the part that had changed, and a little for the heads of requests.
-    let sent = setting.road.passed() - before;
+    let summary = summary(&printed);
+    assert_eq!(
+        (summary["batch"], summary["status"]),
+        (id.as_str(), "completed")
+    );
+    assert_eq!(summary["created"], setting.rows.to_string());
+    // The missing parts, the changed part, and the headers of requests.
+    let sent = setting.proxy.passed() - before;
     let expected = missing + PART;
     assert!(
         (expected..expected + MIB).contains(&sent),
         "{sent} bytes, and not {expected}"
     );
 
-    // Once more it is only watched.
+    // The next run only waits for the end.
     let output = setting.output(setting.upload(&["--resume", &id])).await;
     assert!(succeeded(&output).contains("completed"));
-    assert_eq!(setting.road.passed() - before, sent);
+    assert_eq!(setting.proxy.passed() - before, sent);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_part_whose_url_is_refused_gets_another() {
+async fn a_part_whose_url_is_rejected_gets_another() {
     let setting = Setting::with_a_file_of(PART + MIB).await;
-    setting.road.spoil_urls(1);
+    setting.proxy.spoil_urls(1);
     let output = setting.output(setting.upload(&["--multipart"])).await;
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    // S3 may hang up on a part whose rest it doesn't want before its 403 is read.
-    assert!(errors.contains("trying again"), "{errors}");
+    // S3 may close the connection of a rejected part before its 403 is read.
+    assert!(errors.contains("retrying in"), "{errors}");
     assert!(
         !errors.contains("X-Amz"),
         "a URL is as good as a key: {errors}"
@@ -205,22 +215,25 @@ async fn a_part_whose_url_is_refused_gets_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_changes_while_it_is_sent_is_refused() {
+async fn a_file_that_changes_while_it_is_sent_is_rejected() {
     let setting = Setting::with_a_file_of(6 * PART).await;
     let half = setting.size / 2;
-    setting.road.stop_after(half);
+    setting.proxy.stop_after(half);
     let upload = setting.upload(&["--multipart"]);
-    setting.road.until(half + 1).await;
+    setting.proxy.until(half + 1).await;
     let mut file = fs::File::options()
         .write(true)
         .open(&setting.file)
         .expect("the file");
     file.write_all(b"A").expect("it is written");
     drop(file);
-    setting.road.stop_after(u64::MAX);
-    setting.road.cut();
+    setting.proxy.stop_after(u64::MAX);
+    setting.proxy.cut();
     let errors = failed(&setting.output(upload).await, 1);
-    assert!(errors.contains("changed while it was sent"), "{errors}");
+    assert!(
+        errors.contains("changed while it was being sent"),
+        "{errors}"
+    );
     let id = setting.only_batch().await;
     let batch = Api::new(&setting.dev, KEY);
     let batch = batch.get(&format!("/api/members/batch/{id}")).await;
@@ -228,7 +241,7 @@ async fn a_file_that_changes_while_it_is_sent_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_what_belongs_together_is_gone_on_with() {
+async fn an_upload_resumes_only_with_the_same_file_and_batch() {
     let setting = Setting::with_a_file_of(MIB).await;
     let api = Api::new(&setting.dev, KEY);
     let open = async |fields: serde_json::Value| {
@@ -246,11 +259,11 @@ async fn only_what_belongs_together_is_gone_on_with() {
     let size = setting.size;
     let other = open(json!({"size": size + 1, "multipart": true})).await;
     let errors = resume(&other).await;
-    let told = format!("of a file of {} bytes, and large.csv has {size}", size + 1);
-    assert!(errors.contains(&told), "{errors}");
+    let summary = format!("has {} bytes, but large.csv has {size}", size + 1);
+    assert!(errors.contains(&summary), "{errors}");
     let whole = open(json!({"size": size})).await;
     let errors = resume(&whole).await;
-    assert!(errors.contains("doesn't come in parts"), "{errors}");
+    assert!(errors.contains("is not sent in parts"), "{errors}");
     let errors = resume("01KAVT7R3G8W2QZJ5XN4M6P9CD").await;
     assert!(errors.contains("404"), "{errors}");
 
@@ -262,5 +275,5 @@ async fn only_what_belongs_together_is_gone_on_with() {
     let output = setting.output(upload).await;
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stdout).contains("cancelled"));
-    assert_eq!(setting.road.passed(), 0, "nothing was sent");
+    assert_eq!(setting.proxy.passed(), 0, "nothing was sent");
 }

@@ -1,8 +1,8 @@
-//! A way to the machine that can be cut: one proxy before its API, which has the URLs of S3 lead
-//! to another before S3, where bytes are counted and connections are closed.
+//! Proxies that can break connections: one in front of the API, which replaces S3's address in
+//! URLs, and one in front of S3, which counts bytes and closes connections.
 //!
-//! The signature of a URL holds S3's own address, so the proxy writes that back into what it
-//! passes on. Ports that are free now have five digits, which makes one as long as another.
+//! The signature of a URL contains S3's own address, so the proxy restores it in what it passes on.
+//! Free ports have five digits, so both addresses have the same length.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,19 +13,19 @@ use tokio::sync::watch;
 
 use super::dev::Dev;
 
-/// What is to happen to the connections to S3, and what has.
-pub struct Road {
-    /// The API, by way of the proxies.
+/// The state of the connections to S3.
+pub struct FlakyProxy {
+    /// The API, through the proxies.
     pub url: String,
     passed: Arc<AtomicU64>,
     cuts: watch::Sender<u64>,
     /// Bytes after which nothing more is passed on.
     limit: Arc<AtomicU64>,
-    /// Answers whose URLs are still to be spoilt.
+    /// Responses whose URLs are still to be made invalid.
     spoilt: Arc<AtomicU64>,
 }
 
-impl Road {
+impl FlakyProxy {
     pub async fn to(dev: &Dev) -> Self {
         let (api, s3) = (listen().await, listen().await);
         let url = format!("http://{}", api.local_addr().expect("an address"));
@@ -33,7 +33,7 @@ impl Road {
         let theirs = format!("127.0.0.1:{}", dev.port + 1);
         assert_eq!(ours.len(), theirs.len(), "ports of five digits");
         let (cuts, _) = watch::channel(0);
-        let road = Self {
+        let proxy = Self {
             url,
             passed: Arc::default(),
             cuts,
@@ -41,36 +41,36 @@ impl Road {
             spoilt: Arc::default(),
         };
         let names = (theirs.clone(), ours.clone());
-        let spoilt = Arc::clone(&road.spoilt);
+        let spoilt = Arc::clone(&proxy.spoilt);
         tokio::spawn(serve_api(api, dev.url.clone(), names, spoilt));
         let lane = Lane {
-            passed: Arc::clone(&road.passed),
-            limit: Arc::clone(&road.limit),
+            passed: Arc::clone(&proxy.passed),
+            limit: Arc::clone(&proxy.limit),
             ours,
             theirs,
         };
-        let cuts = road.cuts.clone();
+        let cuts = proxy.cuts.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = s3.accept().await {
                 let (lane, mut cut) = (lane.clone(), cuts.subscribe());
                 tokio::spawn(async move {
                     tokio::select! {
                         () = lane.pass(client) => {}
-                        // Whichever end it was: both are closed.
+                        // Whichever side ended, both are closed.
                         _ = cut.changed() => {}
                     }
                 });
             }
         });
-        road
+        proxy
     }
 
-    /// Bytes that were sent to S3 so far, those of cut connections included.
+    /// Returns the bytes sent to S3 so far, including those of broken connections.
     pub fn passed(&self) -> u64 {
         self.passed.load(Ordering::Relaxed)
     }
 
-    /// Waits until so many bytes have passed.
+    /// Waits until a number of bytes have passed.
     pub async fn until(&self, bytes: u64) {
         while self.passed() < bytes {
             tokio::time::sleep(super::dev::GLANCE).await;
@@ -82,12 +82,12 @@ impl Road {
         self.cuts.send_modify(|count| *count += 1);
     }
 
-    /// Has S3 refuse the URLs in the next answers, as if they had run out.
+    /// Makes S3 reject the URLs in the next responses, as if they had expired.
     pub fn spoil_urls(&self, answers: u64) {
         self.spoilt.store(answers, Ordering::Relaxed);
     }
 
-    /// Passes on so many bytes in all, and then no more.
+    /// Passes on a number of bytes in all, and then no more.
     pub fn stop_after(&self, bytes: u64) {
         self.limit.store(bytes, Ordering::Relaxed);
     }
@@ -97,7 +97,7 @@ async fn listen() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").await.expect("a port")
 }
 
-/// The way of one connection to S3.
+/// One connection to S3.
 #[derive(Clone)]
 struct Lane {
     passed: Arc<AtomicU64>,
@@ -127,9 +127,9 @@ impl Lane {
                 }
                 held.extend_from_slice(&buffer[..read]);
                 let mut ready = std::mem::take(&mut held);
-                // A name that has come in part waits for its rest.
-                let begun = begun(&ready, self.ours.as_bytes());
-                held = ready.split_off(ready.len() - begun);
+                // An address that has arrived partly waits for its rest.
+                let beginning = beginning_of(&ready, self.ours.as_bytes());
+                held = ready.split_off(ready.len() - beginning);
                 replace(&mut ready, self.ours.as_bytes(), self.theirs.as_bytes());
                 if to_server.write_all(&ready).await.is_err() {
                     return;
@@ -146,8 +146,8 @@ impl Lane {
     }
 }
 
-/// How many bytes at the end are the beginning of the name.
-fn begun(bytes: &[u8], name: &[u8]) -> usize {
+/// Returns how many bytes at the end are the beginning of the address.
+fn beginning_of(bytes: &[u8], name: &[u8]) -> usize {
     let most = bytes.len().min(name.len() - 1);
     (1..=most)
         .rev()
@@ -155,7 +155,7 @@ fn begun(bytes: &[u8], name: &[u8]) -> usize {
         .unwrap_or(0)
 }
 
-/// Writes a name over another of the same length.
+/// Overwrites an address with another of the same length.
 fn replace(bytes: &mut [u8], name: &[u8], by: &[u8]) {
     let mut at = 0;
     while let Some(found) = bytes[at..]
@@ -168,14 +168,14 @@ fn replace(bytes: &mut [u8], name: &[u8], by: &[u8]) {
     }
 }
 
-/// Passes calls on to the API, one for each connection, with another name of S3 in the answers.
+/// Passes calls on to the API, one per connection, and replaces S3's address in the responses.
 async fn serve_api(
     listener: TcpListener,
     api: String,
     names: (String, String),
     spoilt: Arc<AtomicU64>,
 ) {
-    let http = reqwest::Client::builder().no_proxy().build();
+    let http = mpulse_local::http_client::builder().no_proxy().build();
     let http = http.expect("a client");
     while let Ok((client, _)) = listener.accept().await {
         let (http, api, names) = (http.clone(), api.clone(), names.clone());
