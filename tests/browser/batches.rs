@@ -1,4 +1,4 @@
-//! Batches at work: found again, followed, and stopped.
+//! Running batches: found again, followed, and cancelled.
 
 use std::fs;
 
@@ -7,14 +7,14 @@ use serde_json::json;
 
 use crate::browser::Browser;
 
-/// What is told while the registry is out of reach.
-const OUT_OF_REACH: &str = "The registry can’t be reached. Trying again.";
+/// Shown while the registry is unreachable.
+const OUT_OF_REACH: &str = "The registry cannot be reached. Retrying.";
 
-/// Write units a second that make a roster take long enough to be watched.
+/// Write units per second that make a roster take long enough to be watched.
 const SLOW: &str = "wcu=600,seed=7";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_at_work_is_left_found_again_and_cancelled() {
+async fn a_running_batch_is_left_found_again_and_cancelled() {
     let stack = Stack::with_faults(SLOW).await;
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("slow.csv");
@@ -26,7 +26,7 @@ async fn a_batch_at_work_is_left_found_again_and_cancelled() {
     browser.status("processing").await;
     browser.shows("rows per second").await;
 
-    // Elsewhere and back, it is still there; after a reload, by a link.
+    // After visiting another page it is still shown; after a reload, through a link.
     browser.press("Members").await;
     browser.shows("Find a member").await;
     browser.press("Send a file").await;
@@ -73,7 +73,7 @@ async fn batches_are_listed_newest_first_and_the_list_is_live() {
         .await;
     assert_eq!(first, "failed.csv");
     assert!(!browser.text().await.contains("file-0.csv"));
-    // Another comes while the registry was out of reach, and is followed to its end.
+    // Another batch is created while the registry is unreachable, and is followed to its end.
     browser.line(0).await;
     browser.shows(OUT_OF_REACH).await;
     let slow = stack.open_batch(&json!({"file_name": "slow.csv"})).await;
@@ -86,20 +86,20 @@ async fn batches_are_listed_newest_first_and_the_list_is_live() {
     browser.shows("file-0.csv").await;
     assert!(
         browser.text().await.contains("file-8.csv"),
-        "none falls between two pages"
+        "no batch is lost between two pages"
     );
     let focused = "return document.activeElement !== document.body";
     assert_eq!(browser.run(focused).await, true);
     browser.status("completed").await;
     browser.shows("3,000 created").await;
     browser.press("failed.csv").await;
-    browser.shows("The header lacks").await;
+    browser.shows("The header has no column for").await;
     browser.shows(text(&failed["problem"]["message"])).await;
     browser
         .go("/admin/#/batches/01ARZ3NDEKTSV4RRFFQ69G5FAV")
         .await;
     browser
-        .shows("There is no batch 01ARZ3NDEKTSV4RRFFQ69G5FAV.")
+        .shows("The batch 01ARZ3NDEKTSV4RRFFQ69G5FAV does not exist.")
         .await;
     browser.end().await;
 }

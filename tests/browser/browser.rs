@@ -1,16 +1,14 @@
 //! A browser that a test uses as a person does: by labels, the texts of buttons and links, and
-//! keys. Everything that is looked for is waited for; where it doesn't come, the test fails with
-//! the page's text and a picture of it. At its end a browser must have had nothing to complain
-//! about: no error of a script, nothing that the page's policy forbids.
+//! keys. Everything is waited for; if it does not appear, the test fails with the page's text and a
+//! picture. When a browser is closed, it must have logged no error of a script and no violation of
+//! the page's policy.
+//!
 
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::future::Future;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use base64::Engine;
@@ -24,50 +22,29 @@ use mpulse_tests::{Login, Stack};
 use reqwest::{Method, Url};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// How long anything that is waited for may take.
+use crate::driver::{Session, driver};
+use crate::screen::{Look, pictures};
+
+/// The longest wait for anything.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// The time between two looks at something that is waited for.
+/// The time between two polls.
 const GLANCE: Duration = Duration::from_millis(30);
 
 /// Where `.ci/run` puts the script of axe-core.
 const AXE: &str = "../target/ci-axe/node_modules/axe-core/axe.min.js";
 
-/// Browsers at a time: a machine of two cores has the stacks to run as well.
+/// Browsers at a time: two cores have to run the stacks as well.
 static BROWSERS: Semaphore = Semaphore::const_new(2);
 
-/// A screen, and whether the system wants it dark.
-#[derive(Debug, Clone, Copy)]
-pub struct Look {
-    /// In CSS pixels.
-    pub screen: (u32, u32),
-    /// Whether light text stands on a dark ground.
-    pub dark: bool,
-}
-
-impl Default for Look {
-    fn default() -> Self {
-        Self {
-            screen: WIDE,
-            dark: false,
-        }
-    }
-}
-
-/// A wide and a narrow screen, in CSS pixels.
-pub const WIDE: (u32, u32) = (960, 560);
-/// The narrowest that is promised.
-pub const NARROW: (u32, u32) = (360, 600);
-
-/// The text of what is seen: of the topmost dialog, or of the page.
+/// The text of the topmost dialog, or of the page.
 const SEEN: &str =
     "return ([...document.querySelectorAll('dialog[open]')].at(-1) ?? document.body).innerText";
 
-/// A command that `WebDriver` has in Chromium alone.
+/// A command that `WebDriver` has in Chromium only.
 #[derive(Debug)]
 struct Own {
     path: &'static str,
@@ -97,7 +74,7 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// A browser, with the console of the stack open.
+    /// Starts a browser, with the console of the stack open.
     pub async fn start(stack: &Stack) -> Self {
         let permit = BROWSERS.acquire().await.expect("a browser may start");
         let profile = tempfile::tempdir().expect("a folder");
@@ -135,7 +112,7 @@ impl Browser {
                 id: id.expect("a session"),
             },
             client,
-            url: stack.machine.api_url(),
+            url: stack.local_stack.api_url(),
             _driver: driver,
             _profile: profile,
             _permit: permit,
@@ -145,14 +122,14 @@ impl Browser {
         browser
     }
 
-    /// The same, signed in.
+    /// Starts a browser that is signed in.
     pub async fn signed_in(stack: &Stack, login: &Login) -> Self {
         let browser = Self::start(stack).await;
         browser.sign_in(login).await;
         browser
     }
 
-    /// Signs in on the page that is open.
+    /// Signs in on the open page.
     pub async fn sign_in(&self, login: &Login) {
         self.fill("Key id", &login.id).await;
         self.fill("Secret", &login.secret).await;
@@ -160,14 +137,14 @@ impl Browser {
         self.shows(&format!("{} (", login.id)).await;
     }
 
-    /// Ends the browser, which must have had nothing to complain about.
+    /// Closes the browser, whose log must be empty.
     pub async fn end(self) {
         let complaints = self.complaints().await;
         assert!(complaints.is_empty(), "{complaints:#?}");
         self.client.close().await.expect("it ends");
     }
 
-    /// What the browser has written to its console, but for answers that a page expects.
+    /// Returns the browser's log, except for error responses that a page expects.
     async fn complaints(&self) -> Vec<String> {
         let log = self.own("se/log", json!({"type": "browser"})).await;
         let lines = log.as_array().cloned().unwrap_or_default();
@@ -184,18 +161,18 @@ impl Browser {
         self.client.goto(&url).await.expect("the page opens");
     }
 
-    /// Loads the page again.
+    /// Reloads the page.
     pub async fn reload(&self) {
         self.client.refresh().await.expect("it loads");
     }
 
-    /// The text of what is seen: of the topmost dialog, or of the page.
+    /// Returns the text of the topmost dialog, or of the page.
     pub async fn text(&self) -> String {
         let text = self.run(SEEN).await;
         text.as_str().expect("a text").to_owned()
     }
 
-    /// The same, unless the page is just being loaded.
+    /// Returns the text, unless the page is being loaded.
     async fn seen(&self) -> Option<String> {
         let text = self.client.execute(SEEN, vec![]).await.ok()?;
         text.as_str().map(str::to_owned)
@@ -207,7 +184,7 @@ impl Browser {
         answer.unwrap_or_else(|error| panic!("{script}: {error}"))
     }
 
-    /// Waits until `look` gives something.
+    /// Waits until `look` returns a value.
     pub async fn until<T, F>(&self, what: &str, mut look: impl FnMut() -> F) -> T
     where
         F: Future<Output = Option<T>>,
@@ -232,7 +209,7 @@ impl Browser {
         }
     }
 
-    /// Waits until the text is seen.
+    /// Waits until the text is shown.
     pub async fn shows(&self, text: &str) {
         self.until(text, async || {
             self.seen().await?.contains(text).then_some(())
@@ -240,7 +217,7 @@ impl Browser {
         .await;
     }
 
-    /// Waits until the text is not seen any more.
+    /// Waits until the text is not shown any more.
     pub async fn shows_no(&self, text: &str) {
         let what = format!("end of {text:?}");
         self.until(&what, async || {
@@ -249,7 +226,7 @@ impl Browser {
         .await;
     }
 
-    /// Waits until a script gives true.
+    /// Waits until a script returns true.
     pub async fn holds(&self, script: &str) {
         self.until(script, async || {
             self.client
@@ -261,7 +238,7 @@ impl Browser {
         .await;
     }
 
-    /// Waits until a batch of this status is seen.
+    /// Waits until a batch with this status is shown.
     pub async fn status(&self, name: &str) {
         self.holds(&format!(
             "return !!document.querySelector('.status.{name}')"
@@ -269,7 +246,7 @@ impl Browser {
         .await;
     }
 
-    /// The place at which a person looks: the topmost dialog, or the page.
+    /// Returns an `XPath` to the topmost dialog, or to the page.
     async fn place(&self) -> &'static str {
         let open = self
             .run("return !!document.querySelector('dialog[open]')")
@@ -281,7 +258,7 @@ impl Browser {
         }
     }
 
-    /// An element that is seen, by an `XPath` below where a person looks.
+    /// Finds a visible element by an `XPath` below the topmost dialog or the page.
     async fn find(&self, what: &str, path: &str) -> Element {
         self.until(what, async || {
             let place = self.place().await;
@@ -299,26 +276,26 @@ impl Browser {
         .await
     }
 
-    /// The field with a label.
+    /// Finds the field with a label.
     pub async fn field(&self, label: &str) -> Element {
         let path = format!("//*[@id=//label[normalize-space()={}]/@for]", quoted(label));
         self.find(&format!("field {label:?}"), &path).await
     }
 
-    /// Puts a text into a field, in place of what is there.
+    /// Replaces the text of a field.
     pub async fn fill(&self, label: &str, text: &str) {
         let field = self.field(label).await;
         field.clear().await.expect("it can be cleared");
         field.send_keys(text).await.expect("it takes text");
     }
 
-    /// Chooses an option.
+    /// Selects an option.
     pub async fn choose(&self, label: &str, value: &str) {
         let field = self.field(label).await;
         field.select_by_value(value).await.expect("an option");
     }
 
-    /// Gives files to a field.
+    /// Selects files in a field.
     pub async fn give(&self, label: &str, files: &[&Path]) {
         let paths: Vec<String> = files
             .iter()
@@ -328,7 +305,7 @@ impl Browser {
         field.send_keys(&paths.join("\n")).await.expect("files");
     }
 
-    /// A button or link with a text, or an accessible name.
+    /// Finds a button or link by its text, or its accessible name.
     pub async fn control(&self, name: &str) -> Element {
         let name = quoted(name);
         let named = format!("(normalize-space()={name} or @aria-label={name})");
@@ -340,14 +317,14 @@ impl Browser {
     pub async fn press(&self, name: &str) {
         self.until(&format!("{name:?} to press"), async || {
             let control = self.control(name).await;
-            // It may rest, or be drawn anew, just now.
+            // It may be disabled, or drawn again, at this moment.
             let ready = control.is_enabled().await.unwrap_or(false);
             (ready && control.click().await.is_ok()).then_some(())
         })
         .await;
     }
 
-    /// Whether a button or link is there now.
+    /// Returns whether a button or link exists now.
     pub async fn has(&self, name: &str) -> bool {
         let name = quoted(name);
         let path = format!("//*[(self::button or self::a) and normalize-space()={name}]");
@@ -355,7 +332,7 @@ impl Browser {
         !found.expect("an answer").is_empty()
     }
 
-    /// What is said of a field: that it is wrong, and why.
+    /// Returns the error message of a field.
     pub async fn fault(&self, label: &str) -> String {
         let field = self.field(label).await;
         self.until(&format!("fault of {label}"), async || {
@@ -369,35 +346,35 @@ impl Browser {
         .await
     }
 
-    /// Presses a key where the focus is.
+    /// Presses a key on the focused element.
     pub async fn key(&self, key: Key) {
         self.types(&char::from(key).to_string()).await;
     }
 
-    /// Presses Enter on a button or link, which has the focus then.
+    /// Presses Enter on a button or link, which then has the focus.
     pub async fn enter(&self, name: &str) {
         let enter = char::from(Key::Enter).to_string();
         let control = self.control(name).await;
         control.send_keys(&enter).await.expect("it takes keys");
     }
 
-    /// The text of what has the focus.
+    /// Returns the text of the focused element.
     pub async fn focused(&self) -> Value {
         self.run("return document.activeElement.textContent").await
     }
 
-    /// Waits until no dialog is open any more.
+    /// Waits until no dialog is open.
     pub async fn no_dialog(&self) {
         self.holds("return !document.querySelector('dialog')").await;
     }
 
-    /// Types where the focus is.
+    /// Types into the focused element.
     pub async fn types(&self, text: &str) {
         let focused = self.client.active_element().await.expect("a focus");
         focused.send_keys(text).await.expect("keys");
     }
 
-    /// The screen from now on.
+    /// Changes the screen.
     pub async fn look(&self, look: Look) {
         let (width, height) = look.screen;
         let size = json!({
@@ -409,7 +386,8 @@ impl Browser {
         self.cdp("Emulation.setEmulatedMedia", media).await;
     }
 
-    /// How many bytes a second the browser's line takes from now on; without any it is offline.
+    /// Limits the browser's connection to a number of bytes per second; without a number it is
+    /// offline.
     pub async fn line(&self, bytes: u32) {
         self.cdp("Network.enable", json!({})).await;
         let line = json!({
@@ -418,7 +396,7 @@ impl Browser {
         self.cdp("Network.emulateNetworkConditions", line).await;
     }
 
-    /// From now on the page waits for the answers of such URLs until `release()`.
+    /// Delays the responses of such URLs until `release()`.
     pub async fn hold_answers(&self, url: &str) {
         let script = format!(
             "const real = fetch, held = new Promise((release) => {{ globalThis.release = release; }});
@@ -431,8 +409,8 @@ impl Browser {
         self.run(&script).await;
     }
 
-    /// From now on what a screen reader is told is noted, and whether it can be heard: not while
-    /// a dialog is open.
+    /// Records what a screen reader announces, and whether it can be heard: not while a dialog is
+    /// open.
     pub async fn listen(&self) {
         let script = "globalThis.heard = [];
             globalThis.unheard = [];
@@ -443,24 +421,24 @@ impl Browser {
         self.run(script).await;
     }
 
-    /// Waits until a text was told, and could be heard as all before.
+    /// Waits until a text was announced, and could be heard, as all before.
     pub async fn hears(&self, text: &str) {
         self.holds(&format!("return heard.includes('{text}')"))
             .await;
         assert_eq!(self.run("return unheard").await, json!([]));
     }
 
-    /// Waits until an answer is held.
+    /// Waits until a response is delayed.
     pub async fn holds_an_answer(&self) {
         self.holds("return globalThis.holding === true").await;
     }
 
-    /// Lets the page have all answers.
+    /// Releases delayed responses.
     pub async fn release(&self) {
         self.run("release(); globalThis.release = null").await;
     }
 
-    /// Drops files onto the page, over an element.
+    /// Drops files onto an element of the page.
     pub async fn drop_files(&self, over: &str, files: &[&Path]) {
         let middle = format!(
             "const {{ x, y, width, height }} = document.querySelector('{over}').getBoundingClientRect();
@@ -476,30 +454,30 @@ impl Browser {
         }
     }
 
-    /// Where files go that are downloaded.
+    /// The folder of downloads.
     pub async fn downloads_to(&self, folder: &Path) {
         let allow = json!({"behavior": "allow", "downloadPath": folder});
         self.cdp("Browser.setDownloadBehavior", allow).await;
     }
 
-    /// Goes on in another tab of the browser, with the console open.
+    /// Opens another tab of the browser, with the console.
     pub async fn other_tab(&self) {
         let tab = self.client.new_window(true).await.expect("a tab");
         let tab = self.client.switch_to_window(tab.handle);
-        tab.await.expect("it is gone to");
+        tab.await.expect("the tab opens");
         self.go("/").await;
     }
 
-    /// Closes the tab, and goes back to the first.
+    /// Closes the tab, and returns to the first.
     pub async fn close_tab(&self) {
         self.client.close_window().await.expect("it closes");
         let tabs = self.client.windows().await.expect("tabs");
         let first = tabs.into_iter().next().expect("a tab");
         let back = self.client.switch_to_window(first);
-        back.await.expect("it is gone back to");
+        back.await.expect("the first tab is active");
     }
 
-    /// A command of the Chrome `DevTools` protocol.
+    /// Sends a command of the Chrome `DevTools` protocol.
     pub async fn cdp(&self, command: &str, params: Value) -> Value {
         let body = json!({"cmd": command, "params": params});
         self.own("goog/cdp/execute", body).await
@@ -510,7 +488,7 @@ impl Browser {
         answer.unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
-    /// A picture of the screen.
+    /// Takes a picture of the screen.
     pub async fn picture(&self, format: &str) -> Vec<u8> {
         let mut wish = json!({"format": format});
         if format == "webp" {
@@ -521,7 +499,7 @@ impl Browser {
         STANDARD.decode(data).expect("Base64")
     }
 
-    /// What axe-core finds wrong with the page, seriously or critically, by rule.
+    /// Returns the serious and critical findings of axe-core, by rule.
     pub async fn barriers(&self) -> BTreeMap<String, String> {
         let default = Path::new(env!("CARGO_MANIFEST_DIR")).join(AXE);
         let path = env::var_os("AXE").map_or(default, PathBuf::from);
@@ -544,66 +522,15 @@ impl Browser {
         pairs.collect()
     }
 
-    /// How far the page could be scrolled sideways, in CSS pixels.
+    /// Returns how far the page can be scrolled sideways, in CSS pixels.
     pub async fn overhang(&self) -> i64 {
         let script = "return document.documentElement.scrollWidth - innerWidth";
         self.run(script).await.as_i64().expect("a number")
     }
 }
 
-/// A session of the driver, which ends with the value: else the browser of a test that fails
-/// would outlive its driver.
-struct Session {
-    port: u16,
-    id: String,
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        let Self { port, id } = self;
-        let request = format!(
-            "DELETE /session/{id} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
-        );
-        // Where the driver is gone, there is nothing left to end.
-        if let Ok(mut driver) = TcpStream::connect(("127.0.0.1", *port)) {
-            let _ = driver.set_read_timeout(Some(Duration::from_secs(5)));
-            let _ = driver.write_all(request.as_bytes());
-            let _ = driver.read(&mut [0; 64]);
-        }
-    }
-}
-
-/// A text for an `XPath`, which has no way to escape a quote.
+/// Quotes text for an `XPath`, which has no escape for a quote.
 fn quoted(text: &str) -> String {
     assert!(!text.contains('"'), "{text}");
     format!("\"{text}\"")
-}
-
-/// Where pictures go: `PICTURES`, or below target/.
-pub fn pictures() -> PathBuf {
-    let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/pictures");
-    let folder = env::var_os("PICTURES").map_or(default, PathBuf::from);
-    fs::create_dir_all(&folder).expect("a folder");
-    folder
-}
-
-/// Starts chromedriver on a port of its choice. It ends with the value.
-async fn driver() -> (Child, u16) {
-    let program = env::var("CHROMEDRIVER").unwrap_or_else(|_| "chromedriver".to_owned());
-    let mut driver = Command::new(&program)
-        .arg("--port=0")
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap_or_else(|error| panic!("{program} starts: {error}"));
-    let output = driver.stdout.take().expect("it is piped");
-    let mut lines = BufReader::new(output).lines();
-    while let Some(line) = lines.next_line().await.expect("output") {
-        if let Some((_, port)) = line.split_once("successfully on port ") {
-            let port = port.trim_end_matches('.').parse().expect("a port");
-            tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-            return (driver, port);
-        }
-    }
-    panic!("{program} ended before it was ready");
 }

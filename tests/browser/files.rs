@@ -1,4 +1,4 @@
-//! Files: looked at before they are sent, sent, followed to the end, corrected and sent again.
+//! Files: previewed, sent, followed to the end, corrected and sent again.
 
 use std::fmt::Write;
 use std::fs;
@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 use crate::browser::Browser;
 use crate::newest;
 
-/// Rows of the large file, and how many of them are bad.
+/// Rows of the large file, and how many of them are invalid.
 const ROWS: usize = 20_000;
 const BAD: usize = 100;
 
-/// A roster in which every so many rows one has no phone.
+/// A roster in which one row in a fixed number has no phone.
 fn with_bad_rows() -> String {
     let mut file = HEADER.to_owned();
     for number in 0..ROWS {
@@ -27,7 +27,7 @@ fn with_bad_rows() -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_is_sent_its_rejects_are_read_corrected_and_sent_again() {
+async fn a_file_is_sent_and_its_rejected_rows_are_corrected_and_sent_again() {
     let stack = Stack::start().await;
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("people.csv");
@@ -41,7 +41,7 @@ async fn a_file_is_sent_its_rejects_are_read_corrected_and_sent_again() {
     assert_eq!(
         newest(&stack).await,
         Value::Null,
-        "nothing is sent before it is wished"
+        "nothing is sent before the button is pressed"
     );
 
     browser.press("Send").await;
@@ -54,7 +54,7 @@ async fn a_file_is_sent_its_rejects_are_read_corrected_and_sent_again() {
     assert_eq!(count(&parent["rows"]["read"]), ROWS as u64);
     assert_eq!(count(&parent["rows"]["rejected"]), BAD as u64);
 
-    // The first rejects stand in place; the report is where the button leads.
+    // The first rejected rows are on the page; the report is behind the button.
     browser.press("open the batch").await;
     browser.shows("The first 25 of 100").await;
     browser.shows("phone_number is required").await;
@@ -79,14 +79,14 @@ async fn a_file_is_sent_its_rejects_are_read_corrected_and_sent_again() {
         .enumerate()
         .map(|(at, line)| match at {
             0 => format!("{line}\n"),
-            // Only the phone is wrong, which is empty; what follows is the column `raw`.
+            // Only the phone is wrong: it is empty. The column `raw` follows.
             _ => line.replace(",,", &format!(",{},\n", mpulse_tests::phone(at as u64))),
         })
         .collect();
     let path = folder.path().join("corrected.csv");
     fs::write(&path, corrected).expect("a file");
     browser.press("Send the corrected report").await;
-    browser.shows("taken for the corrected report of").await;
+    browser.shows("sent as the corrected report of").await;
     browser.give("Choose CSV files", &[&path]).await;
     browser.shows("line ignored").await;
     browser.press("Send").await;
@@ -104,7 +104,7 @@ async fn a_file_is_sent_its_rejects_are_read_corrected_and_sent_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_with_a_file_is_said_before_it_is_sent() {
+async fn defects_of_a_file_are_shown_before_it_is_sent() {
     let stack = Stack::start().await;
     let folder = tempfile::tempdir().expect("a folder");
     let browser = Browser::signed_in(&stack, &stack.writer).await;
@@ -119,19 +119,23 @@ async fn what_is_wrong_with_a_file_is_said_before_it_is_sent() {
         (
             "none.csv",
             b"a,b\n1,2\n",
-            "no column for client id, nor for first name",
+            "no column for client id and first name",
         ),
         ("empty.csv", b"", "The file is empty."),
-        ("utf16.csv", b"\xff\xfea\0,\0", "The file is UTF-16."),
         (
-            "sheet.csv",
+            "old.xls",
+            b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1",
+            "The file is an old Excel workbook (.xls).",
+        ),
+        (
+            "cut.zip",
             b"PK\x03\x04....",
-            "compressed or a spreadsheet",
+            "The zip file is damaged or ends early.",
         ),
         (
             "twice.csv",
             b"phone,mobile,cmid,first,last\n",
-            "Two columns mean Phone.",
+            "Two columns have the meaning Phone.",
         ),
         (
             "latin1.csv",
@@ -143,22 +147,22 @@ async fn what_is_wrong_with_a_file_is_said_before_it_is_sent() {
             b"aid,cmid,first,last,ph,caf\xe9\n",
             "The header is not UTF-8",
         ),
-        ("nul.csv", b"a\0,b\n", "The header holds NUL bytes"),
+        ("nul.csv", b"a\0,b\n", "The header contains NUL bytes"),
         ("endless.csv", &endless, "a quote in it is never closed"),
     ];
-    for (name, content, told) in files {
+    for (name, content, message) in files {
         let path = folder.path().join(name);
         fs::write(&path, content).expect("a file");
         browser.give("Choose CSV files", &[&path]).await;
-        browser.shows(told).await;
+        browser.shows(message).await;
         browser.press("Remove").await;
-        browser.shows_no(told).await;
+        browser.shows_no(message).await;
     }
     browser.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_without_an_account_is_given_one() {
+async fn an_account_can_be_given_for_a_file_without_one() {
     let stack = Stack::start().await;
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("human.csv");
@@ -174,11 +178,11 @@ async fn a_file_without_an_account_is_given_one() {
     browser.shows("Notes ignored").await;
     browser.press("Send").await;
     let fault = browser.fault("Account").await;
-    assert!(fault.contains("is needed"), "{fault}");
+    assert!(fault.contains("is required"), "{fault}");
     browser.fill("Account", "a b").await;
     browser.press("Send").await;
     browser
-        .until("the server's word", async || {
+        .until("the server's message", async || {
             browser
                 .fault("Account")
                 .await
@@ -187,17 +191,17 @@ async fn a_file_without_an_account_is_given_one() {
         })
         .await;
     browser.fill("Account", "acme").await;
-    browser.choose("What to do with the rows", "create").await;
+    browser.choose("Existing members", "create").await;
     browser.press("Send").await;
     browser.status("completed").await;
     assert_eq!(stack.ids("aid=acme").await, ["acme~1"]);
     assert_eq!(newest(&stack).await["mode"], "create");
-    browser.shows("Columns that were ignored").await;
+    browser.shows("Ignored columns").await;
     browser.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_with_a_row_alone_stops_no_file() {
+async fn a_defect_of_a_row_does_not_stop_a_file() {
     let stack = Stack::start().await;
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("rows.csv");
@@ -207,8 +211,8 @@ async fn what_is_wrong_with_a_row_alone_stops_no_file() {
     let browser = Browser::signed_in(&stack, &stack.writer).await;
     browser.press("Send a file").await;
     browser.give("Choose CSV files", &[&path]).await;
-    browser.shows("What to do with the rows").await;
-    // The second row is cut where the look ends, and not shown.
+    browser.shows("Existing members").await;
+    // The second row is cut where the preview ends, and is not shown.
     let rows = "return document.querySelectorAll('.scroll tbody tr').length";
     assert_eq!(browser.run(rows).await, 1);
     browser.press("Send").await;
@@ -219,7 +223,7 @@ async fn what_is_wrong_with_a_row_alone_stops_no_file() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_corrected_report_has_the_account_of_its_file() {
+async fn a_corrected_report_has_the_account_of_its_parent() {
     let stack = Stack::start().await;
     let asked = json!({"account_id": "acme"});
     let parent = stack
@@ -241,7 +245,7 @@ async fn a_corrected_report_has_the_account_of_its_file() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_can_be_dropped_and_what_is_none_is_refused() {
+async fn files_can_be_dropped_and_other_things_are_rejected() {
     let stack = Stack::start().await;
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("dropped.csv");
@@ -249,7 +253,7 @@ async fn files_can_be_dropped_and_what_is_none_is_refused() {
     let browser = Browser::signed_in(&stack, &stack.writer).await;
     browser.press("Send a file").await;
     browser.shows("or drag them here").await;
-    // Beside the place for it, it opens nothing.
+    // Beside the drop area, nothing happens.
     browser.drop_files("h1", &[&path]).await;
     browser.drop_files(".drop", &[&path]).await;
     browser.shows("5 of 5 columns used").await;
@@ -257,21 +261,21 @@ async fn files_can_be_dropped_and_what_is_none_is_refused() {
     browser.status("completed").await;
 
     browser.drop_files(".drop", &[folder.path()]).await;
-    browser.shows("This can’t be read: it is a folder").await;
+    browser.shows("This cannot be read: it is a folder").await;
     browser.press("Remove").await;
     browser.shows_no("it is a folder").await;
     browser.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_template_can_be_had_and_is_a_file_that_can_be_sent() {
+async fn the_template_can_be_downloaded_and_sent() {
     let stack = Stack::start().await;
     let folder = tempfile::tempdir().expect("a folder");
     let browser = Browser::signed_in(&stack, &stack.writer).await;
     browser.downloads_to(folder.path()).await;
     browser.press("Send a file").await;
-    browser.press("What a file looks like").await;
-    browser.press("Get a template").await;
+    browser.press("File format").await;
+    browser.press("Download a template").await;
     let path = folder.path().join("members.csv");
     browser
         .until("the template", async || path.exists().then_some(()))

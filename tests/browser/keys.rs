@@ -1,4 +1,4 @@
-//! Access keys: made, shown once, listed, revoked.
+//! Access keys: created, shown once, listed, revoked.
 
 use mpulse_tests::{Login, Stack, send};
 use reqwest::Method;
@@ -6,7 +6,7 @@ use reqwest::Method;
 use crate::browser::Browser;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_is_made_shown_once_and_revoked() {
+async fn a_key_is_created_shown_once_and_revoked() {
     let stack = Stack::start().await;
     let browser = Browser::signed_in(&stack, &stack.admin).await;
     browser.press("Keys").await;
@@ -31,7 +31,7 @@ async fn a_key_is_made_shown_once_and_revoked() {
     assert_eq!(key["accounts"], serde_json::json!(["4", "5"]));
     browser.press("Copy").await;
     browser
-        .until("word of the copy", async || {
+        .until("the message after copying", async || {
             let text = browser.text().await;
             (text.contains("Copied.") || text.contains("copy it by hand")).then_some(())
         })
@@ -46,7 +46,7 @@ async fn a_key_is_made_shown_once_and_revoked() {
 
     browser.listen().await;
     browser.press("Revoke night-job").await;
-    browser.shows("That can’t be taken back.").await;
+    browser.shows("You cannot undo this.").await;
     browser.press("Revoke").await;
     let row = "return [...document.querySelectorAll('tbody tr')]
         .some(({ textContent }) => /^night-job.*revoked /.test(textContent))";
@@ -58,6 +58,9 @@ async fn a_key_is_made_shown_once_and_revoked() {
         "the button is gone, so the title has the focus"
     );
     send(look()).await.problem(401, "wrong-key");
-    assert!(!browser.has("Revoke admin").await, "not one's own");
+    assert!(
+        !browser.has("Revoke admin").await,
+        "the own key cannot be revoked"
+    );
     browser.end().await;
 }

@@ -1,28 +1,31 @@
-//! A file of 300 MB, in parts: what is cut, paused, or lost with the page is not sent again.
+//! A file of 300 MB, in parts: after a broken connection, a pause or a reload, parts that have
+//! arrived are not sent again.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use crate::browser::Browser;
 use mpulse_tests::{Stack, count, phone};
 
-/// Bytes of the file, about.
+use crate::browser::Browser;
+
+/// The approximate size of the file in bytes.
 const BYTES: usize = 300_000_000;
-/// Bytes of a row, most of them in a column that is ignored: what is tried is the upload.
+/// Bytes of a row, most of them in a column that is ignored: the upload is tested, not the
+/// processing.
 const ROW: usize = 60_000;
 
-/// Bytes a second that the browser's line takes.
+/// The bandwidth of the browser in bytes per second.
 const LINE: u32 = 40_000_000;
 
-/// Parts on their way at once.
+/// Parts in flight.
 const AT_ONCE: u64 = 4;
 
 /// The requests of this page that sent a part, or began to.
 const PARTS_SENT: &str = "return performance.getEntriesByType('resource')
     .filter(({ name }) => name.includes('partNumber=')).length";
 
-/// A file of about so many bytes.
+/// Creates a file of about this size.
 pub fn write(path: &Path, bytes: usize) {
     let mut file = BufWriter::new(File::create(path).expect("a file"));
     let filling = "x".repeat(ROW - 60);
@@ -42,7 +45,7 @@ pub fn write(path: &Path, bytes: usize) {
     file.flush().expect("room");
 }
 
-/// Waits until so many megabytes have left.
+/// Waits until a number of megabytes have been sent.
 async fn sent(browser: &Browser, megabytes: u32) {
     let bar = "document.querySelector('progress[aria-label=Sent]')?.value";
     browser
@@ -51,7 +54,7 @@ async fn sent(browser: &Browser, megabytes: u32) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn three_hundred_megabytes_survive_a_cut_a_pause_and_a_reload() {
+async fn three_hundred_megabytes_survive_a_broken_connection_a_pause_and_a_reload() {
     let stack = Stack::start().await;
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("large.csv");
@@ -66,7 +69,7 @@ async fn three_hundred_megabytes_survive_a_cut_a_pause_and_a_reload() {
     sent(&browser, 50).await;
     browser.shows("per second").await;
     browser.line(0).await;
-    browser.shows("offline; waiting").await;
+    browser.shows("This computer is offline. Waiting.").await;
     browser.line(LINE).await;
     sent(&browser, 90).await;
 
@@ -77,11 +80,11 @@ async fn three_hundred_megabytes_survive_a_cut_a_pause_and_a_reload() {
     let before = browser.run(PARTS_SENT).await.as_u64().expect("a number");
 
     browser.reload().await;
-    browser.shows("large.csv was not sent to its end").await;
+    browser.shows("large.csv was not sent completely").await;
     let other = folder.path().join("other.csv");
     std::fs::write(&other, "a,b\n").expect("a file");
     browser.give("The same file", &[&other]).await;
-    browser.shows("That is not the file that was begun").await;
+    browser.shows("This is not the same file").await;
     browser.give("The same file", &[&path]).await;
     browser.status("completed").await;
     let after = browser.run(PARTS_SENT).await.as_u64().expect("a number");
@@ -92,7 +95,7 @@ async fn three_hundred_megabytes_survive_a_cut_a_pause_and_a_reload() {
         panic!("one batch, not {}", batches.len());
     };
     assert_eq!(count(&batch["rows"]["created"]), (BYTES / ROW) as u64);
-    // What was under way at the cut, at the pause and at the reload was sent twice, and no more.
+    // Parts in flight at the break, at the pause and at the reload were sent twice, and no others.
     let size = path.metadata().expect("a size").len();
     let parts = size.div_ceil(8 * 1024 * 1024);
     assert!(
@@ -104,7 +107,7 @@ async fn three_hundred_megabytes_survive_a_cut_a_pause_and_a_reload() {
         format!("{before} and {after} requests for {parts} parts"),
     );
     assert!(before + after <= most, "{story}");
-    // What was cut off by the reload is not among the requests that the page tells of.
+    // Requests that the reload interrupted are not among those that the page reports.
     assert!(
         before > 0 && after > 0 && before + after + AT_ONCE >= parts,
         "{story}"

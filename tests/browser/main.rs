@@ -1,17 +1,20 @@
-//! The console in a real browser: Chromium without a window, driven by `WebDriver`, against a
-//! running stack.
+//! The console in a real browser: headless Chromium, driven by `WebDriver`, against a running
+//! stack.
 //!
 //! It needs the programs `chromium` and `chromedriver` (`CHROMIUM` and `CHROMEDRIVER` name others)
-//! and the script of axe-core, where `.ci/run` puts it or `AXE` says:
-//! `cargo test --workspace --features mpulse-tests/browser --test browser`.
+//! and the script of axe-core (from `.ci/run`, or `AXE` names it): `cargo test --workspace
+//! --features mpulse-tests/browser --test browser`.
 
 mod batches;
 mod browser;
+mod driver;
 mod files;
+mod formats;
 mod keys;
 mod large;
 mod members;
 mod pages;
+mod screen;
 mod session;
 mod uploads;
 

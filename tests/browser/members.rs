@@ -28,7 +28,7 @@ const ZOE: [(&str, &str); 5] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_member_is_created_and_found_by_whatever_is_known() {
+async fn a_member_is_created_and_found_by_every_field() {
     let stack = Stack::start().await;
     let browser = Browser::signed_in(&stack, &stack.writer).await;
     browser.press("New member").await;
@@ -47,51 +47,51 @@ async fn a_member_is_created_and_found_by_whatever_is_known() {
         "5622780",
         "4~5622780",
     ] {
-        find(&browser, "nobody-has-this").await;
-        browser.shows("Nobody was found.").await;
+        find(&browser, "no-such-id").await;
+        browser.shows("No members found.").await;
         find(&browser, known).await;
         browser.shows("Zoë Brien").await;
     }
     browser.fill("Account", "5").await;
     browser.press("Find").await;
-    browser.shows("Nobody was found.").await;
+    browser.shows("No members found.").await;
     browser.fill("Account", "4").await;
     browser.press("Find").await;
     browser.shows("Zoë Brien").await;
-    find(&browser, "!!").await;
+    find(&browser, "1.5E+05").await;
     let fault = browser.fault("Find a member").await;
-    assert!(
-        fault.contains("must be 1 to 64 of the characters"),
-        "{fault}"
-    );
+    assert!(fault.contains("is in scientific notation"), "{fault}");
     browser.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn faults_stand_at_their_fields_in_the_server_s_words() {
+async fn errors_are_shown_at_their_fields_with_the_server_s_messages() {
     let stack = Stack::start().await;
     let browser = Browser::signed_in(&stack, &stack.writer).await;
     browser.press("New member").await;
     fill(&browser, ZOE).await;
-    browser.fill("Client id", "a b").await;
+    browser.fill("Client id", "1.5E+05").await;
     browser.fill("Phone", "12").await;
     browser.fill("First name", " ").await;
     browser.press("Create").await;
-    let body = json!({"account_id": "4", "client_member_id": "a b", "first_name": " ",
+    let body = json!({"account_id": "4", "client_member_id": "1.5E+05", "first_name": " ",
                       "last_name": "Brien", "phone_number": "12"});
-    let told = stack.post("/api/members/", &body).await.json();
+    let shown = stack.post("/api/members/", &body).await.json();
     for (field, label) in [
         ("client_member_id", "Client id"),
         ("first_name", "First name"),
         ("phone_number", "Phone"),
     ] {
-        let errors = told["errors"].as_array().expect("errors");
+        let errors = shown["errors"].as_array().expect("errors");
         let error = errors.iter().find(|error| error["field"] == field);
-        let message = &error.expect("the field is at fault")["message"];
+        let message = &error.expect("the field has an error")["message"];
         assert_eq!(browser.fault(label).await, *message, "{label}");
     }
     let focused = browser.run("return document.activeElement.name").await;
-    assert_eq!(focused, "client_member_id", "the first fault has the focus");
+    assert_eq!(
+        focused, "client_member_id",
+        "the first invalid field has the focus"
+    );
 
     fill(&browser, ZOE).await;
     browser.press("Create").await;
@@ -100,12 +100,12 @@ async fn faults_stand_at_their_fields_in_the_server_s_words() {
     browser.press("New member").await;
     fill(&browser, ZOE).await;
     browser.press("Create").await;
-    browser.shows("The member 4~5622780 exists already.").await;
+    browser.shows("The member 4~5622780 already exists.").await;
     browser.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_that_somebody_else_came_before_is_refused() {
+async fn a_change_after_a_concurrent_change_is_rejected() {
     let stack = Stack::start().await;
     stack.upload(roster("4", 1)).await;
     let [id] = &stack.ids("aid=4").await[..] else {
@@ -121,14 +121,14 @@ async fn a_change_that_somebody_else_came_before_is_refused() {
     mpulse_tests::send(other).await.expect(200);
     browser.fill("Last name", "Mine").await;
     browser.press("Save").await;
-    let told = stack
+    let shown = stack
         .request(Method::PATCH, &path)
         .header("if-match", "\"old\"")
         .json(&json!({"last_name": "Mine"}));
-    let told = mpulse_tests::send(told)
+    let shown = mpulse_tests::send(shown)
         .await
         .problem(412, "precondition-failed");
-    browser.shows(mpulse_tests::text(&told["detail"])).await;
+    browser.shows(mpulse_tests::text(&shown["detail"])).await;
 
     browser.press("Cancel").await;
     browser.go("/admin/#/batches").await;
@@ -148,7 +148,7 @@ async fn a_change_that_somebody_else_came_before_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_member_leads_to_the_batch_that_wrote_it_and_can_be_removed() {
+async fn a_member_links_to_the_batch_that_wrote_it_and_can_be_removed() {
     let stack = Stack::start().await;
     let batch = stack
         .upload_with(&json!({"file_name": "people.csv"}), roster("4", 60))
@@ -158,7 +158,7 @@ async fn a_member_leads_to_the_batch_that_wrote_it_and_can_be_removed() {
     browser.shows("50 members so far").await;
     browser.press("More").await;
     browser.shows("60 members").await;
-    // There is no more of it: the focus is at the title, and not lost.
+    // There are no more members: the focus is at the title, and not lost.
     let focused = browser.focused().await;
     assert_eq!(focused, "Members");
 
@@ -173,24 +173,24 @@ async fn a_member_leads_to_the_batch_that_wrote_it_and_can_be_removed() {
     browser.shows("people.csv").await;
     browser.shows("60 rows").await;
 
-    // What was looked for is found again.
+    // The search is still there.
     browser.press("Members").await;
     browser.press(mpulse_tests::text(&name)).await;
     browser.press("Remove").await;
     browser
-        .shows("A file that still holds the person creates it again.")
+        .shows("A file that contains the person creates the member again.")
         .await;
     browser.press("Keep it as it is").await;
     browser.press("Remove").await;
-    browser.shows("creates it again").await;
+    browser.shows("creates the member again").await;
     browser.press("Remove").await;
-    browser.shows("Nobody was found.").await;
+    browser.shows("No members found.").await;
     assert_eq!(stack.get(&format!("/api/members/{id}")).await.status, 404);
     browser.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_of_it_can_be_done_by_keyboard() {
+async fn every_page_can_be_used_by_keyboard() {
     let stack = Stack::start().await;
     let browser = Browser::start(&stack).await;
     browser.field("Key id").await;
@@ -201,7 +201,7 @@ async fn all_of_it_can_be_done_by_keyboard() {
     browser.key(Key::Enter).await;
     browser.shows("There are no members yet").await;
 
-    // Goes on with Tab until something has the focus, which must be seen.
+    // Presses Tab until an element has the focus, which must be visible.
     let reach = async |name: &str| {
         for _ in 0..30 {
             let script = "const at = document.activeElement;
@@ -231,25 +231,25 @@ async fn all_of_it_can_be_done_by_keyboard() {
     browser.key(Key::Escape).await;
     browser.no_dialog().await;
     let focused = browser.focused().await;
-    assert_eq!(focused, "Zoë Brien", "the focus is back where it came from");
+    assert_eq!(focused, "Zoë Brien", "the focus is back on the link");
 
     reach("Batches").await;
     browser.key(Key::Enter).await;
-    browser.shows("No file was sent yet.").await;
+    browser.shows("No file has been sent yet.").await;
     browser.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_search_that_answers_late_does_not_hide_a_later_one() {
+async fn a_late_response_of_a_search_does_not_replace_a_later_one() {
     let stack = Stack::start().await;
     let browser = Browser::signed_in(&stack, &stack.writer).await;
     browser.shows("There are no members yet").await;
     browser.hold_answers("cmid=5622780").await;
     find(&browser, "id-5622780").await;
-    browser.shows("Nobody was found.").await;
+    browser.shows("No members found.").await;
     find(&browser, "5622780").await;
     browser.holds_an_answer().await;
-    // The answer that is held tells of nobody.
+    // The delayed response has no members.
     browser
         .run("globalThis.first = release; globalThis.release = null")
         .await;

@@ -1,30 +1,32 @@
-//! Every page as everybody meets it: with a screen reader, on a narrow screen, in light and dark,
-//! and the first one in few requests. Pictures of them go to the folder that `PICTURES` names, or below target/;
-//! those in docs/console are made so.
+//! Every page, with accessibility checks, on a narrow screen, in light and dark, and the number of
+//! requests of the first page. Pictures go to the folder that `PICTURES` names, or below target/;
+//! those in docs/console are made this way.
+//!
 
 use std::fmt::Write;
 use std::fs;
 
-use mpulse_shared::access::Role;
+use mpulse_shared::key::Role;
 use mpulse_tests::{HEADER, Stack, roster, send, text};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::browser::{Browser, Look, NARROW, WIDE, pictures};
+use crate::browser::Browser;
+use crate::screen::{Look, NARROW, WIDE, pictures};
 
-/// The pages that pictures are made of, by their names.
+/// The pages of which pictures are made, by name.
 const PICTURED: [&str; 8] = [
     "sign-in", "members", "member", "send", "sending", "batches", "batch", "keys",
 ];
 
-/// The others.
+/// The other pages.
 const OTHERS: [&str; 2] = ["new-key", "new-member"];
 
-/// What is scrolled to on long pages, so that the picture shows what they are for.
+/// The element to scroll to on long pages, so that the picture shows the main content.
 const PLACES: [(&str, &str); 2] = [("sending", "section:has(.watch)"), ("batch", ".outcomes")];
 
-/// Every way in which a page is looked at, by its name.
+/// Every screen size and colour scheme, by name.
 const LOOKS: [(&str, Look); 4] = [
     ("wide-light", look(WIDE, false)),
     ("wide-dark", look(WIDE, true)),
@@ -36,10 +38,10 @@ const fn look(screen: (u32, u32), dark: bool) -> Look {
     Look { screen, dark }
 }
 
-/// What all pictures together may weigh, in bytes.
+/// The maximum size of all pictures together, in bytes.
 const MOST: usize = 450_000;
 
-/// Write units a second, so that a file is seen at work.
+/// Write units per second, so that a file is shown while it is processed.
 const SLOW: &str = "wcu=2500,seed=7";
 
 const PEOPLE: [(&str, &str, &str); 12] = [
@@ -57,7 +59,7 @@ const PEOPLE: [(&str, &str, &str); 12] = [
     ("Ngozi", "Okafor", "+1 646 555 0142"),
 ];
 
-/// The roster of those people, where some have a phone that is none.
+/// A roster of those people, some of whom have an invalid phone.
 fn people(bad: &[usize]) -> String {
     let mut file = HEADER.to_owned();
     for (at, (first, last, phone)) in PEOPLE.iter().enumerate() {
@@ -68,11 +70,11 @@ fn people(bad: &[usize]) -> String {
     file
 }
 
-/// A registry in which there is something to see.
+/// A registry with some content.
 struct Scene<'a> {
     stack: &'a Stack,
     folder: TempDir,
-    /// A batch with rejects.
+    /// A batch with rejected rows.
     batch: Value,
 }
 
@@ -117,11 +119,11 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// Opens a page in a browser in which an admin is signed in, for all but the first.
+    /// Opens a page in a browser in which an admin is signed in, except for the first page.
     async fn open(&self, browser: &Browser, page: &str) {
         let file = |name: &str| self.folder.path().join(name);
         match page {
-            "sign-in" => browser.shows("Use the access key").await,
+            "sign-in" => browser.shows("Sign in with the access key").await,
             "members" => {
                 browser.sign_in(&self.stack.admin).await;
                 browser.fill("Account", "4").await;
@@ -130,7 +132,7 @@ impl<'a> Scene<'a> {
             }
             "member" => {
                 browser.press("Zoë Brien").await;
-                browser.shows("Last written").await;
+                browser.shows("Last updated").await;
             }
             "new-member" => {
                 browser.press("Close").await;
@@ -144,7 +146,7 @@ impl<'a> Scene<'a> {
                 browser.press("Send a file").await;
                 let members = file("members.csv");
                 browser.give("Choose CSV files", &[&members]).await;
-                browser.shows("What to do with the rows").await;
+                browser.shows("Existing members").await;
             }
             "sending" => {
                 browser.press("Remove").await;
@@ -178,7 +180,7 @@ impl<'a> Scene<'a> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_page_shuts_anybody_out_or_is_wider_than_its_screen() {
+async fn every_page_is_accessible_and_fits_its_screen() {
     let stack = Stack::with_faults(SLOW).await;
     let scene = Scene::new(&stack).await;
     let browser = Browser::start(&stack).await;
@@ -209,10 +211,10 @@ async fn no_page_shuts_anybody_out_or_is_wider_than_its_screen() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_paint_takes_the_page_and_four_files() {
+async fn the_first_page_loads_the_document_and_four_files() {
     let stack = Stack::start().await;
     let browser = Browser::start(&stack).await;
-    browser.shows("Use the access key").await;
+    browser.shows("Sign in with the access key").await;
     browser
         .holds("return performance.getEntriesByName('first-contentful-paint').length === 1")
         .await;
@@ -220,7 +222,7 @@ async fn the_first_paint_takes_the_page_and_four_files() {
         "return performance.getEntriesByType('resource').map(({ name }) => new URL(name).pathname)";
     let files = browser.run(files).await;
     let files = files.as_array().expect("a list");
-    // Nothing more is asked for afterwards either, until somebody signs in.
+    // Nothing more is requested until the user signs in.
     assert!(files.len() <= 4, "{files:?}");
     browser.end().await;
 }

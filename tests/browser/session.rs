@@ -1,11 +1,11 @@
-//! Signing in and out, and keys that don't open or stop opening.
+//! Signing in and out, and invalid or revoked keys.
 
 use mpulse_tests::{Login, Stack, send};
 use reqwest::Method;
 
 use crate::browser::Browser;
 
-/// Whether a text stands anywhere that the browser keeps things, the tab's own store aside.
+/// Returns whether a text is stored anywhere in the browser, except in the tab's own storage.
 fn is_kept(text: &str) -> String {
     format!(
         "const asked = performance.getEntriesByType('resource').map(({{ name }}) => name);
@@ -15,7 +15,7 @@ fn is_kept(text: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_opens_and_its_secret_stays_in_the_tab() {
+async fn signing_in_keeps_the_secret_in_the_tab() {
     let stack = Stack::start().await;
     let browser = Browser::signed_in(&stack, &stack.admin).await;
     browser.shows("Members").await;
@@ -34,27 +34,31 @@ async fn a_key_opens_and_its_secret_stays_in_the_tab() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_key_is_told_in_the_server_s_words() {
+async fn an_invalid_key_shows_the_server_s_message() {
     let stack = Stack::start().await;
     let browser = Browser::start(&stack).await;
     browser.press("Sign in").await;
-    browser.shows("Both are needed").await;
-    for (id, secret) in [("admin", "wrong-secret"), ("no one:", "x"), ("nobody", "x")] {
+    browser.shows("Enter the id and the secret").await;
+    for (id, secret) in [
+        ("admin", "wrong-secret"),
+        ("no one:", "x"),
+        ("unknown", "x"),
+    ] {
         browser.fill("Key id", id).await;
         browser.fill("Secret", secret).await;
         browser.press("Sign in").await;
         browser
-            .shows("The key is unknown or revoked, or its secret is wrong.")
+            .shows("The key is unknown or revoked, or the secret is wrong.")
             .await;
     }
     assert_eq!(browser.run(&is_kept("wrong-secret")).await, false);
-    // It can be mended where it stands.
+    // It can be corrected in place.
     browser.sign_in(&stack.writer).await;
     browser.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_is_revoked_ends_its_session_with_words() {
+async fn a_revoked_key_ends_its_session_with_a_message() {
     let stack = Stack::start().await;
     let browser = Browser::signed_in(&stack, &stack.writer).await;
     browser.shows("There are no members yet").await;
@@ -63,7 +67,7 @@ async fn a_key_that_is_revoked_ends_its_session_with_words() {
     browser.press("Batches").await;
     browser.shows("The key is unknown or revoked").await;
     browser.field("Key id").await;
-    // Whoever comes next finds nothing of whoever was there.
+    // The next user finds nothing of the previous one.
     browser.run("globalThis.kept = 'by the page'").await;
     browser.sign_in(&stack.admin).await;
     browser.holds("return globalThis.kept === undefined").await;
@@ -93,13 +97,13 @@ async fn a_key_is_shown_what_it_may_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_secret_may_hold_any_letters() {
+async fn a_secret_may_contain_any_characters() {
     let stack = Stack::start().await;
     let login = Login {
         id: "odd".into(),
         secret: "Zoë: “é”+/=".into(),
     };
-    let role = mpulse_shared::access::Role::Reader;
+    let role = mpulse_shared::key::Role::Reader;
     stack.fixed_key(&login.id, &login.secret, role).await;
     let browser = Browser::signed_in(&stack, &login).await;
     browser.shows("odd (reader)").await;
@@ -111,18 +115,18 @@ async fn signing_out_closes_the_page_before_it_is_left() {
     let stack = Stack::start().await;
     let browser = Browser::signed_in(&stack, &stack.writer).await;
     browser.shows("There are no members yet").await;
-    // While a file is sent the browser asks, and the page may stay.
+    // While a file is sent, the browser asks, and the user may stay on the page.
     let script = "document.getElementById('sign-out').click();
         return [document.getElementById('sign-in').hidden, document.getElementById('who').hidden,
           document.getElementById('view').textContent]";
     let seen = browser.run(script).await;
     assert_eq!(seen, serde_json::json!([false, true, ""]));
-    browser.shows("Use the access key").await;
+    browser.shows("Sign in with the access key").await;
     browser.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registry_that_can_t_be_reached_ends_no_session() {
+async fn an_unreachable_registry_does_not_end_the_session() {
     let stack = Stack::start().await;
     let browser = Browser::signed_in(&stack, &stack.writer).await;
     browser.shows("There are no members yet").await;
@@ -132,20 +136,20 @@ async fn a_registry_that_can_t_be_reached_ends_no_session() {
     browser.cdp("Network.enable", serde_json::json!({})).await;
     block(&["*/api/*"]).await;
     browser.reload().await;
-    browser.shows("The registry can’t be reached.").await;
+    browser.shows("The registry cannot be reached.").await;
     browser
         .run("document.querySelector('#view .alert').remove()")
         .await;
-    browser.press("Try again").await;
-    browser.shows("The registry can’t be reached.").await;
+    browser.press("Retry").await;
+    browser.shows("The registry cannot be reached.").await;
     block(&[]).await;
-    browser.press("Try again").await;
+    browser.press("Retry").await;
     browser.shows("There are no members yet").await;
 
     block(&["*/assets/batches.js"]).await;
     browser.press("Batches").await;
     browser.shows("This page could not be loaded").await;
-    // An address that can't be read leads to the first page.
+    // An invalid address leads to the first page.
     browser.go("/admin/#/members/50%").await;
     browser.shows("There are no members yet").await;
     browser.end().await;

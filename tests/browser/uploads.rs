@@ -1,5 +1,5 @@
-//! Uploads that don't go as they should: an answer that is lost, a URL that is refused, a change
-//! of mind, another tab. What is told must be what is so.
+//! Uploads with failures: a lost response, a rejected URL, a cancellation, another tab. The page
+//! must show what really happened.
 
 use std::fs;
 use std::path::Path;
@@ -11,20 +11,20 @@ use tempfile::TempDir;
 use crate::browser::Browser;
 use crate::{large, newest};
 
-/// Bytes a second at which a small file takes long enough to be stopped.
+/// The bandwidth in bytes per second at which a small file takes long enough to be stopped.
 const SLOW: u32 = 20_000;
 
-/// Rows of the small file, which has about 45 bytes in each.
+/// Rows of the small file, about 45 bytes each.
 const ROWS: u64 = 20_000;
 
-/// Bytes of a file that goes in parts.
+/// Bytes of a file that is sent in parts.
 const IN_PARTS: usize = 110_000_000;
 
-/// The PUTs that this page began.
+/// The PUTs that this page started.
 const PUTS: &str = "return performance.getEntriesByType('resource')
     .filter(({ name }) => name.includes('X-Amz-Signature')).length";
 
-/// From now on the file store finds the URLs of uploads wrong.
+/// Makes S3 reject the URLs of uploads.
 const SPOIL: &str = "const { open } = XMLHttpRequest.prototype;
     globalThis.spoilt = true;
     XMLHttpRequest.prototype.open = function (method, url) {
@@ -32,7 +32,7 @@ const SPOIL: &str = "const { open } = XMLHttpRequest.prototype;
       open.call(this, method, globalThis.spoilt ? url.replace(/Signature=(.)/, other) : url);
     };";
 
-/// The answer of the next upload is lost, as by a line that is cut in that moment.
+/// Loses the response of the next upload, as a broken connection would.
 const LOSE_AN_ANSWER: &str = "const { addEventListener: listen } = XMLHttpRequest.prototype;
     let lost = false;
     XMLHttpRequest.prototype.addEventListener = function (name, act) {
@@ -49,7 +49,7 @@ async fn about_to_send(stack: &Stack) -> (Browser, TempDir) {
     chosen(stack, "people.csv", write).await
 }
 
-/// The same for a file that goes in parts.
+/// A browser that is about to send a file in parts.
 async fn about_to_send_parts(stack: &Stack) -> (Browser, TempDir) {
     chosen(stack, "large.csv", |path| large::write(path, IN_PARTS)).await
 }
@@ -61,11 +61,11 @@ async fn chosen(stack: &Stack, name: &str, write: impl FnOnce(&Path)) -> (Browse
     let browser = Browser::signed_in(stack, &stack.writer).await;
     browser.press("Send a file").await;
     browser.give("Choose CSV files", &[&path]).await;
-    browser.shows("What to do with the rows").await;
+    browser.shows("Existing members").await;
     (browser, folder)
 }
 
-/// Takes the file off the page.
+/// Removes the file from the page.
 async fn put_away(browser: &Browser) {
     browser.press("Remove").await;
     browser
@@ -73,14 +73,14 @@ async fn put_away(browser: &Browser) {
         .await;
 }
 
-/// Cancels the newest batch as somebody else would.
+/// Cancels the newest batch by another client.
 async fn cancel_elsewhere(stack: &Stack) {
     let batch = newest(stack).await;
     let path = format!("/api/members/batch/{}", text(&batch["batch_id"]));
     stack.delete(&path).await.expect(200);
 }
 
-/// There are so many batches, and all of them are cancelled.
+/// Checks that there are this many batches, and that all of them are cancelled.
 async fn all_are_cancelled(stack: &Stack, batches: usize) {
     let list = stack.get("/api/members/batch").await.json();
     let statuses: Vec<&Value> = list["results"]
@@ -93,7 +93,7 @@ async fn all_are_cancelled(stack: &Stack, batches: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_whose_answer_is_lost_is_not_sent_twice() {
+async fn a_file_whose_response_is_lost_is_not_sent_twice() {
     let stack = Stack::start().await;
     let (browser, _folder) = about_to_send(&stack).await;
     browser.run(LOSE_AN_ANSWER).await;
@@ -105,17 +105,17 @@ async fn a_file_whose_answer_is_lost_is_not_sent_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_url_that_is_refused_is_told_and_the_file_can_be_put_away() {
+async fn a_rejected_url_is_reported_and_the_file_can_be_removed() {
     let stack = Stack::start().await;
     let (browser, _folder) = about_to_send(&stack).await;
     browser.run(SPOIL).await;
     browser.listen().await;
     browser.press("Send").await;
-    browser.shows("The file store refused the upload").await;
+    browser.shows("S3 rejected the upload").await;
     browser.hears("people.csv: failed.").await;
     browser.control("Remove").await;
     let again = "return [...document.querySelectorAll('button')]
-        .find(({ textContent }) => textContent === 'Try again').hidden";
+        .find(({ textContent }) => textContent === 'Retry').hidden";
     assert_eq!(browser.run(again).await, true, "the URL would be the same");
     put_away(&browser).await;
     assert_eq!(newest(&stack).await["status"], "awaiting_upload");
@@ -123,7 +123,7 @@ async fn a_url_that_is_refused_is_told_and_the_file_can_be_put_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_that_was_cancelled_elsewhere_is_not_called_sent() {
+async fn a_batch_that_another_client_cancelled_is_not_reported_as_sent() {
     let stack = Stack::start().await;
     let (browser, _folder) = about_to_send_parts(&stack).await;
     browser.line(50 * SLOW).await;
@@ -145,7 +145,7 @@ async fn an_upload_is_cancelled() {
     browser.shows("per second").await;
     browser.listen().await;
     browser.press("Cancel").await;
-    browser.shows("What was sent is thrown away.").await;
+    browser.shows("The parts that were sent are deleted.").await;
     browser.press("Cancel the upload").await;
     browser.shows(" · cancelled").await;
     browser.hears("people.csv: cancelled.").await;
@@ -155,7 +155,7 @@ async fn an_upload_is_cancelled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pause_at_the_very_end_loses_nothing() {
+async fn a_pause_at_the_end_loses_nothing() {
     let stack = Stack::start().await;
     let (browser, _folder) = about_to_send_parts(&stack).await;
     browser.hold_answers("/complete").await;
@@ -171,31 +171,31 @@ async fn a_pause_at_the_very_end_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn parts_that_are_refused_are_sent_at_another_try() {
+async fn rejected_parts_are_sent_after_a_retry() {
     let stack = Stack::start().await;
     let (browser, _folder) = about_to_send_parts(&stack).await;
     browser.run(SPOIL).await;
     browser.press("Send").await;
-    browser.shows("The file store refused the upload").await;
-    // After some tries of its own.
-    browser.control("Try again").await;
+    browser.shows("S3 rejected the upload").await;
+    // After its own retries.
+    browser.control("Retry").await;
     browser.run("globalThis.spoilt = false").await;
     browser.line(100 * SLOW).await;
-    browser.enter("Try again").await;
-    // That button is gone now, and what can be done instead has the focus.
+    browser.enter("Retry").await;
+    // That button is gone now, and the next possible action has the focus.
     browser
         .holds("return document.activeElement.textContent === 'Pause'")
         .await;
     browser.line(2000 * SLOW).await;
     browser.status("completed").await;
-    // Nor is there a button any more when it is sent: the file's name has the focus.
+    // When the file is sent, that button is gone as well: the file's name has the focus.
     let focused = browser.focused().await;
     assert_eq!(focused, "large.csv");
     browser.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn parts_are_cancelled_while_they_are_on_their_way() {
+async fn parts_in_flight_are_cancelled() {
     let stack = Stack::start().await;
     let (browser, _folder) = about_to_send_parts(&stack).await;
     browser.line(50 * SLOW).await;
@@ -209,7 +209,7 @@ async fn parts_are_cancelled_while_they_are_on_their_way() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_is_given_up_after_a_reload_but_not_by_another_tab_that_sends_nothing() {
+async fn an_upload_is_given_up_after_a_reload_but_not_by_another_tab() {
     let stack = Stack::start().await;
     let (browser, _folder) = about_to_send_parts(&stack).await;
     browser.line(50 * SLOW).await;
@@ -218,7 +218,7 @@ async fn an_upload_is_given_up_after_a_reload_but_not_by_another_tab_that_sends_
 
     browser.other_tab().await;
     browser.sign_in(&stack.writer).await;
-    // One that no tab has in its hands is offered; it stands behind the first.
+    // An upload that no tab is sending is offered, below the first.
     let stale = json!({"file_name": "stale.csv", "multipart": true, "size": IN_PARTS});
     let stale = stack.open_batch(&stale).await;
     let stale = text(&stale["batch_id"]);
@@ -230,15 +230,15 @@ async fn an_upload_is_given_up_after_a_reload_but_not_by_another_tab_that_sends_
     );
     assert_eq!(browser.run(&note).await, true);
     browser.press("Send a file").await;
-    browser.shows("stale.csv was not sent to its end").await;
+    browser.shows("stale.csv was not sent completely").await;
     assert!(!browser.text().await.contains("large.csv"));
-    browser.press("Give it up").await;
+    browser.press("Discard the upload").await;
     browser.shows_no("stale.csv").await;
     browser.close_tab().await;
 
     browser.reload().await;
-    browser.shows("large.csv was not sent to its end").await;
-    browser.press("Give it up").await;
+    browser.shows("large.csv was not sent completely").await;
+    browser.press("Discard the upload").await;
     browser.shows_no("large.csv").await;
     all_are_cancelled(&stack, 2).await;
     let notes = "return localStorage.getItem('mpulse-uploads')";
@@ -247,14 +247,14 @@ async fn an_upload_is_given_up_after_a_reload_but_not_by_another_tab_that_sends_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cancel_whose_answer_was_lost_is_told_as_it_is() {
+async fn a_cancellation_whose_response_is_lost_is_reported_correctly() {
     let stack = Stack::start().await;
     let (browser, _folder) = about_to_send(&stack).await;
     browser.line(SLOW).await;
     browser.press("Send").await;
     browser.shows("per second").await;
     browser.press("Cancel").await;
-    // The first of two: now it has ended already.
+    // The first of two: by then the batch has already ended.
     cancel_elsewhere(&stack).await;
     browser.press("Cancel the upload").await;
     browser.shows(" · cancelled").await;
@@ -262,7 +262,7 @@ async fn a_cancel_whose_answer_was_lost_is_told_as_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_stands_still_is_given_up_for_another() {
+async fn a_stalled_connection_is_replaced() {
     let stack = Stack::start().await;
     let (browser, _folder) = about_to_send_parts(&stack).await;
     // A minute passes in the page within half a second.
@@ -273,7 +273,7 @@ async fn a_connection_that_stands_still_is_given_up_for_another() {
     browser.press("Send").await;
     browser.shows("per second").await;
     browser.line(1).await;
-    browser.shows("stood still. Trying again.").await;
+    browser.shows("stalled. Retrying.").await;
     browser.line(2000 * SLOW).await;
     browser.status("completed").await;
     browser.end().await;

@@ -1,5 +1,5 @@
-"""What a contract can't tell a generator: which phone numbers there are, which batch exists, how many
-parts a file has, and where a list goes on. And the redirect to a report is an answer, not a road."""
+"""Values that the contract does not define: valid phone numbers, existing batches, the number of parts of a
+file, and cursors. The redirect to a report is checked as a response, and not followed."""
 
 import base64
 import json
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 
 def existing_batch():
-    """The id of a batch that is there, made with the key of this run or of its maker."""
+    """Returns the id of a batch that this run creates."""
     request = urllib.request.Request(os.environ["API"] + "/api/members/batch", method="POST")
     key = base64.b64encode(os.environ["KEY"].encode()).decode()
     request.add_header("authorization", "Basic " + key)
@@ -19,8 +19,16 @@ def existing_batch():
         return json.load(answer)["batch_id"]
 
 
-# Which numbers are possible is a matter of each country's plan.
+# The possible numbers depend on each country's numbering plan.
 schemathesis.openapi.format("phone-number", st.from_regex(r"\A\+1212[2-9][0-9]{6}\Z"))
+
+# Unassigned and invisible characters, which a pattern cannot exclude, are not part of an id.
+printable = st.characters(categories=["L", "N", "P", "S"])
+schemathesis.openapi.format("client-member-id", st.text(printable, min_size=1, max_size=64))
+schemathesis.openapi.format("public-member-id", st.from_regex(r"\A[A-Za-z0-9_-]{1,64}~[A-Za-z0-9._:@-]{1,64}\Z"))
+schemathesis.openapi.format("region", st.sampled_from(["US", "GB", "de"]))
+schemathesis.openapi.format("encoding", st.sampled_from(["utf-8", "latin1", "Shift_JIS", "utf-16le"]))
+schemathesis.openapi.format("columns", st.just("{}"))
 
 
 def is_positive(case):
@@ -31,11 +39,17 @@ def is_positive(case):
 def filter_case(context, case):
     if is_positive(case):
         return True
-    # A form holds texts: what is of another type becomes one, or nothing at all.
+    # A form contains text only: values of other types become text, or are dropped.
     if case.media_type == "application/x-www-form-urlencoded" and isinstance(case.body, dict):
         return all(isinstance(value, str) for value in case.body.values())
-    # Any bytes are a file, good or bad: none is beyond its type.
-    is_file = case.media_type in ("text/csv", "multipart/form-data")
+    # Any bytes are a file, valid or not, so there are no negative cases for it.
+    is_file = case.media_type in (
+        "text/csv",
+        "multipart/form-data",
+        "application/gzip",
+        "application/zip",
+        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    )
     if not is_file or case.operation.path != "/api/members/batch":
         return True
     negative = [where for where, part in case.meta.components.items() if part.mode.is_negative]
@@ -47,12 +61,17 @@ def before_call(context, case, kwargs):
     kwargs["allow_redirects"] = False
     if not is_positive(case):
         return
-    # A cursor belongs to the list that gave it: none that is made up is good.
+    # A cursor is valid only for the list that returned it; generated ones are not.
     case.query.pop("cursor", None)
-    # How many parts there are is a matter of the file.
+    # The number of parts depends on the file.
     if case.operation.path.endswith("/parts"):
         case.query.pop("from", None)
-    # A batch that is named has to be there, and takes a hundred children.
+    # Whether columns fit depends on the header, and on the account.
+    for named in (case.query, case.body):
+        if isinstance(named, dict) and case.operation.path == "/api/members/batch":
+            named.pop("columns", None)
+            named.pop("header", None)
+    # The parent batch must exist, and it can have at most a hundred children.
     for named in (case.query, case.body):
         if isinstance(named, dict) and named.get("parent_batch_id"):
             named["parent_batch_id"] = existing_batch()

@@ -1,6 +1,6 @@
-"""The template and the built functions on a host that is not ours: MiniStack runs the zips as
-Lambda does and deploys the translated template. One upload takes the whole road, by S3, SQS and
-the real ingest program to the table, and its event comes a second time.
+"""The template and the built functions on MiniStack, an independent emulator: it runs the zips as Lambda does, and
+deploys the translated template. One upload passes through S3, SQS and the ingest program to the table, and its
+event is delivered twice.
 
     smoke.py ZIPS MPULSE     ZIPS: target/lambda, of `cargo lambda build --output-format zip`
 """

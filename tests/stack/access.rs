@@ -1,9 +1,9 @@
-//! Who may do what: keys, roles, and reads without a key.
+//! Access control: every call with every kind of caller, credentials, and reads without a key.
 
 use std::collections::BTreeSet;
 
 use mpulse_local::{BUILT_IN_TEMPLATE, Data};
-use mpulse_shared::access::{KeyId, Role};
+use mpulse_shared::key::{KeyId, Role};
 use mpulse_shared::time::Timestamp;
 use mpulse_tests::{Answer, Login, Stack, roster, send, text};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
@@ -12,7 +12,7 @@ use serde_json::json;
 
 const CHALLENGE: &str = "Basic realm=\"mpulse\", charset=\"UTF-8\"";
 
-/// Who asks, in the order of the columns of [`MATRIX`].
+/// The callers, in the order of the columns of [`MATRIX`].
 const CALLERS: [&str; 8] = [
     "no key",
     "wrong secret",
@@ -24,12 +24,12 @@ const CALLERS: [&str; 8] = [
     "admin bound to account 5",
 ];
 
-/// A call, what it sends, and the status of each caller. `{n}` stands for the caller's number:
-/// what a call uses up is there once for each. Account 4 is nobody's whose key is bound.
+/// A call, its body, and the expected status of each caller. `{n}` is replaced by the caller's
+/// number: what a call uses up exists once per caller. No bound key has access to account 4.
 type Call = (&'static str, &'static str, Option<&'static str>, [u16; 8]);
 
-/// Every call of the API. `{batch}` has ended with a report; `{open-n}` awaits its file, and
-/// `{parts}` the parts of it.
+/// Every call of the API. `{batch}` has ended with a report; `{open-n}` waits for its file, and
+/// `{parts}` for the parts of it.
 const MATRIX: &[Call] = &[
     ("GET", "/", None, [200; 8]),
     ("GET", "/admin", None, [200; 8]),
@@ -110,22 +110,22 @@ const BATCH: &str = r#"{"account_id": "4"}"#;
 const KEY: &str = r#"{"key_id": "free-{n}", "role": "reader"}"#;
 const BOUND_KEY: &str = r#"{"key_id": "bound-{n}", "role": "reader", "accounts": ["5"]}"#;
 
-/// A call for readers, and what bound keys are told.
+/// A call for readers, with the status for bound keys.
 const fn looks(bound: u16) -> [u16; 8] {
     [401, 401, 401, 200, 200, 200, bound, bound]
 }
 
-/// A call for writers, and what bound ones are told.
+/// A call for writers, with the status for bound keys.
 const fn writes(done: u16, bound: u16) -> [u16; 8] {
     [401, 401, 401, 403, done, done, bound, bound]
 }
 
-/// A call for admins, and what bound ones are told.
+/// A call for admins, with the status for bound keys.
 const fn administers(done: u16, bound: u16) -> [u16; 8] {
     [401, 401, 401, 403, 403, done, 403, bound]
 }
 
-/// A call with what its path and body stand for.
+/// A call with its placeholders replaced.
 fn request(
     stack: &Stack,
     (method, path, body, _): &Call,
@@ -153,7 +153,7 @@ fn request(
     }
 }
 
-/// What the paths and bodies of [`MATRIX`] speak of.
+/// Creates what the paths and bodies of [`MATRIX`] refer to.
 async fn furnish(stack: &Stack) -> Vec<(String, String)> {
     let member = async |client: &str| {
         let member = json!({"account_id": "4", "client_member_id": client, "first_name": "Ann",
@@ -182,7 +182,7 @@ async fn furnish(stack: &Stack) -> Vec<(String, String)> {
     names
 }
 
-/// The holders of keys, in the order of [`CALLERS`].
+/// Returns the keys of the callers, in the order of [`CALLERS`].
 async fn callers(stack: &Stack) -> [Option<Login>; 8] {
     let revoked = stack.bound_key("revoked", Role::Admin, &["4"]).await;
     revoke(stack, "revoked").await;
@@ -211,7 +211,7 @@ async fn revoke(stack: &Stack, id: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_call_answers_every_caller_as_it_should() {
+async fn every_call_has_the_expected_status_for_every_caller() {
     let stack = Stack::start().await;
     let (names, callers) = (furnish(&stack).await, callers(&stack).await);
     let mut wrong = Vec::new();
@@ -238,7 +238,7 @@ async fn every_call_answers_every_caller_as_it_should() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_matrix_has_every_route_of_the_template() {
     let stack = Stack::start().await;
-    let functions = &stack.machine.template().functions;
+    let functions = &stack.local_stack.template().functions;
     let declared: BTreeSet<(String, String)> = functions
         .iter()
         .filter(|function| function.binary != "default-route")
@@ -279,7 +279,7 @@ fn refused(answer: &Answer, kind: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_secret_an_unknown_id_and_a_revoked_key_are_told_the_same() {
+async fn wrong_unknown_and_revoked_keys_get_the_same_response() {
     let stack = Stack::start().await;
     let login = |id: &str, secret: &str| Login {
         id: id.to_owned(),
@@ -291,7 +291,7 @@ async fn a_wrong_secret_an_unknown_id_and_a_revoked_key_are_told_the_same() {
         login("writer", "wrong"),
         login("writer", ""),
         login("writer", &stack.reader.secret),
-        login("nobody", &stack.writer.secret),
+        login("unknown", &stack.writer.secret),
         login("", &stack.writer.secret),
         login("no such id", "x"),
         login("WRITER", &stack.writer.secret),
@@ -304,11 +304,15 @@ async fn a_wrong_secret_an_unknown_id_and_a_revoked_key_are_told_the_same() {
         }
     }
     bodies.dedup();
-    assert_eq!(bodies.len(), 1, "nobody learns what was wrong");
+    assert_eq!(
+        bodies.len(),
+        1,
+        "the response does not reveal what was wrong"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_authorization_that_is_no_key_opens_nothing() {
+async fn malformed_authorization_headers_are_rejected() {
     let stack = Stack::start().await;
     for header in [
         "Bearer abc",
@@ -324,7 +328,7 @@ async fn an_authorization_that_is_no_key_opens_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_opens_nothing_from_the_moment_it_is_revoked() {
+async fn a_revoked_key_is_invalid_from_the_next_request() {
     let stack = Stack::start().await;
     stack.get("/api/members/").await.expect(200);
     revoke(&stack, "writer").await;
@@ -332,7 +336,7 @@ async fn a_key_opens_nothing_from_the_moment_it_is_revoked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_key_is_refused_before_the_body_is_looked_at() {
+async fn invalid_credentials_are_rejected_before_the_body_is_read() {
     let stack = Stack::start().await;
     let wrong = Login {
         id: "writer".into(),
@@ -346,7 +350,7 @@ async fn a_wrong_key_is_refused_before_the_body_is_looked_at() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn anonymous_reads_open_the_members_alone() {
+async fn anonymous_reads_apply_to_members_only() {
     let open = &[("AnonymousReads", "true")];
     let stack = Stack::with(BUILT_IN_TEMPLATE, open, Data::Ephemeral).await;
     let batch = stack.upload(roster("4", 3)).await;

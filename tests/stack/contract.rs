@@ -1,4 +1,4 @@
-//! openapi.yaml against the running stack: its routes, its examples, and its schemas.
+//! openapi.yaml compared with the running stack: its routes, its examples, and its schemas.
 
 use std::collections::BTreeSet;
 
@@ -9,10 +9,10 @@ use reqwest::header::CONTENT_TYPE;
 use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde_json::{Map, Value, json};
 
-/// The contract, as it is in the repository and as it is served.
+/// The contract, as in the repository and as served.
 const CONTRACT: &str = include_str!("../../openapi.yaml");
 
-/// The statuses that a request which succeeds is answered with.
+/// The statuses of successful requests.
 const SUCCESS: [&str; 5] = ["200", "201", "202", "204", "302"];
 
 /// The contract as JSON.
@@ -41,7 +41,7 @@ fn to_json(yaml: &Yaml<'_>) -> Value {
     }
 }
 
-/// A node, or the one that it refers to.
+/// Returns a node, or the one that it refers to.
 fn resolve<'a>(contract: &'a Value, node: &'a Value) -> &'a Value {
     match node["$ref"].as_str() {
         Some(reference) => contract
@@ -74,14 +74,14 @@ fn operations(contract: &Value) -> Vec<Operation<'_>> {
     all
 }
 
-/// The examples beside a schema, and the schema.
+/// The examples of a schema, and the schema.
 fn examples(media: &Value) -> Vec<Value> {
     let named = entries(&media["examples"]).map(|(_, example)| example["value"].clone());
     let one = media.get("example").cloned();
     one.into_iter().chain(named).collect()
 }
 
-/// Holds a value against a schema of the contract.
+/// Validates a value against a schema of the contract.
 #[track_caller]
 fn check(contract: &Value, schema: &Value, value: &Value, what: &str) {
     let mut schema = schema.clone();
@@ -95,7 +95,7 @@ fn check(contract: &Value, schema: &Value, value: &Value, what: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_is_served_as_it_is_with_a_page() {
+async fn it_is_served_unchanged_and_as_a_page() {
     let stack = Stack::start().await;
     let served = send(stack.anonymous(Method::GET, "/api/openapi.yaml")).await;
     served.expect(200);
@@ -112,7 +112,7 @@ async fn it_is_served_as_it_is_with_a_page() {
 async fn its_routes_are_those_of_the_template() {
     let stack = Stack::start().await;
     let declared: BTreeSet<String> = stack
-        .machine
+        .local_stack
         .template()
         .functions
         .iter()
@@ -129,11 +129,11 @@ async fn its_routes_are_those_of_the_template() {
         })
         .collect();
     let contract = contract();
-    let told: BTreeSet<String> = operations(&contract)
+    let documented: BTreeSet<String> = operations(&contract)
         .iter()
         .map(|operation| format!("{} {}", operation.method, operation.path))
         .collect();
-    assert_eq!(told, declared);
+    assert_eq!(documented, declared);
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn every_example_fits_its_schema() {
     assert!(seen > 50, "{seen} examples");
 }
 
-/// What the examples speak of, made anew for each: a member, a key, and batches.
+/// What the examples refer to, created again for each: a member, a key, and batches.
 async fn furnish(stack: &Stack, operation: &Operation<'_>) -> String {
     let member = "/api/members/4~5622780";
     stack.delete(member).await;
@@ -187,7 +187,7 @@ async fn furnish(stack: &Stack, operation: &Operation<'_>) -> String {
     if !creates {
         let zoe = json!({"account_id": "4", "client_member_id": "5622780", "first_name": "Zoë",
                          "last_name": "O'Brien", "phone_number": "(714) 555-0123"});
-        // The file of an example before holds her too, and may be quicker.
+        // The file of an earlier example contains her too, and may be processed first.
         let made = stack.post("/api/members/", &zoe).await;
         assert!([201, 409].contains(&made.status), "{}", made.text());
     }
@@ -221,7 +221,7 @@ async fn furnish(stack: &Stack, operation: &Operation<'_>) -> String {
     String::new()
 }
 
-/// The request of an operation's example.
+/// Builds the request of an operation's example.
 fn request(
     stack: &Stack,
     operation: &Operation<'_>,
@@ -266,7 +266,7 @@ fn request(
     }
 }
 
-/// Holds an answer against what the contract says of its status.
+/// Validates a response against the contract's description of its status.
 fn check_answer(contract: &Value, operation: &Operation<'_>, answer: &Answer, what: &str) {
     let status = answer.status.to_string();
     assert!(
@@ -274,10 +274,13 @@ fn check_answer(contract: &Value, operation: &Operation<'_>, answer: &Answer, wh
         "{what}: {status} {}",
         answer.text()
     );
-    let told = &operation.node["responses"][&status];
-    assert!(told.is_object(), "{what}: {status} is not in the contract");
-    let told = resolve(contract, told);
-    for (name, header) in entries(&told["headers"]) {
+    let documented = &operation.node["responses"][&status];
+    assert!(
+        documented.is_object(),
+        "{what}: {status} is not in the contract"
+    );
+    let documented = resolve(contract, documented);
+    for (name, header) in entries(&documented["headers"]) {
         let value = answer.header(name);
         let header = resolve(contract, header);
         assert!(
@@ -294,7 +297,7 @@ fn check_answer(contract: &Value, operation: &Operation<'_>, answer: &Answer, wh
         }
     }
     let media_type = answer.header("content-type").replace("; charset=utf-8", "");
-    let media = entries(&told["content"]).find(|(name, _)| name.starts_with(&media_type));
+    let media = entries(&documented["content"]).find(|(name, _)| name.starts_with(&media_type));
     match media {
         Some((_, media)) if media_type.ends_with("json") => {
             check(contract, &media["schema"], &answer.json(), what);
@@ -308,7 +311,7 @@ fn check_answer(contract: &Value, operation: &Operation<'_>, answer: &Answer, wh
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_example_of_a_request_succeeds_as_it_says() {
+async fn every_request_example_succeeds_as_described() {
     let stack = Stack::start().await;
     let contract = contract();
     for operation in operations(&contract) {

@@ -1,26 +1,32 @@
-//! The running stack, driven over HTTP as a client would: one module per resource, one
-//! test per call and per documented error.
+//! Tests of the running stack, driven over HTTP as a client would: one module for each behaviour.
+//! `direct_ingest` and the library are how they drive it.
 
 mod access;
-mod batches;
-mod between;
-mod bound;
-mod changes;
+mod account_bound_keys;
+mod batch_cancellation;
+mod batch_creation;
+mod batch_listing;
+mod batch_results;
+mod body_uploads;
+mod conditional_writes;
 mod contract;
-mod defects;
-mod deliveries;
-mod events;
-mod faults;
-mod files;
-mod freeze;
-mod hand;
-mod joins;
-mod keys;
+mod direct_ingest;
+mod fault_injection;
+mod file_cases;
+mod file_formats;
+mod frozen_run;
+mod key_management;
+mod loaded_roster;
+mod member_changes;
 mod members;
-mod parts;
+mod multipart_uploads;
+mod packed_files;
 mod policies;
-mod rejects;
-mod roster;
+mod redelivery;
+mod rejected_rows;
+mod report_joining;
 mod routes;
-mod sequential;
-mod template;
+mod row_defects;
+mod sample_events;
+mod sequential_equivalence;
+mod template_changes;

@@ -1,8 +1,9 @@
-//! template.yaml against the code: each function may do what its code calls, on what it calls it
-//! on, and nothing else; and what functions name is there, and what is there is used.
+//! template.yaml compared with the code: each function's policy allows exactly what its code calls,
+//! on the resources it uses; and everything that functions name exists, and everything that exists
+//! is used.
 //!
-//! The calls are read from the source: a store's methods are where the SDK is called, and a
-//! function's text shows which of them it uses.
+//! The calls are read from the source: a store's methods call the SDK, and a function's text shows
+//! which of them it uses.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,20 +14,20 @@ use mpulse_tests::Stack;
 use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde_json::{Map, Value};
 
-/// Actions, each with the place at which it is done, as the ends of ARNs tell it:
+/// Actions, each with its resource as the end of the ARN:
 /// (`MembersTable/index/phone-index`, `dynamodb:Query`), (`FilesBucket/uploads/*`, `s3:PutObject`).
 type Actions = BTreeSet<(String, String)>;
 
-/// The stores: the field that functions hold one in, its file, and the resource behind it.
-const STORES: [(&str, &str, &str); 5] = [
-    ("members", "members.rs", "MembersTable"),
-    ("batches", "batches.rs", "BatchesTable"),
-    ("keys", "keys.rs", "KeysTable"),
-    ("files", "files.rs", "FilesBucket"),
-    ("parts", "parts.rs", "FilesBucket"),
+/// The stores: the name by which functions use one, its files, and the resource.
+const STORES: [(&str, &[&str], &str); 5] = [
+    ("members", &["members.rs"], "MembersTable"),
+    ("batches", &["batches.rs", "leases.rs"], "BatchesTable"),
+    ("keys", &["keys.rs"], "KeysTable"),
+    ("files", &["files.rs"], "FilesBucket"),
+    ("parts", &["parts.rs"], "FilesBucket"),
 ];
 
-/// The SDK's calls, and the actions that IAM asks for each.
+/// The SDK's calls, and the IAM actions that each requires.
 const CALLS: [(&str, &[&str]); 20] = [
     ("get_item", &["dynamodb:GetItem"]),
     ("put_item", &["dynamodb:PutItem"]),
@@ -41,7 +42,7 @@ const CALLS: [(&str, &[&str]); 20] = [
         &["dynamodb:PartiQLInsert", "dynamodb:PartiQLUpdate"],
     ),
     ("get_object", &["s3:GetObject"]),
-    // Without leave to list, S3 says 403 of an object that isn't there.
+    // Without permission to list, S3 returns 403 for an object that does not exist.
     ("head_object", &["s3:GetObject", "s3:ListBucket"]),
     ("put_object", &["s3:PutObject"]),
     ("delete_object", &["s3:DeleteObject"]),
@@ -58,7 +59,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// All files below a folder.
+/// Returns all files below a folder.
 fn files_below(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).expect("a folder");
     let paths = entries.map(|entry| entry.expect("an entry").path());
@@ -73,8 +74,8 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The source below a folder, without tests and without white space, so that a call reads the
-/// same however it was broken into lines.
+/// Returns the source below a folder, without tests and without white space, so that a call looks
+/// the same however it is formatted.
 fn source(path: &Path) -> String {
     if path.is_dir() {
         return files_below(path).iter().map(|file| source(file)).collect();
@@ -88,7 +89,7 @@ fn source(path: &Path) -> String {
         .collect()
 }
 
-/// The indexes that a query in a text asks, and the table, where a branch names no index.
+/// Returns the indexes that the queries in a text use, and the table if a query names no index.
 fn queried(text: &str, resource: &str) -> Vec<String> {
     let branches = text
         .split("}else")
@@ -106,18 +107,18 @@ fn queried(text: &str, resource: &str) -> Vec<String> {
         .collect()
 }
 
-/// The places on a resource at which a text does what it calls.
+/// Returns the resources on which a text makes its calls.
 fn places(text: &str, (resource, folder): (&str, &str), action: &str) -> Vec<String> {
     match action {
         "dynamodb:Query" => queried(text, resource),
-        // A bucket's listing is its own; all else is done to objects.
+        // Listing applies to the bucket; everything else to objects.
         "s3:ListBucket" => vec![resource.to_owned()],
         _ if action.starts_with("s3:") => vec![format!("{resource}/{folder}/*")],
         _ => vec![resource.to_owned()],
     }
 }
 
-/// The actions of the SDK's calls in a text, on a resource; on objects, those of a folder.
+/// Returns the actions of the SDK's calls in a text, on a resource; on objects, those of a folder.
 fn called(text: &str, (resource, folder): (&str, &str)) -> Actions {
     CALLS
         .iter()
@@ -135,9 +136,13 @@ fn called(text: &str, (resource, folder): (&str, &str)) -> Actions {
         .collect()
 }
 
-/// What each method of a store does, by way of others of its own too.
-fn methods(file: &str, resource: &str) -> BTreeMap<String, Actions> {
-    let text = source(&root().join("shared/src/store").join(file));
+/// Returns the actions of each method of a store, including those of other methods that it calls.
+fn methods(files: &[&str], resource: &str) -> BTreeMap<String, Actions> {
+    let folder = root().join("shared/src/store");
+    let text: String = files
+        .iter()
+        .map(|file| source(&folder.join(file)))
+        .collect();
     // White space is gone, so `pub async fn get(` reads `asyncfnget(`.
     let bodies: BTreeMap<String, &str> = text
         .split("fn")
@@ -168,23 +173,23 @@ fn methods(file: &str, resource: &str) -> BTreeMap<String, Actions> {
     all
 }
 
-/// What the code of a function calls.
+/// Returns the actions that the code of a function calls.
 fn calls_of(program: &str) -> Actions {
     let text = source(&root().join("functions").join(program).join("src"));
     let mut actions = Actions::new();
-    // Ingest reads and writes members in its own way; what it calls so is a list of them.
+    // Ingest has its own reads and writes of members; they are read from its source.
     let stores = STORES
         .iter()
         .filter(|(field, ..)| program != "ingest" || *field != "members");
-    for (field, file, resource) in stores {
-        for (method, does) in methods(file, resource) {
+    for (field, files, resource) in stores {
+        for (method, does) in methods(files, resource) {
             if text.contains(&format!("{field}.{method}(")) {
                 actions.extend(does);
             }
         }
     }
     let indirect = [
-        ("Access::from_setup(", "KeysTable"),
+        ("http::authorized", "KeysTable"),
         ("member_view::requested(", "MembersTable"),
         ("batch_view::requested(", "BatchesTable"),
     ];
@@ -193,13 +198,13 @@ fn calls_of(program: &str) -> Actions {
             actions.insert((table.to_owned(), "dynamodb:GetItem".to_owned()));
         }
     }
-    // Ingest has the members table and the bucket to itself.
+    // Only ingest uses its members table and its bucket code.
     if program == "ingest" {
         let folder = root().join("functions/ingest/src");
         for file in files_below(&folder) {
             let text = source(&file);
             let file = file.strip_prefix(&folder).expect("it is below");
-            let is_s3 = text.contains("aws_sdk_s3");
+            let is_s3 = text.contains("aws_sdk_s3") || text.contains(".s3");
             let of_report = file.starts_with("report") || file.ends_with("report.rs");
             actions.extend(match (is_s3, of_report) {
                 (true, true) => called(&text, ("FilesBucket", "rejects")),
@@ -211,7 +216,7 @@ fn calls_of(program: &str) -> Actions {
     actions
 }
 
-/// The template, where `!Sub` and its like stand as their text.
+/// Returns the template, with `!Sub` and its like as their text.
 fn template() -> Value {
     fn plain(yaml: &Yaml<'_>) -> Value {
         match yaml {
@@ -229,7 +234,7 @@ fn template() -> Value {
     plain(&Yaml::load_from_str(BUILT_IN_TEMPLATE).expect("it is YAML")[0])
 }
 
-/// One text, or several.
+/// Returns one text, or several.
 fn texts(value: &Value) -> Vec<&str> {
     match value {
         Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
@@ -237,7 +242,7 @@ fn texts(value: &Value) -> Vec<&str> {
     }
 }
 
-/// What the template lets a function do.
+/// Returns the actions that the template allows a function.
 fn allowed(function: &Value) -> Actions {
     let mut all = Actions::new();
     let policies = function["Properties"]["Policies"].as_array();
@@ -248,7 +253,8 @@ fn allowed(function: &Value) -> Actions {
     {
         assert_eq!(statement["Effect"], "Allow", "{statement}");
         for resource in texts(&statement["Resource"]) {
-            // `MembersTable.Arn`, `${MembersTable.Arn}/index/phone-index`, `…${FilesBucket}/uploads/*`
+            // `MembersTable.Arn`, `${MembersTable.Arn}/index/phone-index`,
+            // `…${FilesBucket}/uploads/*`
             let named = resource.split("${").last().unwrap_or_default();
             let place = named.replace(".Arn", "").replace('}', "");
             let name = place.split('/').next().unwrap_or_default();
@@ -264,7 +270,7 @@ fn allowed(function: &Value) -> Actions {
 }
 
 #[test]
-fn each_function_may_do_what_its_code_calls_and_nothing_else() {
+fn each_policy_allows_exactly_what_the_code_calls() {
     let template = template();
     let mut functions = 0;
     for (id, resource) in template["Resources"].as_object().expect("resources") {
@@ -278,7 +284,7 @@ fn each_function_may_do_what_its_code_calls_and_nothing_else() {
         let needless: Vec<_> = allowed.difference(&calls).collect();
         assert!(
             missing.is_empty() && needless.is_empty(),
-            "{id} lacks {missing:?} and has no need of {needless:?}"
+            "{id} lacks {missing:?} and does not need {needless:?}"
         );
         functions += 1;
     }
@@ -286,9 +292,9 @@ fn each_function_may_do_what_its_code_calls_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_functions_name_is_there_and_what_is_there_is_used() {
+async fn everything_that_functions_name_exists_and_is_used() {
     let stack = Stack::start().await;
-    let template = stack.machine.template();
+    let template = stack.local_stack.template();
     let tables = template.tables.iter().map(|table| &table.name);
     let buckets = template.buckets.iter().map(|bucket| &bucket.name);
     let there: BTreeSet<&String> = tables.chain(buckets).collect();
@@ -309,7 +315,7 @@ async fn what_functions_name_is_there_and_what_is_there_is_used() {
         .queues
         .iter()
         .filter_map(|queue| queue.redrive.as_ref());
-    let told = template
+    let notifications = template
         .buckets
         .iter()
         .flat_map(|bucket| &bucket.notifications);
@@ -320,10 +326,14 @@ async fn what_functions_name_is_there_and_what_is_there_is_used() {
         .chain(read.clone())
         .collect();
     assert_eq!(used, queues);
-    assert!(told.into_iter().all(|told| read.contains(&told.queue_arn)));
+    assert!(
+        notifications
+            .into_iter()
+            .all(|notification| read.contains(&notification.queue_arn))
+    );
 }
 
-/// What acts by itself. Any other resource is there for one that names it.
+/// Resources that act by themselves. Any other resource must be named by one.
 const ACTORS: [&str; 6] = [
     "AWS::CloudWatch::Alarm",
     "AWS::CloudWatch::Dashboard",
@@ -334,8 +344,8 @@ const ACTORS: [&str; 6] = [
 ];
 
 #[test]
-fn what_the_template_names_is_in_it_and_what_is_in_it_is_named() {
-    // Names stand behind these, and end where something else than a letter or a digit follows.
+fn every_name_in_the_template_exists_and_every_resource_is_named() {
+    // Names follow these, and end before a character that is neither a letter nor a digit.
     let named: BTreeSet<&str> = ["!Ref ", "!GetAtt ", "${"]
         .into_iter()
         .flat_map(|marker| BUILT_IN_TEMPLATE.split(marker).skip(1))
@@ -355,24 +365,27 @@ fn what_the_template_names_is_in_it_and_what_is_in_it_is_named() {
     }
     for name in named {
         let is_there = resources.contains_key(name) || part("Parameters").contains_key(name);
-        assert!(is_there, "{name} is named and isn't there");
+        assert!(is_there, "{name} is named and does not exist");
     }
 }
 
-/// What in a function's code reads a setting.
+/// The code that reads a setting.
 const READERS: [(&str, &[&str]); 9] = [
     (
         "MEMBERS_TABLE",
-        &["Members::from_setup(", "required(\"MEMBERS_TABLE\")"],
+        &["store::members::", "required(\"MEMBERS_TABLE\")"],
     ),
-    ("BATCHES_TABLE", &["Batches::from_setup("]),
-    ("KEYS_TABLE", &["Access::from_setup(", "Keys::from_setup("]),
+    ("BATCHES_TABLE", &["store::batches::"]),
     (
-        "FILES_BUCKET",
-        &["Files::from_setup(", "Parts::from_setup("],
+        "KEYS_TABLE",
+        &["http::authorized", "Access::from_setup(", "store::keys::"],
     ),
-    ("DEFAULT_REGION", &[".default_region("]),
-    ("ANONYMOUS_READS", &[".require_reader("]),
+    ("FILES_BUCKET", &["store::files::"]),
+    ("DEFAULT_REGION", &["Rules", "DefaultRegion"]),
+    (
+        "ANONYMOUS_READS",
+        &["http::authorized_or_anonymous(", ".require_reader("],
+    ),
     ("MAX_UPLOAD_BYTES", &[".max_upload_bytes("]),
     (
         "MAX_WRITE_UNITS_PER_SECOND",
@@ -382,7 +395,7 @@ const READERS: [(&str, &[&str]); 9] = [
 ];
 
 #[test]
-fn each_function_is_given_the_settings_that_its_code_reads_and_no_other() {
+fn each_function_gets_exactly_the_settings_that_its_code_reads() {
     let template = template();
     for (id, resource) in template["Resources"].as_object().expect("resources") {
         let Some(program) = resource["Metadata"]["BuildProperties"]["Binary"].as_str() else {
@@ -405,7 +418,7 @@ fn each_function_is_given_the_settings_that_its_code_reads_and_no_other() {
 }
 
 #[test]
-fn figures_that_alarms_and_the_dashboard_show_are_told() {
+fn metrics_of_alarms_and_dashboard_are_published() {
     let template = template();
     let resources = template["Resources"].as_object().expect("resources");
     let alarmed = resources

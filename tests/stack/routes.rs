@@ -1,4 +1,4 @@
-//! What is at which path: the routes of the template, and what is answered elsewhere.
+//! The routes of the template, and the responses of other paths.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,23 +6,23 @@ use mpulse_tests::{Stack, send, text};
 use reqwest::Method;
 use serde_json::json;
 
-/// A path of the route table as a client would send it.
+/// Returns a path of the route table as a client would send it.
 fn example(pattern: &str) -> String {
     pattern.replace('*', "01ARZ3NDEKTSV4RRFFQ69G5FAV")
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_table_of_the_default_route_is_the_template_s() {
+async fn the_table_of_the_default_route_matches_the_template() {
     let stack = Stack::start().await;
     let mut declared: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut defaults = 0;
-    for function in &stack.machine.template().functions {
+    for function in &stack.local_stack.template().functions {
         for route in &function.routes {
             let Some(path) = &route.path else {
                 defaults += 1;
                 continue;
             };
-            // What it refuses beside a path with a parameter is no route of the API.
+            // Routes that it rejects beside a path with a parameter are not routes of the API.
             if function.binary != "default-route" {
                 let method = route.method.clone().expect("every route names its method");
                 let path = path.replace("{file}", "{id}");
@@ -44,7 +44,7 @@ async fn the_table_of_the_default_route_is_the_template_s() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slash_at_the_end_makes_no_difference() {
+async fn a_trailing_slash_makes_no_difference() {
     let stack = Stack::start().await;
     for (pattern, methods) in default_route::ROUTES {
         let path = example(pattern);
@@ -59,7 +59,7 @@ async fn a_slash_at_the_end_makes_no_difference() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_method_is_told_which_ones_there_are() {
+async fn another_method_returns_the_supported_ones() {
     let stack = Stack::start().await;
     for (pattern, allowed) in default_route::ROUTES {
         let path = example(pattern);
@@ -82,7 +82,7 @@ async fn another_method_is_told_which_ones_there_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_path_that_isn_t_there_is_a_problem_too() {
+async fn an_unknown_path_returns_a_problem() {
     let stack = Stack::start().await;
     for path in [
         "/api",
@@ -123,7 +123,7 @@ async fn the_console_is_a_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_console_may_reach_the_bucket_and_is_sent_once_a_version() {
+async fn the_console_may_reach_the_bucket_and_is_cached_by_version() {
     let stack = Stack::start().await;
     let batch = stack.post("/api/members/batch", &json!({})).await.json();
     let page = send(stack.anonymous(Method::GET, "/admin/")).await;
@@ -152,7 +152,7 @@ async fn the_console_may_reach_the_bucket_and_is_sent_once_a_version() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_beyond_the_gateway_s_limit_is_refused_by_the_gateway() {
+async fn a_body_over_the_gateway_s_limit_is_rejected_by_the_gateway() {
     let stack = Stack::start().await;
     let body = vec![b' '; mpulse_local::gateway::MAX_BODY_BYTES + 1];
     let answer = stack
