@@ -1,5 +1,5 @@
-//! The boto3 loader beside which ingest is measured: `peers/boto3_loader.py` in a virtual
-//! environment under target/, made on first use.
+//! The boto3 loader with which ingest is compared: `peers/boto3_loader.py` in a virtual environment
+//! below target/, created on first use.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -7,18 +7,18 @@ use std::process::Stdio;
 use serde::Deserialize;
 use tokio::process::Command;
 
-use crate::Error;
+use crate::error::Error;
 use crate::figures::Figures;
 use crate::ground::{BUCKET, Ground};
 use crate::uploads::Object;
 
-/// Where the peers are.
+/// The folder of the peers.
 pub const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers");
 
-/// Where the virtual environment is made.
+/// The virtual environment.
 const ENVIRONMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench-venv");
 
-/// What the loader prints.
+/// The output of the loader.
 #[derive(Debug, Deserialize)]
 struct Printed {
     rows: u64,
@@ -27,10 +27,10 @@ struct Printed {
     peak_rss_bytes: u64,
 }
 
-/// Has the loader load an object.
+/// Runs the loader on an object.
 ///
 /// # Errors
-/// Where it can't be run.
+/// Returns an error if it cannot run.
 pub async fn measure(ground: &Ground, object: &Object, rows: u64) -> Result<Figures, Error> {
     let python = python().await?;
     ground.table.take_asked();
@@ -65,10 +65,10 @@ pub async fn measure(ground: &Ground, object: &Object, rows: u64) -> Result<Figu
     })
 }
 
-/// The Python that has boto3.
+/// Returns the path of the Python that has boto3.
 ///
 /// # Errors
-/// Where it can't be made.
+/// Returns an error if it cannot be created.
 pub async fn python() -> Result<PathBuf, Error> {
     let environment = Path::new(ENVIRONMENT);
     let python = environment.join("bin/python");
@@ -89,7 +89,7 @@ pub async fn python() -> Result<PathBuf, Error> {
 /// Runs a command to its end.
 ///
 /// # Errors
-/// Where it fails.
+/// Returns an error if it fails.
 pub async fn run(command: &mut Command) -> Result<(), Error> {
     let status = command.stdin(Stdio::null()).status().await?;
     if status.success() {

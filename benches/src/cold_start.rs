@@ -1,6 +1,6 @@
-//! `mpulse-bench cold-start`: how long each function takes from its start to its readiness and
-//! to its first answer, and how large it is, beside a Python and a Node function that do the
-//! same read. Functions are the programs that go to Lambda, as `.ci/functions` builds them.
+//! `mpulse-bench cold-start`: the time from each function's start to its readiness and to its first
+//! response, and its size, beside a Python and a Node function that do the same read. Functions are
+//! the programs that are deployed to Lambda, as `.ci/functions` builds them.
 
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
@@ -14,52 +14,52 @@ use clap::Args;
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
 use mpulse_local::template::Function;
-use mpulse_local::{BUILT_IN_TEMPLATE, Data, Machine, Options, environment_for};
-use mpulse_shared::access::{Key, Role, Secret};
+use mpulse_local::{BUILT_IN_TEMPLATE, Data, LocalStack, Options, environment_for};
+use mpulse_shared::key::{Key, Role, Secret};
+use mpulse_shared::setup::FromSetup;
 use mpulse_shared::store::keys::Keys;
 use mpulse_shared::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::Error;
 use crate::boto3::{PEERS, python, run as run_to_end};
-use crate::figures::{Origin, mebibytes, show};
+use crate::error::Error;
+use crate::figures::{Origin, mebibytes};
 use crate::process::memory;
-use crate::report::Measured;
 use crate::runtime_api::RuntimeApi;
 
 /// The sample events, and the key in them.
 const EVENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../events");
 const KEY: (&str, &str) = ("events", "the-key-of-the-sample-events");
 
-/// Where the Node function's SDK is installed.
+/// The folder of the Node function's SDK.
 const NODE_MODULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench-node");
 
 /// Where cargo-lambda puts a function: in a folder of its name, as this.
 const LAMBDA_FOLDER: &str = "lambda";
 const BOOTSTRAP: &str = "bootstrap";
 
-/// The event that the peers answer too.
+/// The event that the peers respond to as well.
 const READ: &str = "get-member";
 
-/// What is measured.
+/// The arguments.
 #[derive(Debug, Args)]
 pub struct ColdStartArgs {
-    /// Starts of each function; the median counts
+    /// Starts of each function; the median is reported
     #[arg(long, default_value = "15")]
     starts: usize,
 
-    /// Leave the Python and the Node function out
+    /// Without the Python and the Node function
     #[arg(long)]
     alone: bool,
 
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
-/// What was measured.
+/// The result.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ColdStart {
     /// Where and when.
@@ -70,24 +70,24 @@ pub struct ColdStart {
     pub functions: Vec<Started>,
 }
 
-/// One function.
+/// The result of one function.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Started {
     /// Its program.
     pub what: String,
     /// From its start to its first request for an event, the median in milliseconds.
     pub ready_ms: f64,
-    /// From its first event to its answer, the median in milliseconds.
+    /// From its first event to its response, the median in milliseconds.
     pub answer_ms: f64,
     /// Resident memory after that.
     pub rss_bytes: u64,
     /// The size of its program.
     pub bytes: Option<u64>,
-    /// The size of that deflated, as in the zip that Lambda is given.
+    /// The size of the deflated program, as in the zip that is deployed.
     pub zipped_bytes: Option<u64>,
 }
 
-/// A program that can be started.
+/// A program to start.
 struct Program {
     what: String,
     path: PathBuf,
@@ -96,13 +96,13 @@ struct Program {
     environment: HashMap<String, String>,
 }
 
-/// Measures and prints.
+/// Measures.
 ///
 /// # Errors
-/// Where a function isn't built, doesn't start, or fails.
-pub async fn run(args: ColdStartArgs) -> Result<(), Error> {
+/// Returns an error if a function is not built, does not start, or fails.
+pub async fn run(args: &ColdStartArgs) -> Result<ColdStart, Error> {
     let origin = Origin::here();
-    let machine = Machine::start(Options {
+    let local_stack = LocalStack::start(Options {
         template: BUILT_IN_TEMPLATE.to_owned(),
         parameters: HashMap::new(),
         data: Data::Ephemeral,
@@ -113,39 +113,38 @@ pub async fn run(args: ColdStartArgs) -> Result<(), Error> {
     .await?;
     let secret = Secret::from_text(KEY.1.to_owned());
     let key = Key::new(KEY.0.parse()?, &secret, Role::Admin, Timestamp::now());
-    Keys::from_setup(&machine.setup())?.replace(&key).await?;
-    // So that there is somebody to read, whatever the order.
-    machine
+    Keys::from_setup(&local_stack.setup())?
+        .replace(&key)
+        .await?;
+    // So that there is a member to read, whatever the order.
+    local_stack
         .invoke("create-member", event("create-member")?)
         .await?;
 
     let mut functions = Vec::new();
-    for function in &machine.template().functions {
-        let program = ours(&machine, function)?;
+    for function in &local_stack.template().functions {
+        let program = ours(&local_stack, function)?;
         let event = event(&function.binary)?;
         functions.push(start(&program, &event, args.starts).await?);
         if function.binary == "delete-member" {
-            machine
+            local_stack
                 .invoke("create-member", self::event("create-member")?)
                 .await?;
         }
     }
     if !args.alone {
-        for program in peers(&machine).await? {
+        for program in peers(&local_stack).await? {
             functions.push(start(&program, &event(READ)?, args.starts).await?);
         }
     }
     functions.sort_by(|a, b| a.what.cmp(&b.what));
-    machine.stop().await;
+    local_stack.stop().await;
     let starts = args.starts;
-    show(
-        &Measured::ColdStart(ColdStart {
-            origin,
-            starts,
-            functions,
-        }),
-        args.json,
-    )
+    Ok(ColdStart {
+        origin,
+        starts,
+        functions,
+    })
 }
 
 fn event(program: &str) -> Result<Value, Error> {
@@ -153,8 +152,8 @@ fn event(program: &str) -> Result<Value, Error> {
     Ok(serde_json::from_str(&file)?)
 }
 
-/// A function of the template, as Lambda is given it.
-fn ours(machine: &Machine, function: &Function) -> Result<Program, Error> {
+/// A function of the template, as deployed.
+fn ours(local_stack: &LocalStack, function: &Function) -> Result<Program, Error> {
     let program = std::env::current_exe()?;
     let target = program.ancestors().nth(2).ok_or("no target folder")?;
     let path = target
@@ -162,9 +161,9 @@ fn ours(machine: &Machine, function: &Function) -> Result<Program, Error> {
         .join(&function.binary)
         .join(BOOTSTRAP);
     if !path.exists() {
-        return Err(format!("{} is not there: .ci/functions", path.display()).into());
+        return Err(format!("{} does not exist: run .ci/functions", path.display()).into());
     }
-    let mut environment = surroundings(machine);
+    let mut environment = lambda_variables(local_stack);
     environment.extend(function.environment.clone());
     Ok(Program {
         what: function.binary.clone(),
@@ -175,13 +174,13 @@ fn ours(machine: &Machine, function: &Function) -> Result<Program, Error> {
     })
 }
 
-fn surroundings(machine: &Machine) -> HashMap<String, String> {
-    let (dynamodb, s3) = (machine.dynamodb_url(), machine.s3_url());
-    environment_for(machine.template(), &dynamodb, &s3)
+fn lambda_variables(local_stack: &LocalStack) -> HashMap<String, String> {
+    let (dynamodb, s3) = (local_stack.dynamodb_url(), local_stack.s3_url());
+    environment_for(local_stack.template(), &dynamodb, &s3)
 }
 
 /// The same read by a Python function with boto3 and a Node function with its SDK.
-async fn peers(machine: &Machine) -> Result<Vec<Program>, Error> {
+async fn peers(local_stack: &LocalStack) -> Result<Vec<Program>, Error> {
     let peers = Path::new(PEERS);
     let installed = Path::new(NODE_MODULES);
     if !installed.join("is-complete").exists() {
@@ -196,7 +195,7 @@ async fn peers(machine: &Machine) -> Result<Vec<Program>, Error> {
     // Node looks for modules beside the file.
     let node_function = installed.join("node_function.mjs");
     fs::copy(peers.join("node_function.mjs"), &node_function)?;
-    let mut environment = surroundings(machine);
+    let mut environment = lambda_variables(local_stack);
     environment.insert(
         "AWS_DEFAULT_REGION".into(),
         mpulse_local::template::REGION.into(),
@@ -219,13 +218,13 @@ async fn peers(machine: &Machine) -> Result<Vec<Program>, Error> {
         ),
         program(
             "Node, AWS SDK",
-            node.ok_or("there is no node")?,
+            node.ok_or("node is not installed")?,
             node_function,
         ),
     ])
 }
 
-/// Starts a program so many times and gives the medians.
+/// Starts a program several times and returns the medians.
 async fn start(program: &Program, event: &Value, starts: usize) -> Result<Started, Error> {
     let (mut ready, mut answers, mut rss) = (Vec::new(), Vec::new(), 0);
     for _ in 0..starts {
@@ -277,7 +276,7 @@ async fn start(program: &Program, event: &Value, starts: usize) -> Result<Starte
     })
 }
 
-/// A file's size, and its size deflated.
+/// Returns a file's size, and its deflated size.
 fn sizes(path: &Path) -> Result<(u64, u64), Error> {
     let program = fs::read(path)?;
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());

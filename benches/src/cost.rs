@@ -1,30 +1,30 @@
-//! `mpulse-bench cost`: the read and write units of loading a roster and of sending it
-//! again, on the local machine's engine, against the price of writing every row.
+//! `mpulse-bench cost`: the read and write units of loading a roster and of sending it again, on
+//! the local stack's engine, compared with the price of writing every row.
 
 use std::fmt;
 use std::path::Path;
 
 use clap::Args;
-use mpulse_local::{Data, Machine};
+use mpulse_local::{Data, LocalStack};
 use mpulse_shared::batch::{Capacity, Mode, Rows, Status};
-use mpulse_shared::price::{DOLLARS_A_MILLION_WRITES, dollars};
+use mpulse_shared::price::{DOLLARS_PER_MILLION_WRITES, dollars};
 use serde::{Deserialize, Serialize};
 
-use crate::figures::{Origin, mebibytes, show};
+use crate::error::Error;
+use crate::figures::{Origin, mebibytes};
+use crate::local_stack;
 use crate::null_table::UNITS_A_WRITE;
 use crate::process::Watch;
-use crate::report::Measured;
 use crate::roster::{self, Edit};
 use crate::uploads::Uploads;
-use crate::{Error, machine};
 
-/// One row in so many is changed.
+/// One row in this many is changed.
 const EVERY: u64 = 100;
 
 /// Rows of the small file.
 const FEW: u64 = 20;
 
-/// What is measured.
+/// The arguments.
 #[derive(Debug, Args)]
 pub struct CostArgs {
     /// Rows of the roster
@@ -33,37 +33,37 @@ pub struct CostArgs {
 
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
-/// What was measured.
+/// The result.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Cost {
     /// Where and when.
     pub origin: Origin,
     /// The files, in the order in which they were sent.
     pub loads: Vec<Load>,
-    /// The peak of anonymous memory in the first load: the machine, engine included.
+    /// The peak of the local stack's anonymous memory in the first load, engine included.
     pub peak_anon_bytes: u64,
 }
 
-/// One file, dealt with.
+/// The result of one file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Load {
-    /// Which file.
+    /// The file.
     pub what: String,
-    /// What became of its rows.
+    /// The outcomes of its rows.
     pub rows: Rows,
-    /// From the run's begin to the batch's end.
+    /// From the start of the first run to the end of the batch.
     pub seconds: f64,
-    /// Read units, as the batch tells them.
+    /// Read units, as the batch reports them.
     pub read_units: f64,
-    /// Write units, as the batch tells them.
+    /// Write units, as the batch reports them.
     pub write_units: f64,
 }
 
 impl Load {
-    /// What its units cost on demand.
+    /// Returns the on-demand price of its units.
     pub fn dollars(&self) -> f64 {
         dollars(Capacity {
             read_units: self.read_units,
@@ -71,10 +71,10 @@ impl Load {
         })
     }
 
-    /// How many times as much writing every row would cost.
+    /// Returns how many times as much writing every row would cost.
     #[expect(clippy::cast_precision_loss, reason = "no roster has 2^52 rows")]
     pub fn saving(&self) -> f64 {
-        let all = (self.rows.read * UNITS_A_WRITE) as f64 * DOLLARS_A_MILLION_WRITES / 1e6;
+        let all = (self.rows.read * UNITS_A_WRITE) as f64 * DOLLARS_PER_MILLION_WRITES / 1e6;
         all / self.dollars()
     }
 
@@ -85,14 +85,14 @@ impl Load {
     }
 }
 
-/// Measures and prints.
+/// Measures.
 ///
 /// # Errors
-/// Where a load doesn't do what it should.
-pub async fn run(args: CostArgs) -> Result<(), Error> {
+/// Returns an error if a load has an unexpected result.
+pub async fn run(args: &CostArgs) -> Result<Cost, Error> {
     let origin = Origin::here();
     let work = tempfile::Builder::new().prefix("mpulse-bench-").tempdir()?;
-    let machine = machine::start(Data::Folder(work.path().join("data")), None).await?;
+    let local_stack = local_stack::start(Data::Folder(work.path().join("data")), None).await?;
     let watch = Watch::start(std::process::id());
     let path = |name: &str| work.path().join(name);
     let (roster, names, phones, few) = (path("1"), path("2"), path("3"), path("4"));
@@ -110,13 +110,13 @@ pub async fn run(args: CostArgs) -> Result<(), Error> {
         unchanged: read - updated,
         ..Rows::default()
     };
-    let mut loads = vec![load(&machine, "first load", &roster, created(rows)).await?];
+    let mut loads = vec![load(&local_stack, "first load", &roster, created(rows)).await?];
     let peak_anon_bytes = watch.peak();
-    loads.push(load(&machine, "sent again", &roster, changed(rows, 0)).await?);
+    loads.push(load(&local_stack, "sent again", &roster, changed(rows, 0)).await?);
     let edited = roster::edit(&roster, &names, EVERY, Edit::FirstName)?;
     loads.push(
         load(
-            &machine,
+            &local_stack,
             "1 % of names changed",
             &names,
             changed(rows, edited),
@@ -126,7 +126,7 @@ pub async fn run(args: CostArgs) -> Result<(), Error> {
     let edited = roster::edit(&names, &phones, EVERY, Edit::Phone)?;
     loads.push(
         load(
-            &machine,
+            &local_stack,
             "1 % of phones changed",
             &phones,
             changed(rows, edited),
@@ -137,7 +137,7 @@ pub async fn run(args: CostArgs) -> Result<(), Error> {
     roster::pick(&phones, &few, every, usize::try_from(FEW)?)?;
     loads.push(
         load(
-            &machine,
+            &local_stack,
             "twenty of its rows",
             &few,
             changed(FEW.min(rows), 0),
@@ -145,18 +145,23 @@ pub async fn run(args: CostArgs) -> Result<(), Error> {
         .await?,
     );
 
-    machine.stop().await;
+    local_stack.stop().await;
     let cost = Cost {
         origin,
         loads,
         peak_anon_bytes,
     };
-    show(&Measured::Cost(cost), args.json)
+    Ok(cost)
 }
 
-/// Sends a file to the machine, and waits for its end.
-async fn load(machine: &Machine, what: &str, file: &Path, rows: Rows) -> Result<Load, Error> {
-    let setup = machine.setup();
+/// Sends a file to the local stack, and waits for its end.
+async fn load(
+    local_stack: &LocalStack,
+    what: &str,
+    file: &Path,
+    rows: Rows,
+) -> Result<Load, Error> {
+    let setup = local_stack.setup();
     let uploads = Uploads::new(&setup, setup.required("FILES_BUCKET")?)?;
     let object = uploads.upload(file, Mode::Upsert).await?;
     let batch = uploads.wait(&object.batch).await?;
@@ -207,7 +212,10 @@ impl fmt::Display for Cost {
             )?;
         }
         let peak = mebibytes(Some(self.peak_anon_bytes));
-        writeln!(f, "peak RssAnon of the machine in the first load: {peak}")
+        writeln!(
+            f,
+            "peak RssAnon of the local stack in the first load: {peak}"
+        )
     }
 }
 

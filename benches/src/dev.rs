@@ -1,5 +1,5 @@
-//! A fresh `mpulse dev` to measure: the program beside this one, started on a port of its own
-//! with data of its own, and loaded by `mpulse upload`.
+//! A fresh `mpulse dev` to measure: the program beside this one, started on its own port with its
+//! own data, and loaded by `mpulse upload`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,18 +9,22 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-use crate::{Error, roster};
+use crate::error::Error;
+use crate::roster;
 
-/// How long the machine may take to start.
+/// Its admin key, as ID:SECRET.
+pub const KEY: &str = "bench:the-secret-of-the-benchmark";
+
+/// The longest start of the local stack.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A running machine. It ends when this is dropped, and its data with it.
+/// A running local stack. It ends when this is dropped, with its data.
 #[derive(Debug)]
 pub struct Dev {
     program: PathBuf,
     child: Child,
     work: TempDir,
-    /// Where its API is.
+    /// The URL of its API.
     pub port: u16,
 }
 
@@ -28,18 +32,38 @@ impl Dev {
     /// Starts one on this port and the two above it.
     ///
     /// # Errors
-    /// Where `mpulse` isn't built, or doesn't start.
+    /// Returns an error if `mpulse` is not built or does not start.
     pub async fn start(port: u16) -> Result<Self, Error> {
-        let program = std::env::current_exe()?.with_file_name("mpulse");
+        Self::start_with(port, None, false).await
+    }
+
+    /// Starts one of another program than the one beside this one, or with `--ephemeral`.
+    ///
+    /// # Errors
+    /// Returns an error if the program is not built or does not start.
+    pub async fn start_with(
+        port: u16,
+        program: Option<&Path>,
+        ephemeral: bool,
+    ) -> Result<Self, Error> {
+        let program = match program {
+            Some(program) => program.canonicalize()?,
+            None => std::env::current_exe()?.with_file_name("mpulse"),
+        };
         if !program.exists() {
             let place = program.display();
-            return Err(format!("{place} is not there: build mpulse-cli too").into());
+            return Err(format!("{place} does not exist: build mpulse-cli too").into());
         }
         let work = tempfile::Builder::new().prefix("mpulse-bench-").tempdir()?;
         let log = work.path().join("log");
         let mut dev = Command::new(&program);
-        dev.args(["dev", "--port", &port.to_string(), "--data"]);
-        dev.arg(work.path().join("data")).kill_on_drop(true);
+        dev.args(["dev", "--port", &port.to_string(), "--key", KEY]);
+        if ephemeral {
+            dev.arg("--ephemeral");
+        } else {
+            dev.arg("--data").arg(work.path().join("data"));
+        }
+        dev.kill_on_drop(true);
         dev.stdout(fs::File::create(&log)?).stderr(Stdio::null());
         let mut child = dev.spawn()?;
         ready(&mut child, &log).await?;
@@ -51,49 +75,42 @@ impl Dev {
         })
     }
 
-    /// The process's number.
+    /// Returns the process id.
     ///
     /// # Errors
-    /// Where it has ended.
+    /// Returns an error if it has ended.
     pub fn process(&self) -> Result<u32, Error> {
         self.child.id().ok_or_else(|| "mpulse dev has ended".into())
     }
 
-    /// Its admin key, as ID:SECRET.
+    /// Writes a roster of new members and returns its file.
     ///
     /// # Errors
-    /// Where there is none.
-    pub fn key(&self) -> Result<String, Error> {
-        let key = fs::read_to_string(self.work.path().join("data/admin-key"))?;
-        Ok(key.trim().to_owned())
-    }
-
-    /// Writes a roster of new members and gives its file.
-    ///
-    /// # Errors
-    /// Where it can't be written.
+    /// Returns an error if it cannot be written.
     pub fn roster(&self, rows: u64) -> Result<PathBuf, Error> {
         let file = self.work.path().join("roster.csv");
         roster::write(&file, rows, 0)?;
         Ok(file)
     }
 
-    /// Sends a roster of new members by `mpulse upload`, and gives the seconds it took.
+    /// Sends a roster of new members by `mpulse upload`, and returns the seconds it took.
     ///
     /// # Errors
-    /// Where not every row was created.
+    /// Returns an error if not every row was created.
     pub async fn upload(&self, roster: &Path, rows: u64) -> Result<f64, Error> {
         let began = Instant::now();
         let mut upload = Command::new(&self.program);
         upload.arg("upload").arg(roster);
-        upload.arg("--data").arg(self.work.path().join("data"));
         upload.args(["--url", &format!("http://127.0.0.1:{}", self.port)]);
+        upload.args(["--key", KEY]);
         let output = upload.stderr(Stdio::null()).output().await?;
         let seconds = began.elapsed().as_secs_f64();
-        let told = String::from_utf8_lossy(&output.stdout);
-        let created = told.lines().find_map(|line| line.strip_prefix("created"));
+        let output_text = String::from_utf8_lossy(&output.stdout);
+        let created = output_text
+            .lines()
+            .find_map(|line| line.strip_prefix("created"));
         if created.map(str::trim) != Some(&rows.to_string()) {
-            return Err(format!("not every row was created:\n{told}").into());
+            return Err(format!("not every row was created:\n{output_text}").into());
         }
         Ok(seconds)
     }
@@ -101,13 +118,13 @@ impl Dev {
     /// Ends it.
     ///
     /// # Errors
-    /// Where it has ended before.
+    /// Returns an error if it has ended before.
     pub async fn end(mut self) -> Result<(), Error> {
         Ok(self.child.kill().await?)
     }
 }
 
-/// Waits until the machine says that it is ready.
+/// Waits until the local stack reports that it is ready.
 async fn ready(dev: &mut Child, log: &Path) -> Result<(), Error> {
     let deadline = Instant::now() + PATIENCE;
     while !fs::read_to_string(log)?.contains("is ready") {
@@ -115,7 +132,7 @@ async fn ready(dev: &mut Child, log: &Path) -> Result<(), Error> {
             return Err(format!("mpulse dev ended: {status}; is its port taken?").into());
         }
         if Instant::now() > deadline {
-            return Err("mpulse dev doesn't become ready".into());
+            return Err("mpulse dev does not become ready".into());
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

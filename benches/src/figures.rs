@@ -1,4 +1,4 @@
-//! What was measured, and on what: the JSON that commands print and `report` reads.
+//! The results: the JSON that commands print and `report` reads.
 
 use std::fmt::Write;
 use std::fs;
@@ -6,53 +6,50 @@ use std::fs;
 use mpulse_shared::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
-use crate::report::Measured;
-
 /// What one process used for its rows.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Figures {
-    /// What was measured.
+    /// The name of the measurement.
     pub what: String,
-    /// Rows dealt with.
+    /// Rows processed.
     pub rows: u64,
     /// Requests about members.
     pub requests: u64,
-    /// Seconds that passed.
+    /// Elapsed seconds.
     pub wall_seconds: f64,
     /// Seconds of CPU, in the process and in the kernel for it.
     pub cpu_seconds: f64,
     /// The peak of resident memory, program included.
     pub peak_rss_bytes: Option<u64>,
-    /// The peak of anonymous memory, looked at every 20 ms.
+    /// The peak of anonymous memory, sampled every 20 ms.
     pub peak_anon_bytes: Option<u64>,
 }
 
 impl Figures {
-    /// Rows per second of CPU.
+    /// Returns the rows per second of CPU.
     #[expect(clippy::cast_precision_loss, reason = "no roster has 2^52 rows")]
     pub fn rate(&self) -> f64 {
         self.rows as f64 / self.cpu_seconds.max(f64::EPSILON)
     }
 }
 
-/// Where and when something was measured.
+/// Where and when the measurement ran.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Origin {
-    /// The command line, as one would type it.
+    /// The command line.
     pub command: String,
-    /// The moment it began.
+    /// When it began.
     pub at: Timestamp,
     /// The processor's name.
     pub cpu: String,
     /// Cores that this process may use.
     pub cores: usize,
-    /// Processes that wanted a core over the last minute: what else was going on.
+    /// The load average over the last minute, which shows what else was running.
     pub load: String,
 }
 
 impl Origin {
-    /// This machine, now, for this command line.
+    /// Describes this computer, now, for this command line.
     pub fn here() -> Self {
         let arguments: Vec<String> = std::env::args().skip(1).collect();
         let processors = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -75,20 +72,7 @@ fn model(processors: &str) -> Option<&str> {
     Some(line.split_once(':')?.1.trim())
 }
 
-/// Prints what was measured, as JSON for `report` or as text.
-///
-/// # Errors
-/// Where it can't be JSON.
-pub fn show(measured: &Measured, json: bool) -> Result<(), Error> {
-    if json {
-        println!("{}", serde_json::to_string_pretty(measured)?);
-    } else {
-        print!("{measured}");
-    }
-    Ok(())
-}
-
-/// Figures as a table of text.
+/// Formats results as a text table.
 pub fn table(all: &[Figures]) -> String {
     let mut text = format!(
         "{:<20} {:>10} {:>9} {:>9} {:>12} {:>10} {:>10}\n",
@@ -110,7 +94,7 @@ pub fn table(all: &[Figures]) -> String {
     text
 }
 
-/// A size as people read it.
+/// Formats a size.
 #[expect(clippy::cast_precision_loss, reason = "no memory has 2^52 bytes")]
 pub fn mebibytes(bytes: Option<u64>) -> String {
     bytes.map_or_else(

@@ -1,49 +1,51 @@
-//! What measured processes stand on: the local machine's S3 and engine, and the null table
-//! before the engine.
+//! The environment of the measured processes: the local stack's S3 and engine, and the null table
+//! in front of the engine.
 
 use std::collections::HashMap;
 
 use mpulse_local::template::Function;
-use mpulse_local::{Data, Machine, environment_for};
+use mpulse_local::{Data, LocalStack, environment_for};
 use mpulse_shared::time::Timestamp;
 use serde_json::{Value, json};
 
+use crate::error::Error;
+use crate::local_stack;
 use crate::null_table::NullTable;
 use crate::uploads::{Object, Uploads};
-use crate::{Error, machine};
 
-/// A bucket of our own: the template's tells the machine's queue of each upload, and the
-/// machine would run ingest itself.
+/// A bucket of its own: the template's bucket notifies the local stack's queue, and the local stack
+/// would run ingest itself.
 pub const BUCKET: &str = "mpulse-bench";
 
-/// The ground.
+/// The environment.
 #[derive(Debug)]
 pub struct Ground {
-    /// The table that takes everything.
+    /// The table that accepts everything.
     pub table: NullTable,
     /// Files for it, whose batches are in a real engine.
     pub uploads: Uploads,
-    /// What a function's environment is to be.
+    /// A function's environment variables.
     pub environment: HashMap<String, String>,
-    /// What the template says of ingest.
+    /// The template's ingest function.
     pub function: Function,
-    _machine: Machine,
+    _local_stack: LocalStack,
 }
 
 impl Ground {
     /// Starts all of it.
     ///
     /// # Errors
-    /// Where something can't start.
+    /// Returns an error if a part cannot start.
     pub async fn start() -> Result<Self, Error> {
-        let machine = machine::start(Data::Ephemeral, None).await?;
-        let setup = machine.setup();
+        let local_stack = local_stack::start(Data::Ephemeral, None).await?;
+        let setup = local_stack.setup();
         let members = setup.required("MEMBERS_TABLE")?;
-        let table = NullTable::start(members, machine.dynamodb_url()).await?;
-        let functions = &machine.template().functions;
+        let table = NullTable::start(members, local_stack.dynamodb_url()).await?;
+        let functions = &local_stack.template().functions;
         let function = functions.iter().find(|f| f.binary == "ingest");
         let function = function.ok_or("the template has no ingest")?.clone();
-        let environment = environment_for(machine.template(), &table.url, &machine.s3_url());
+        let environment =
+            environment_for(local_stack.template(), &table.url, &local_stack.s3_url());
         let uploads = Uploads::new(&setup, BUCKET)?;
         uploads.make_bucket().await?;
         Ok(Self {
@@ -51,12 +53,12 @@ impl Ground {
             uploads,
             environment,
             function,
-            _machine: machine,
+            _local_stack: local_stack,
         })
     }
 }
 
-/// The event that SQS would give to ingest for an object: S3's, in a message.
+/// Returns the event that SQS would send to ingest for an object: S3's, in a message.
 pub fn event(object: &Object) -> Value {
     let s3 = json!({"Records": [{
         "eventVersion": "2.1",

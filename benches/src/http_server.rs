@@ -1,5 +1,5 @@
-//! The cheapest HTTP/1.1 server that keeps connections open: what the measured processes
-//! talk to. It lives as long as the runtime.
+//! A minimal HTTP/1.1 server with persistent connections for the measured processes. It lives as
+//! long as the runtime.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -14,13 +14,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
-/// An answer with all of its body at hand.
+/// A response with its whole body.
 pub type Answer = Response<Full<Bytes>>;
 
-/// Answers on a free port of this machine.
+/// Serves on a free port.
 ///
 /// # Errors
-/// Where there is none.
+/// Returns an error if there is none.
 pub async fn serve<A, F>(answer: A) -> io::Result<SocketAddr>
 where
     A: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
@@ -30,7 +30,7 @@ where
     let address = listener.local_addr()?;
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            // Small answers must not wait for the client's acknowledgement.
+            // Small responses must not wait for the client's acknowledgement.
             let _ = stream.set_nodelay(true);
             let answer = answer.clone();
             let service = service_fn(move |request| {
@@ -38,7 +38,7 @@ where
                 async move { Ok::<_, Infallible>(answer.await) }
             });
             tokio::spawn(async move {
-                // A client that is gone was ended by us.
+                // A client that has gone was stopped by the benchmark.
                 let _ = hyper::server::conn::http1::Builder::new()
                     .serve_connection(TokioIo::new(stream), service)
                     .await;

@@ -1,5 +1,5 @@
-//! `mpulse-bench lookup`: how many members a machine finds a second by phone and by client id,
-//! and what it costs that there are many.
+//! `mpulse-bench lookup`: lookups per second by phone and by client id, and how they depend on the
+//! number of members.
 
 use std::fmt::{self, Write as _};
 use std::fs::File;
@@ -14,25 +14,24 @@ use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
-use crate::dev::Dev;
-use crate::figures::{Origin, show};
-use crate::report::Measured;
+use crate::dev::{Dev, KEY};
+use crate::error::Error;
+use crate::figures::Origin;
 
-/// Members that are asked for, spread over the roster.
+/// Members that are looked up, spread over the roster.
 const SAMPLE: usize = 5000;
 
-/// The most of an answer that is read at once; a page of one member is smaller.
+/// Bytes of a response read at once; a page of one member is smaller.
 const BUFFER: usize = 16 * 1024;
 
-/// What is measured.
+/// The arguments.
 #[derive(Debug, Args)]
 pub struct LookupArgs {
-    /// Members there are; may be given more than once
+    /// The number of members; may be repeated
     #[arg(long, default_values = ["10000", "1000000"])]
     members: Vec<u64>,
 
-    /// Connections that ask, each for one member at a time
+    /// Connections, each with one request at a time
     #[arg(long, default_value = "8")]
     connections: usize,
 
@@ -40,51 +39,52 @@ pub struct LookupArgs {
     #[arg(long, default_value = "15")]
     seconds: u64,
 
-    /// The machine's port; the two above it are used too
+    /// The port of the local stack; the two above it are used too
     #[arg(long, default_value = "9700")]
     port: u16,
 
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
-/// What was measured.
+/// The result.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Lookup {
     /// Where and when.
     pub origin: Origin,
-    /// One for each way of asking and number of members.
+    /// One for each kind of lookup and number of members.
     pub rounds: Vec<Round>,
 }
 
-/// One way of asking, one number of members.
+/// The result of one kind of lookup and number of members.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Round {
-    /// What was asked by.
+    /// The field of the lookup.
     pub by: String,
-    /// How many members there were.
+    /// The number of members.
     pub members: u64,
-    /// Answers.
+    /// The number of responses.
     pub requests: usize,
     /// Seconds.
     pub seconds: f64,
-    /// The median time of an answer, in milliseconds.
+    /// The median response time, in milliseconds.
     pub p50_ms: f64,
-    /// The time that one answer in a hundred took longer than, in milliseconds.
+    /// The response time that one response in a hundred exceeds, in milliseconds.
     pub p99_ms: f64,
 }
 
 impl Round {
-    /// Answers a second.
-    #[expect(clippy::cast_precision_loss, reason = "nobody makes 2^52 requests")]
+    /// Returns the responses per second.
+    #[expect(clippy::cast_precision_loss, reason = "no run has 2^52 requests")]
     pub fn rate(&self) -> f64 {
         self.requests as f64 / self.seconds
     }
 }
 
 impl Lookup {
-    /// For each way of asking, the rate with the most members beside that with the fewest.
+    /// Returns, for each kind of lookup, the rate with the most members divided by that with the
+    /// fewest.
     pub fn ratios(&self) -> Vec<(&str, f64)> {
         let mut ratios = Vec::new();
         for few in &self.rounds {
@@ -110,11 +110,11 @@ impl Lookup {
     }
 }
 
-/// Measures and prints.
+/// Measures.
 ///
 /// # Errors
-/// Where the machine doesn't start, or doesn't find a member.
-pub async fn run(args: LookupArgs) -> Result<(), Error> {
+/// Returns an error if the local stack does not start, or does not find a member.
+pub async fn run(args: &LookupArgs) -> Result<Lookup, Error> {
     let origin = Origin::here();
     let mut rounds = Vec::new();
     for &members in &args.members {
@@ -122,11 +122,10 @@ pub async fn run(args: LookupArgs) -> Result<(), Error> {
         let roster = dev.roster(members)?;
         dev.upload(&roster, members).await?;
         let people = sample(&roster, members)?;
-        let key = dev.key()?;
         for (by, parameter) in [("phone", "ph"), ("client id", "cmid")] {
             let asked: Vec<Asked> = people
                 .iter()
-                .map(|person| Asked::new(parameter, person, &key))
+                .map(|person| Asked::new(parameter, person, KEY))
                 .collect();
             let seconds = Duration::from_secs(args.seconds);
             let (port, connections) = (dev.port, args.connections);
@@ -145,16 +144,16 @@ pub async fn run(args: LookupArgs) -> Result<(), Error> {
         }
         dev.end().await?;
     }
-    show(&Measured::Lookup(Lookup { origin, rounds }), args.json)
+    Ok(Lookup { origin, rounds })
 }
 
-/// Somebody to look for.
+/// A member to look up.
 struct Person {
     client_member_id: String,
     phone: String,
 }
 
-/// People spread over a roster: rows without quotes, of which there are plenty.
+/// Returns members spread over a roster: rows without quotes, which are most.
 fn sample(roster: &Path, rows: u64) -> Result<Vec<Person>, Error> {
     let every = usize::try_from(rows)?.div_ceil(SAMPLE);
     let mut people = Vec::new();
@@ -177,7 +176,7 @@ fn sample(roster: &Path, rows: u64) -> Result<Vec<Person>, Error> {
     Ok(people)
 }
 
-/// A request, and what its answer holds.
+/// A request, and a part of the expected response.
 struct Asked {
     request: Vec<u8>,
     answer: String,
@@ -201,8 +200,9 @@ impl Asked {
     }
 }
 
-/// Asks on so many connections for so long. Gives the seconds and the microseconds of each
-/// answer. It uses bare sockets: what asks shares the cores with what answers.
+/// Sends requests on a number of connections for a time. Returns the elapsed seconds and the
+/// microseconds of each response. It uses bare sockets, because the client shares the cores with
+/// the server.
 fn ask(
     port: u16,
     asked: &[Asked],
@@ -227,7 +227,7 @@ fn ask(
                         let answer = answer(&mut socket)?;
                         times.push(u32::try_from(sent.elapsed().as_micros())?);
                         if !answer.starts_with("HTTP/1.1 200") || !answer.contains(&asked.answer) {
-                            return Err(format!("not the member: {answer}").into());
+                            return Err(format!("not the expected member: {answer}").into());
                         }
                     }
                     Ok(times)
@@ -242,7 +242,7 @@ fn ask(
     Ok((began.elapsed().as_secs_f64(), times?.concat()))
 }
 
-/// One answer, head and body.
+/// Reads one response, head and body.
 fn answer(socket: &mut TcpStream) -> Result<String, Error> {
     let mut bytes = Vec::new();
     let mut buffer = [0; BUFFER];
@@ -258,7 +258,7 @@ fn answer(socket: &mut TcpStream) -> Result<String, Error> {
                 .lines()
                 .filter_map(|line| line.split_once(':'))
                 .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
-                .ok_or("an answer without a length")?
+                .ok_or("a response without a length")?
                 .1;
             if body.len() >= length.trim().parse()? {
                 return Ok(text.to_owned());
@@ -267,7 +267,7 @@ fn answer(socket: &mut TcpStream) -> Result<String, Error> {
     }
 }
 
-/// A percentile of sorted microseconds, in milliseconds.
+/// Returns a percentile of sorted microseconds, in milliseconds.
 fn percentile(sorted: &[u32], percent: usize) -> f64 {
     let at = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));
     f64::from(sorted.get(at).copied().unwrap_or_default()) / 1000.0
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_members_are_beside_the_fewest() {
+    fn the_most_members_are_compared_with_the_fewest() {
         let round = |by: &str, members, requests| Round {
             by: by.to_owned(),
             members,

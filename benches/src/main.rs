@@ -1,16 +1,19 @@
-//! `mpulse-bench`: what the system costs in time, memory and units. Each subcommand
-//! measures one thing and prints it, as text or (`--json`) for `report` to read.
+//! `mpulse-bench`: measures time, memory and units. Each subcommand measures one thing and prints
+//! it, as text or (`--json`) for `report` to read.
 
 mod boto3;
 mod cold_start;
 mod cost;
 mod dev;
+mod error;
 mod figures;
 mod ground;
 mod http_server;
+mod local_stack;
 mod lookup;
-mod machine;
+mod measured;
 mod null_table;
+mod packed;
 mod plot;
 mod process;
 mod rejects;
@@ -27,8 +30,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Whatever kept a measurement from being made.
-pub type Error = Box<dyn std::error::Error + Send + Sync>;
+use error::Error;
+use measured::Measured;
 
 #[derive(Debug, Parser)]
 #[command(version, about = "Measures mPulse.")]
@@ -39,21 +42,21 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// What ingest uses for each row, beside the bare SDK loop and boto3
+    /// CPU time and memory of ingest per row, compared with the bare SDK loop and boto3
     Ingest(speed::IngestArgs),
-    /// What ingest uses for a file of which no row is good
+    /// CPU time and memory of ingest for a file with rejected rows only
     Rejects(rejects::RejectsArgs),
-    /// The units and the price of loading a roster and of sending it again
+    /// Units and price of loading a roster and of sending it again
     Cost(cost::CostArgs),
-    /// How much of a throttled table's write units a load uses
+    /// The share of a throttled table's write units that a load uses
     Throttle(throttle::ThrottleArgs),
     /// A first load by `mpulse upload` into a fresh `mpulse dev`
     Upload(upload::UploadArgs),
-    /// From each function's start to its readiness and first answer, and its size
+    /// Time from each function's start to its readiness and first response, and its size
     ColdStart(cold_start::ColdStartArgs),
-    /// Members found a second by phone and by client id, among few and among many
+    /// Lookups per second by phone and by client id, among few and many members
     Lookup(lookup::LookupArgs),
-    /// Writes what was measured into the documents
+    /// Write results into the documents
     Report(report::ReportArgs),
     /// The ingest function, as a process to be measured
     #[command(name = role::function::ROLE, hide = true)]
@@ -69,23 +72,28 @@ enum Command {
 // As in functions/ingest/src/main.rs, which one of the roles is measured in place of.
 #[tokio::main]
 async fn main() -> ExitCode {
-    let done = match Cli::parse().command {
-        Command::Ingest(args) => speed::run(args).await,
-        Command::Rejects(args) => rejects::run(args).await,
-        Command::Cost(args) => cost::run(args).await,
-        Command::Throttle(args) => throttle::run(args).await,
-        Command::Upload(args) => upload::run(args).await,
-        Command::ColdStart(args) => cold_start::run(args).await,
-        Command::Lookup(args) => lookup::run(args).await,
-        Command::Report(args) => report::run(&args),
-        Command::RoleFunction => role::function::run().await,
-        Command::RoleSdkLoop { rows } => role::sdk_loop::run(rows).await,
-    };
-    match done {
+    match run(Cli::parse().command).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("mpulse-bench: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+async fn run(command: Command) -> Result<(), Error> {
+    match command {
+        Command::Ingest(args) => Measured::Speed(speed::run(&args).await?).show(args.json),
+        Command::Rejects(args) => Measured::Rejects(rejects::run(&args).await?).show(args.json),
+        Command::Cost(args) => Measured::Cost(cost::run(&args).await?).show(args.json),
+        Command::Throttle(args) => Measured::Throttle(throttle::run(&args).await?).show(args.json),
+        Command::Upload(args) => Measured::Upload(upload::run(&args).await?).show(args.json),
+        Command::ColdStart(args) => {
+            Measured::ColdStart(cold_start::run(&args).await?).show(args.json)
+        }
+        Command::Lookup(args) => Measured::Lookup(lookup::run(&args).await?).show(args.json),
+        Command::Report(args) => report::run(&args),
+        Command::RoleFunction => role::function::run().await,
+        Command::RoleSdkLoop { rows } => role::sdk_loop::run(rows).await,
     }
 }

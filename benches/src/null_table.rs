@@ -1,7 +1,7 @@
-//! A DynamoDB endpoint whose members table takes everything, holds nothing and costs
-//! next to nothing, so that what is measured is the client. It counts the writes it was
-//! sent, which is what makes a measurement one of work that was done. Every other request
-//! (claims, checkpoints) goes to a real engine.
+//! A DynamoDB endpoint whose members table accepts every write, contains nothing and costs almost
+//! nothing, so that the client is measured. It counts the writes, to prove that the work was done.
+//! All other requests (claims, checkpoints) go to a real engine.
+//!
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +13,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use memchr::memmem;
 
-use crate::Error;
+use crate::error::Error;
 use crate::http_server::{self, Answer};
 
 /// Write units of one member: the table and its two indexes, all under 1 KB.
@@ -22,17 +22,17 @@ pub const UNITS_A_WRITE: u64 = 3;
 /// The endpoint.
 #[derive(Debug)]
 pub struct NullTable {
-    /// Where it answers.
+    /// Its URL.
     pub url: String,
     shared: Arc<Shared>,
 }
 
-/// What it was asked since it was last looked at.
+/// The requests since the last reading.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked {
     /// Requests about members.
     pub requests: u64,
-    /// Members that were to be written.
+    /// Members to be written.
     pub writes: u64,
 }
 
@@ -46,15 +46,15 @@ struct Shared {
 }
 
 impl NullTable {
-    /// An endpoint whose null table is called `members`, before the engine at `engine`.
+    /// Starts an endpoint whose null table is called `members`, in front of the engine at `engine`.
     ///
     /// # Errors
-    /// Where no port is free.
+    /// Returns an error if no port is free.
     pub async fn start(members: &str, engine: String) -> Result<Self, Error> {
         let shared = Arc::new(Shared {
             members: members.to_owned(),
             engine,
-            http: reqwest::Client::builder().no_proxy().build()?,
+            http: mpulse_local::http_client::builder().no_proxy().build()?,
             requests: AtomicU64::new(0),
             writes: AtomicU64::new(0),
         });
@@ -70,7 +70,7 @@ impl NullTable {
         })
     }
 
-    /// Gives the counts, and begins anew.
+    /// Returns the counts and resets them.
     pub fn take_asked(&self) -> Asked {
         Asked {
             requests: self.shared.requests.swap(0, Ordering::Relaxed),
@@ -94,14 +94,14 @@ impl Shared {
                 plain(StatusCode::OK, Bytes::from(answer))
             }
             None => self.forward(&head.headers, body).await.unwrap_or_else(|e| {
-                eprintln!("mpulse-bench: the engine gave no answer: {e}");
+                eprintln!("mpulse-bench: the engine did not respond: {e}");
                 plain(StatusCode::BAD_GATEWAY, Bytes::new())
             }),
         }
     }
 
-    /// The answer of a table that takes all and holds nothing; `None` where the request
-    /// isn't one that the ingest function makes of the members table.
+    /// Returns the response of a table that accepts everything and contains nothing; `None` if
+    /// ingest makes no such request of the members table.
     fn nothing(&self, target: &[u8], body: &[u8]) -> Option<String> {
         let operation = &target[memchr::memrchr(b'.', target)? + 1..];
         let asked = memmem::find(body, br#""ReturnConsumedCapacity":"#).is_some();
@@ -170,8 +170,8 @@ impl Shared {
     }
 }
 
-/// How often a JSON key is in a body. Quotes in values are escaped, so that none looks
-/// like one.
+/// Counts the occurrences of a JSON key in a body. Quotes in values are escaped, so none looks like
+/// a key.
 fn count(body: &[u8], key: &[u8]) -> u64 {
     memmem::find_iter(body, key).count() as u64
 }
@@ -196,7 +196,9 @@ mod tests {
         let shared = Shared {
             members: "M".to_owned(),
             engine: String::new(),
-            http: reqwest::Client::new(),
+            http: mpulse_local::http_client::builder()
+                .build()
+                .expect("a client"),
             requests: AtomicU64::new(0),
             writes: AtomicU64::new(0),
         };
@@ -207,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn every_write_is_counted_and_taken() {
+    fn every_write_is_counted_and_accepted() {
         let put = json!({"PutRequest": {"Item": {"first_name": {"S": "\"PutRequest\":"}}}});
         let body = json!({"RequestItems": {"M": [put, put]}, "ReturnConsumedCapacity": "TOTAL"});
         let units = json!([{"TableName": "M", "CapacityUnits": 6.0}]);

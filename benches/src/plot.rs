@@ -1,10 +1,10 @@
-//! CPU time and peak memory against rows, as an SVG that any browser and GitHub show.
+//! Plots CPU time and peak memory by number of rows, as an SVG.
 
 use std::fmt::Write;
 
 use crate::figures::Figures;
 
-/// A panel's size, and the room for its labels, in pixels.
+/// A panel's size, and the space for its labels, in pixels.
 const WIDTH: f64 = 360.0;
 const HEIGHT: f64 = 240.0;
 const LEFT: f64 = 56.0;
@@ -12,10 +12,10 @@ const TOP: f64 = 30.0;
 const RIGHT: f64 = 16.0;
 const BOTTOM: f64 = 40.0;
 
-/// The colours of the modes, told apart on any background and by anyone (Okabe and Ito).
+/// The colours of the modes, distinguishable on any background and by everyone (Okabe and Ito).
 const COLOURS: [&str; 3] = ["#0072b2", "#d55e00", "#009e73"];
 
-/// The memory that ingest is to stay below, in MiB.
+/// The target for ingest's memory, in MiB.
 const MEMORY_LIMIT: f64 = 64.0;
 
 /// One line of a panel.
@@ -24,7 +24,7 @@ struct Series {
     points: Vec<(f64, f64)>,
 }
 
-/// From a value to a place along an axis.
+/// Maps a value to a position along an axis.
 #[derive(Clone, Copy)]
 struct Scale {
     from: f64,
@@ -33,13 +33,13 @@ struct Scale {
 }
 
 impl Scale {
-    /// Where a value is, from 0 to 1.
+    /// Returns the position of a value, from 0 to 1.
     fn place(self, value: f64) -> f64 {
         let along = |v: f64| if self.logarithmic { v.log10() } else { v };
         (along(value) - along(self.from)) / (along(self.to) - along(self.from))
     }
 
-    /// The values to label: powers of ten, or quarters.
+    /// Returns the values to label: powers of ten, or quarters.
     fn ticks(self) -> Vec<f64> {
         if !self.logarithmic {
             return [0.0, 0.25, 0.5, 0.75, 1.0]
@@ -50,7 +50,7 @@ impl Scale {
         powers.take_while(|tick| *tick <= self.to * 1.001).collect()
     }
 
-    /// The powers of ten around these values.
+    /// Returns the powers of ten around these values.
     fn decades(values: impl Iterator<Item = f64> + Clone) -> Self {
         let least = values.clone().fold(f64::INFINITY, f64::min).max(1e-6);
         let most = values.fold(least, f64::max);
@@ -97,7 +97,7 @@ pub fn draw(points: &[Figures]) -> String {
     svg
 }
 
-/// The points by what was measured.
+/// Returns the points by measurement.
 #[expect(clippy::cast_precision_loss, reason = "a pixel is coarser")]
 fn series(points: &[Figures], value: impl Fn(&Figures) -> Option<f64>) -> Vec<Series> {
     let mut all: Vec<Series> = Vec::new();
@@ -179,7 +179,7 @@ fn panel(svg: &mut String, left: f64, title: &str, x: Scale, y: Scale, all: &[Se
     }
 }
 
-/// A tick in few letters: 10 k, 1 M.
+/// Formats a tick briefly: 10 k, 1 M.
 fn label(value: f64) -> String {
     if value >= 1e6 {
         format!("{} M", value / 1e6)

@@ -1,4 +1,4 @@
-//! What a process has used, as Linux tells it in /proc.
+//! CPU time and memory of a process, from Linux's /proc.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,35 +8,35 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use crate::Error;
+use crate::error::Error;
 
-/// Ticks a second in /proc/PID/stat: `USER_HZ`, 100 on every Linux we build for (proc(5)).
+/// Ticks per second in /proc/PID/stat: `USER_HZ`, 100 on every Linux that is supported (proc(5)).
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// The time between two looks at a process's memory.
+/// The time between two samples of a process's memory.
 const GLANCE: Duration = Duration::from_millis(20);
 
-/// Seconds of CPU that a process (a number, or `self`) has used: in itself and in the kernel,
-/// all threads, also those that have ended.
+/// Returns the seconds of CPU that a process (a number, or `self`) has used: in itself and in the
+/// kernel, by all threads, including those that have ended.
 ///
 /// # Errors
-/// Where there is no such process.
+/// Returns an error if the process does not exist.
 pub fn cpu_seconds(process: &str) -> Result<f64, Error> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
     ticks(&stat)
         .map(|ticks| ticks / TICKS_PER_SECOND)
-        .ok_or_else(|| format!("/proc/{process}/stat is not as proc(5) says").into())
+        .ok_or_else(|| format!("/proc/{process}/stat is not in the format of proc(5)").into())
 }
 
-/// Seconds of CPU that a process's living threads have used, by their names.
+/// Returns the seconds of CPU that a process's living threads have used, by their names.
 ///
 /// # Errors
-/// Where there is no such process.
+/// Returns an error if the process does not exist.
 pub fn thread_cpu_seconds(process: u32) -> Result<BTreeMap<String, f64>, Error> {
     let mut all = BTreeMap::new();
     for thread in fs::read_dir(format!("/proc/{process}/task"))? {
         let folder = thread?.path();
-        // A thread may end between the listing and this.
+        // A thread may end between the listing and this read.
         let (Ok(name), Ok(stat)) = (
             fs::read_to_string(folder.join("comm")),
             fs::read_to_string(folder.join("stat")),
@@ -49,7 +49,7 @@ pub fn thread_cpu_seconds(process: u32) -> Result<BTreeMap<String, f64>, Error> 
     Ok(all)
 }
 
-/// utime + stime, the fields 14 and 15. The name (field 2) is in parentheses and may hold
+/// utime + stime, the fields 14 and 15. The name (field 2) is in parentheses and may contain
 /// anything.
 fn ticks(stat: &str) -> Option<f64> {
     let (_, rest) = stat.rsplit_once(')')?;
@@ -59,10 +59,10 @@ fn ticks(stat: &str) -> Option<f64> {
     Some(user + system)
 }
 
-/// A line of /proc/PID/status that holds kB, in bytes.
+/// Returns a line of /proc/PID/status in kB, as bytes.
 ///
 /// # Errors
-/// Where there is no such process or line.
+/// Returns an error if the process or the line does not exist.
 pub fn memory(process: &str, name: &str) -> Result<u64, Error> {
     let status = fs::read_to_string(format!("/proc/{process}/status"))?;
     kilobytes(&status, name)
@@ -78,8 +78,8 @@ fn kilobytes(status: &str, name: &str) -> Option<u64> {
     line.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
-/// Watches the anonymous memory of a process (what it allocated, apart from its program's
-/// file), for which the kernel keeps no peak.
+/// Samples the anonymous memory of a process (its allocations, without its program's file), for
+/// which the kernel keeps no peak.
 #[derive(Debug)]
 pub struct Watch {
     peak: Arc<AtomicU64>,
@@ -87,7 +87,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Begins to watch.
+    /// Begins to sample.
     pub fn start(process: u32) -> Self {
         let peak = Arc::new(AtomicU64::new(0));
         let of_task = Arc::clone(&peak);
@@ -101,7 +101,7 @@ impl Watch {
         Self { peak, task }
     }
 
-    /// The most that was seen, in bytes.
+    /// Returns the highest sample, in bytes.
     pub fn peak(self) -> u64 {
         self.task.abort();
         self.peak.load(Ordering::Relaxed)
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ticks_are_found_behind_any_name() {
+    fn ticks_are_found_after_any_name() {
         let stat = "7 (a) b) S 1 7 7 0 -1 4194304 10 0 0 0 250 31 0 0 20 0 3 0 100 1 2";
         assert_eq!(ticks(stat), Some(281.0));
         assert_eq!(ticks("7 (a"), None);
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn this_process_can_be_asked() {
+    fn this_process_can_be_measured() {
         assert!(cpu_seconds("self").expect("a number") >= 0.0);
         let threads = thread_cpu_seconds(std::process::id()).expect("threads");
         assert!(!threads.is_empty());

@@ -1,4 +1,4 @@
-//! `mpulse-bench rejects`: what ingest uses for a file of which no row is good.
+//! `mpulse-bench rejects`: CPU time and memory of ingest for a file with rejected rows only.
 
 use std::fmt;
 
@@ -6,25 +6,25 @@ use clap::Args;
 use mpulse_shared::batch::Mode;
 use serde::{Deserialize, Serialize};
 
-use crate::figures::{Figures, Origin, show, table};
+use crate::error::Error;
+use crate::figures::{Figures, Origin, table};
 use crate::ground::Ground;
-use crate::report::Measured;
 use crate::role::function;
-use crate::{Error, roster};
+use crate::roster;
 
-/// What is measured.
+/// The arguments.
 #[derive(Debug, Args)]
 pub struct RejectsArgs {
-    /// Rows of the file; given more than once, one after the other
+    /// Rows of the file; may be repeated
     #[arg(long, default_value = "1000000")]
     rows: Vec<u64>,
 
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
-/// What was measured.
+/// The result.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Rejects {
     /// Where and when.
@@ -33,26 +33,27 @@ pub struct Rejects {
     pub ingest: Vec<Figures>,
 }
 
-/// Measures and prints.
+/// Measures.
 ///
 /// # Errors
-/// Where a row isn't refused.
-pub async fn run(args: RejectsArgs) -> Result<(), Error> {
+/// Returns an error if a row is not rejected.
+pub async fn run(args: &RejectsArgs) -> Result<Rejects, Error> {
     let origin = Origin::here();
     let ground = Ground::start().await?;
     let work = tempfile::Builder::new().prefix("mpulse-bench-").tempdir()?;
     let file = work.path().join("roster.csv");
     let mut ingest = Vec::new();
-    for wanted in args.rows {
+    for &wanted in &args.rows {
         roster::write(&file, wanted, wanted)?;
         let object = ground.uploads.upload(&file, Mode::Upsert).await?;
-        let (figures, rows) = function::measure(&ground, &object, None, "all rows refused").await?;
+        let (figures, rows) =
+            function::measure(&ground, &object, None, "all rows rejected").await?;
         if rows.rejected != wanted {
-            return Err(format!("{wanted} bad rows became {rows:?}").into());
+            return Err(format!("{wanted} invalid rows became {rows:?}").into());
         }
         ingest.push(figures);
     }
-    show(&Measured::Rejects(Rejects { origin, ingest }), args.json)
+    Ok(Rejects { origin, ingest })
 }
 
 impl fmt::Display for Rejects {

@@ -1,27 +1,27 @@
-//! `mpulse-bench report`: writes what was measured into docs/performance.md, between the
-//! markers there, and draws docs/performance.svg. Nothing in these is typed by hand.
+//! `mpulse-bench report`: writes results into docs/performance.md, between the markers there, and
+//! draws docs/performance.svg. None of these is edited by hand.
 
-use std::fmt::{self, Write};
+use std::fmt::Write;
 use std::fs;
 use std::path::PathBuf;
 
 use clap::Args;
-use serde::{Deserialize, Serialize};
 
 use crate::cold_start::ColdStart;
 use crate::cost::Cost;
+use crate::error::Error;
 use crate::figures::{Figures, Origin, mebibytes};
 use crate::lookup::Lookup;
-use crate::rejects::Rejects;
+use crate::measured::Measured;
+use crate::plot;
 use crate::speed::Speed;
 use crate::throttle::Throttle;
 use crate::upload::Upload;
-use crate::{Error, plot};
 
-/// What a page is written from.
+/// The arguments.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
-    /// What the other subcommands printed as JSON
+    /// The JSON that other subcommands printed
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
 
@@ -34,44 +34,10 @@ pub struct ReportArgs {
     plot: PathBuf,
 }
 
-/// Whatever a subcommand measured.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(tag = "measured", rename_all = "snake_case")]
-pub enum Measured {
-    /// `ingest`
-    Speed(Speed),
-    /// `rejects`
-    Rejects(Rejects),
-    /// `cost`
-    Cost(Cost),
-    /// `throttle`
-    Throttle(Throttle),
-    /// `upload`
-    Upload(Upload),
-    /// `lookup`
-    Lookup(Lookup),
-    /// `cold-start`
-    ColdStart(ColdStart),
-}
-
-impl fmt::Display for Measured {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Speed(speed) => speed.fmt(f),
-            Self::Rejects(rejects) => rejects.fmt(f),
-            Self::Cost(cost) => cost.fmt(f),
-            Self::Throttle(throttle) => throttle.fmt(f),
-            Self::Upload(upload) => upload.fmt(f),
-            Self::Lookup(lookup) => lookup.fmt(f),
-            Self::ColdStart(cold_start) => cold_start.fmt(f),
-        }
-    }
-}
-
 /// Writes the page.
 ///
 /// # Errors
-/// Where a file can't be read or written, or a marker is missing.
+/// Returns an error if a file cannot be read or written, or a marker is missing.
 pub fn run(args: &ReportArgs) -> Result<(), Error> {
     let mut page = fs::read_to_string(&args.page)?;
     let mut scale = Vec::new();
@@ -79,7 +45,7 @@ pub fn run(args: &ReportArgs) -> Result<(), Error> {
         let measured = serde_json::from_str(&fs::read_to_string(file)?)
             .map_err(|error| format!("{}: {error}", file.display()))?;
         let (section, text) = match measured {
-            // A run beside its peers is the comparison; one alone is a point of the plot.
+            // A run with its peers is the comparison; one alone is a point of the plot.
             Measured::Speed(alone) if alone.ratios().is_empty() => {
                 scale.push(alone);
                 continue;
@@ -91,7 +57,10 @@ pub fn run(args: &ReportArgs) -> Result<(), Error> {
             ),
             Measured::Cost(cost) => ("cost", cost_section(&cost)),
             Measured::Throttle(throttle) => ("throttle", throttle_section(&throttle)),
-            Measured::Upload(upload) => ("upload", upload_section(&upload)),
+            Measured::Upload(upload) => {
+                let section = upload.program.as_ref().map_or("upload", |_| "upload-dev");
+                (section, upload_section(&upload))
+            }
             Measured::Lookup(lookup) => ("lookup", lookup_section(&lookup)),
             Measured::ColdStart(started) => ("cold-start", cold_start_section(&started)),
         };
@@ -107,8 +76,8 @@ pub fn run(args: &ReportArgs) -> Result<(), Error> {
     Ok(())
 }
 
-/// The page with the text of one section replaced: what is between the lines
-/// `<!-- measured: SECTION -->` and `<!-- end -->`.
+/// Returns the page with one section replaced: the text between the lines `<!-- measured: SECTION
+/// -->` and `<!-- end -->`.
 fn replaced(page: &str, section: &str, text: &str) -> Result<String, Error> {
     let marker = format!("<!-- measured: {section} -->\n");
     let missing = || format!("the page has no {marker:?} with an end");
@@ -160,17 +129,20 @@ fn speed_section(speed: &Speed) -> String {
 
 fn upload_section(upload: &Upload) -> String {
     let mut text = origin(&upload.origin);
-    let _ = write!(
-        text,
-        "{} rows in {:.1} s: **{} rows a second**. Peak of the machine's anonymous memory: {}.\n\n\
-         | part of the machine | CPU s |\n| --- | ---: |\n",
-        grouped(upload.rows),
-        upload.wall_seconds,
-        rounded(upload.rate()),
-        mebibytes(Some(upload.peak_anon_bytes)),
+    text.push_str(
+        "| rows | stored in | rows a second | engine, CPU µs a row | everything else, CPU µs a row | peak anonymous memory |\n\
+         | ---: | --- | ---: | ---: | ---: | ---: |\n",
     );
-    for (thread, seconds) in &upload.cpu_seconds {
-        let _ = writeln!(text, "| {} | {seconds:.1} |", Upload::part(thread));
+    for load in &upload.loads {
+        let [engine, other] = load.micros_per_row();
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {engine:.0} | {other:.0} | {} |",
+            grouped(load.rows),
+            load.place(),
+            rounded(load.rate()),
+            mebibytes(Some(load.peak_anon_bytes)),
+        );
     }
     text
 }
@@ -247,14 +219,14 @@ fn cost_section(cost: &Cost) -> String {
     let peak = mebibytes(Some(cost.peak_anon_bytes));
     let _ = writeln!(
         text,
-        "\nPeak of the machine's anonymous memory in the first load, engine included: {peak}."
+        "\nPeak of the local stack's anonymous memory in the first load, engine included: {peak}."
     );
     text
 }
 
 fn throttle_section(throttle: &Throttle) -> String {
     format!(
-        "{}| cap, units a second | seconds | units written | of the cap | requests | refused, \
+        "{}| cap, units a second | seconds | units written | of the cap | requests | throttled, \
          wholly or in part |\n| ---: | ---: | ---: | ---: | ---: | ---: |\n\
          | {} | {:.1} | {} | {:.1} % | {} | {} ({:.2} %) |\n",
         origin(&throttle.origin),
@@ -268,7 +240,7 @@ fn throttle_section(throttle: &Throttle) -> String {
     )
 }
 
-/// A count with commas.
+/// Formats a count with commas.
 pub fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::new();
@@ -281,7 +253,7 @@ pub fn grouped(count: u64) -> String {
     text
 }
 
-/// A measure as a count with commas.
+/// Formats a measure as a count with commas.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -302,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_between_the_markers_is_replaced() {
+    fn only_the_text_between_the_markers_is_replaced() {
         let page = "a\n<!-- measured: x -->\nold\n<!-- end -->\nb\n";
         let new = "a\n<!-- measured: x -->\n\nnew\n\n<!-- end -->\nb\n";
         assert_eq!(replaced(page, "x", "new\n").expect("markers"), new);

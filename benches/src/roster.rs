@@ -1,4 +1,4 @@
-//! Rosters to measure with: the samples of `mpulse sample`, in a file.
+//! Rosters for measurements: the samples of `mpulse sample`, in a file.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
@@ -6,22 +6,22 @@ use std::path::Path;
 
 use mpulse_cli::sample::{HEADER, Roster};
 
-use crate::Error;
+use crate::error::Error;
 
 /// The account of all rows: one account is the harder case, and the usual one.
 const ACCOUNT: &str = "4";
 
-/// What the people follow from.
+/// The seed of the people.
 const SEED: u64 = 42;
 
-/// Bytes gathered before they are written.
+/// Bytes collected before they are written.
 const BUFFER: usize = 256 * 1024;
 
-/// Writes a roster of `rows` rows, of which `bad` will be refused. Memory does not depend
-/// on either.
+/// Writes a roster of `rows` rows, of which `bad` are invalid. Memory does not depend on
+/// either.
 ///
 /// # Errors
-/// Where the file can't be written.
+/// Returns an error if the file cannot be written.
 pub fn write(path: &Path, rows: u64, bad: u64) -> Result<(), Error> {
     let mut file = File::create(path)?;
     let mut roster = Roster::new(rows, bad, SEED, vec![ACCOUNT.to_owned()]);
@@ -37,24 +37,24 @@ pub fn write(path: &Path, rows: u64, bad: u64) -> Result<(), Error> {
     Ok(())
 }
 
-/// What a roster that is sent again has changed in some of its rows.
+/// How some rows of a roster that is sent again differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Edit {
-    /// A letter more in the first name.
+    /// An additional letter in the first name.
     FirstName,
     /// Another last digit in the phone.
     Phone,
 }
 
-/// Writes a roster again with about one row in `every` changed, and gives how many were. Rows
-/// with quotes, of which there are few, are left as they are.
+/// Writes a roster again with about one row in `every` changed, and returns how many were. Rows
+/// with quotes, which are few, are not changed.
 ///
 /// # Errors
-/// Where a file can't be read or written.
+/// Returns an error if a file cannot be read or written.
 pub fn edit(from: &Path, to: &Path, every: u64, edit: Edit) -> Result<u64, Error> {
     let mut lines = BufReader::with_capacity(BUFFER, File::open(from)?);
     let mut out = BufWriter::with_capacity(BUFFER, File::create(to)?);
-    // The two edits meet different rows.
+    // The two edits change different rows.
     let first = match edit {
         Edit::FirstName => 1,
         Edit::Phone => 1 + every / 2,
@@ -91,7 +91,7 @@ fn change(line: &mut Vec<u8>, edit: Edit) -> Option<()> {
 /// Writes the header of a roster and every `every`th of its rows, at most `rows`.
 ///
 /// # Errors
-/// Where a file can't be read or written.
+/// Returns an error if a file cannot be read or written.
 pub fn pick(from: &Path, to: &Path, every: usize, rows: usize) -> Result<(), Error> {
     let mut out = BufWriter::new(File::create(to)?);
     out.write_all(HEADER.as_bytes())?;

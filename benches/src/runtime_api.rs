@@ -1,4 +1,4 @@
-//! The Lambda Runtime API for one function: hands it events, and takes its answers.
+//! The Lambda Runtime API for one function: delivers events, and receives its responses.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>
 
 use std::collections::HashMap;
@@ -12,19 +12,19 @@ use hyper::body::Incoming;
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use crate::Error;
+use crate::error::Error;
 use crate::http_server::{self, Answer};
 
-/// What all paths of the API begin with.
+/// The prefix of all paths of the API.
 const PREFIX: &str = "/2018-06-01/runtime/";
 
-/// The name that the function is told it has.
+/// The function's name.
 pub const FUNCTION: &str = "mpulse-bench-ingest";
 
-/// A served Runtime API.
+/// A running Runtime API.
 #[derive(Debug)]
 pub struct RuntimeApi {
-    /// Host and port, as `AWS_LAMBDA_RUNTIME_API` wants them.
+    /// Host and port, as in `AWS_LAMBDA_RUNTIME_API`.
     pub address: String,
     events: mpsc::UnboundedSender<Invocation>,
     shared: Arc<Shared>,
@@ -41,7 +41,7 @@ struct Invocation {
 struct Shared {
     events: tokio::sync::Mutex<mpsc::UnboundedReceiver<Invocation>>,
     waiting: Mutex<HashMap<String, oneshot::Sender<Result<Bytes, String>>>>,
-    /// Told when the function asks for an event.
+    /// Notified when the function requests an event.
     polled: Notify,
 }
 
@@ -49,7 +49,7 @@ impl RuntimeApi {
     /// Serves it on a free port.
     ///
     /// # Errors
-    /// Where there is none.
+    /// Returns an error if there is none.
     pub async fn start() -> Result<Self, Error> {
         let (events, receiver) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
@@ -70,15 +70,15 @@ impl RuntimeApi {
         })
     }
 
-    /// Waits until the function asks for an event.
+    /// Waits until the function requests an event.
     pub async fn polled(&self) {
         self.shared.polled.notified().await;
     }
 
-    /// Hands the function an event and waits for its answer.
+    /// Delivers an event and waits for the response.
     ///
     /// # Errors
-    /// What the function gives as its error.
+    /// Returns the error that the function reports.
     pub async fn invoke(&self, event: &Value, timeout: Duration) -> Result<Value, Error> {
         let id = ulid::Ulid::generate().to_string();
         let (done, answer) = oneshot::channel();
@@ -105,7 +105,7 @@ impl Shared {
         };
         let body = body.to_bytes();
         if path == "init/error" {
-            eprintln!("mpulse-bench: the function can't start: {}", lossy(&body));
+            eprintln!("mpulse-bench: the function cannot start: {}", lossy(&body));
             return status(StatusCode::ACCEPTED);
         }
         let mut parts = path.trim_start_matches("invocation/").split('/');
@@ -143,7 +143,7 @@ impl Shared {
     fn waiting(
         &self,
     ) -> std::sync::MutexGuard<'_, HashMap<String, oneshot::Sender<Result<Bytes, String>>>> {
-        // Nothing panics while it holds the lock.
+        // No code panics while it holds the lock.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,5 @@
-//! `mpulse-bench ingest`: what ingest uses for each row, beside the bare SDK loop and boto3.
+//! `mpulse-bench ingest`: CPU time and memory of ingest per row, compared with the bare SDK loop
+//! and boto3.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,29 +8,30 @@ use clap::{Args, ValueEnum};
 use mpulse_shared::batch::Mode;
 use serde::{Deserialize, Serialize};
 
-use crate::figures::{Figures, Origin, show, table};
+use crate::error::Error;
+use crate::figures::{Figures, Origin, table};
 use crate::ground::Ground;
-use crate::report::Measured;
+use crate::packed::Packing;
 use crate::role::function;
 use crate::role::sdk_loop;
-use crate::{Error, boto3, roster};
+use crate::{boto3, roster};
 
-/// What is measured.
+/// The arguments.
 #[derive(Debug, Args)]
 pub struct IngestArgs {
     /// Rows of the roster
     #[arg(long, default_value_t = 1_000_000)]
     rows: u64,
 
-    /// The mode of the batch; given more than once, one after the other [default: both]
+    /// The mode of the batch; may be repeated [default: both]
     #[arg(long = "mode", value_name = "MODE")]
     modes: Vec<ModeArg>,
 
-    /// Rows of the bare SDK loop; its rate doesn't depend on them
+    /// Rows of the bare SDK loop; its rate does not depend on them
     #[arg(long, default_value_t = 500_000)]
     loop_rows: u64,
 
-    /// Rows for boto3; its rate doesn't depend on them
+    /// Rows for boto3; its rate does not depend on them
     #[arg(long, default_value_t = 50_000)]
     boto3_rows: u64,
 
@@ -37,13 +39,17 @@ pub struct IngestArgs {
     #[arg(long)]
     alone: bool,
 
-    /// Another program to be the function, instead of this one in its role
+    /// Measure it with the roster packed in this way too, in mode overwrite; may be repeated
+    #[arg(long, value_name = "PACKING")]
+    packed: Vec<Packing>,
+
+    /// Another program to run as the function
     #[arg(long, value_name = "PROGRAM")]
     function: Option<PathBuf>,
 
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -61,7 +67,7 @@ impl From<ModeArg> for Mode {
     }
 }
 
-/// What was measured.
+/// The result.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Speed {
     /// Where and when.
@@ -74,11 +80,11 @@ pub struct Speed {
     pub boto3: Option<Figures>,
 }
 
-/// Measures and prints.
+/// Measures.
 ///
 /// # Errors
-/// Where something can't be measured.
-pub async fn run(args: IngestArgs) -> Result<(), Error> {
+/// Returns an error if a measurement fails.
+pub async fn run(args: &IngestArgs) -> Result<Speed, Error> {
     let origin = Origin::here();
     let ground = Ground::start().await?;
     let work = tempfile::Builder::new().prefix("mpulse-bench-").tempdir()?;
@@ -87,7 +93,7 @@ pub async fn run(args: IngestArgs) -> Result<(), Error> {
     let modes = if args.modes.is_empty() {
         vec![ModeArg::Overwrite, ModeArg::Upsert]
     } else {
-        args.modes
+        args.modes.clone()
     };
     let program = args.function.as_deref();
     let mut ingest = Vec::new();
@@ -95,6 +101,17 @@ pub async fn run(args: IngestArgs) -> Result<(), Error> {
         let object = ground.uploads.upload(&file, mode).await?;
         let (figures, rows) =
             function::measure(&ground, &object, program, function::name(mode)).await?;
+        if rows.created + rows.updated != args.rows {
+            return Err(format!("{} rows became {rows:?}", args.rows).into());
+        }
+        ingest.push(figures);
+    }
+    for packing in &args.packed {
+        let packed = work.path().join("packed");
+        packing.pack(&file, &packed)?;
+        let object = ground.uploads.upload(&packed, Mode::Overwrite).await?;
+        let name = format!("{}, {}", function::name(Mode::Overwrite), packing.name());
+        let (figures, rows) = function::measure(&ground, &object, program, &name).await?;
         if rows.created + rows.updated != args.rows {
             return Err(format!("{} rows became {rows:?}", args.rows).into());
         }
@@ -112,23 +129,30 @@ pub async fn run(args: IngestArgs) -> Result<(), Error> {
         let object = ground.uploads.upload(&file, Mode::Overwrite).await?;
         speed.boto3 = Some(boto3::measure(&ground, &object, args.boto3_rows).await?);
     }
-    show(&Measured::Speed(speed), args.json)
+    Ok(speed)
 }
 
 impl Speed {
-    /// All that was measured, ingest first.
+    /// Returns all results, ingest first.
     pub fn all(&self) -> Vec<Figures> {
         let peers = self.sdk_loop.iter().chain(&self.boto3);
         self.ingest.iter().chain(peers).cloned().collect()
     }
 
-    /// How many times as many rows ingest deals with in a second of CPU as each peer.
+    /// Returns ingest's rows per CPU-second divided by those of each peer.
     pub fn ratios(&self) -> Vec<(String, f64)> {
         let mut ratios = Vec::new();
         for ingest in &self.ingest {
             for peer in self.sdk_loop.iter().chain(&self.boto3) {
                 let name = format!("{} / {}", ingest.what, peer.what);
                 ratios.push((name, ingest.rate() / peer.rate()));
+            }
+        }
+        let plain = function::name(Mode::Overwrite);
+        if let Some(plain) = self.ingest.iter().find(|figures| figures.what == plain) {
+            for packed in self.ingest.iter().filter(|f| f.what.contains(", ")) {
+                let name = format!("{} / {}", packed.what, plain.what);
+                ratios.push((name, packed.rate() / plain.rate()));
             }
         }
         ratios

@@ -1,106 +1,155 @@
-//! `mpulse-bench upload`: a first load as a newcomer makes it, by `mpulse upload` into a fresh
-//! `mpulse dev`, and which of the machine's threads took the time.
+//! `mpulse-bench upload`: first loads as a new user makes them, by `mpulse upload` into a fresh
+//! `mpulse dev`, and the CPU time of the local stack's threads.
 
-use std::collections::BTreeMap;
-use std::fmt::{self, Write};
+use std::fmt;
+use std::path::PathBuf;
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
 use crate::dev::Dev;
-use crate::figures::{Origin, mebibytes, show};
+use crate::error::Error;
+use crate::figures::{Origin, mebibytes};
 use crate::process::{Watch, thread_cpu_seconds};
-use crate::report::Measured;
 
-/// What is measured.
+/// The arguments.
 #[derive(Debug, Args)]
 pub struct UploadArgs {
-    /// Rows of the file
-    #[arg(long, default_value = "1000000")]
-    rows: u64,
+    /// Rows of a file; may be repeated
+    #[arg(long, default_values_t = [100_000, 1_000_000])]
+    rows: Vec<u64>,
 
-    /// The machine's port; the two above it are used too
+    /// Measure `mpulse dev --ephemeral` as well
+    #[arg(long)]
+    ephemeral: bool,
+
+    /// Another `mpulse` than the one beside this program, such as target/debug/mpulse
+    #[arg(long, value_name = "PATH")]
+    program: Option<PathBuf>,
+
+    /// The port of the local stack; the two above it are used too
     #[arg(long, default_value = "9700")]
     port: u16,
 
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
-/// What was measured.
+/// The result.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Upload {
     /// Where and when.
     pub origin: Origin,
-    /// Rows of the file, all of them good and new.
+    /// The measured program, if it is not the release build.
+    pub program: Option<PathBuf>,
+    /// The loads.
+    pub loads: Vec<Load>,
+}
+
+/// One load, into a fresh local stack.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Load {
+    /// Rows of the file, all valid and new.
     pub rows: u64,
+    /// Whether the local stack ran with `--ephemeral`.
+    pub ephemeral: bool,
     /// Seconds that `mpulse upload` took, from its start to its report.
     pub wall_seconds: f64,
-    /// Seconds of CPU that the machine used meanwhile, by the name of its threads.
-    pub cpu_seconds: BTreeMap<String, f64>,
-    /// The peak of the machine's anonymous memory.
+    /// Seconds of CPU of the DynamoDB engine's threads: its server, and its store's background work.
+    pub engine_cpu_seconds: f64,
+    /// Seconds of CPU of everything else: S3, queue, gateway, and the functions with their SDKs.
+    pub other_cpu_seconds: f64,
+    /// The peak of the local stack's anonymous memory.
     pub peak_anon_bytes: u64,
 }
 
-impl Upload {
-    /// Rows a second, from the command's start to its end.
-    #[expect(clippy::cast_precision_loss, reason = "no roster has 2^52 rows")]
+#[expect(clippy::cast_precision_loss, reason = "no roster has 2^52 rows")]
+impl Load {
+    /// Returns the rows per second, from the command's start to its end.
     pub fn rate(&self) -> f64 {
         self.rows as f64 / self.wall_seconds
     }
 
-    /// What the threads of a name do.
-    pub fn part(thread: &str) -> &str {
-        match thread {
-            "dynamodb" => "DynamoDB engine and its server",
-            "tokio-rt-worker" => "S3, queue, gateway, and the functions with their SDKs",
-            other => other,
+    /// Returns microseconds of CPU per row: in the engine, and in everything else.
+    pub fn micros_per_row(&self) -> [f64; 2] {
+        [self.engine_cpu_seconds, self.other_cpu_seconds]
+            .map(|seconds| seconds * 1e6 / self.rows as f64)
+    }
+
+    /// Returns where the data was stored.
+    pub fn place(&self) -> &'static str {
+        if self.ephemeral {
+            "`--ephemeral`"
+        } else {
+            "data folder"
         }
     }
 }
 
-/// Measures and prints.
+/// Measures.
 ///
 /// # Errors
-/// Where `mpulse` isn't built, doesn't start, or doesn't create every row.
-pub async fn run(args: UploadArgs) -> Result<(), Error> {
+/// Returns an error if `mpulse` is not built, does not start, or does not create every row.
+pub async fn run(args: &UploadArgs) -> Result<Upload, Error> {
     let origin = Origin::here();
-    let dev = Dev::start(args.port).await?;
-    let roster = dev.roster(args.rows)?;
+    let mut loads = Vec::new();
+    for &rows in &args.rows {
+        loads.push(load(args, rows, false).await?);
+        if args.ephemeral {
+            loads.push(load(args, rows, true).await?);
+        }
+    }
+    Ok(Upload {
+        origin,
+        program: args.program.clone(),
+        loads,
+    })
+}
+
+async fn load(args: &UploadArgs, rows: u64, ephemeral: bool) -> Result<Load, Error> {
+    let dev = Dev::start_with(args.port, args.program.as_deref(), ephemeral).await?;
+    let roster = dev.roster(rows)?;
     let process = dev.process()?;
     let watch = Watch::start(process);
     let before = thread_cpu_seconds(process)?;
-    let wall_seconds = dev.upload(&roster, args.rows).await?;
-    let mut cpu_seconds = thread_cpu_seconds(process)?;
-    for (thread, seconds) in &mut cpu_seconds {
-        *seconds -= before.get(thread).copied().unwrap_or_default();
+    let wall_seconds = dev.upload(&roster, rows).await?;
+    let (mut engine_cpu_seconds, mut other_cpu_seconds) = (0.0, 0.0);
+    for (thread, seconds) in thread_cpu_seconds(process)? {
+        let used = seconds - before.get(&thread).copied().unwrap_or_default();
+        if thread == "dynamodb" || thread.starts_with("fjall") {
+            engine_cpu_seconds += used;
+        } else {
+            other_cpu_seconds += used;
+        }
     }
     let peak_anon_bytes = watch.peak();
     dev.end().await?;
-    let upload = Upload {
-        origin,
-        rows: args.rows,
+    Ok(Load {
+        rows,
+        ephemeral,
         wall_seconds,
-        cpu_seconds,
+        engine_cpu_seconds,
+        other_cpu_seconds,
         peak_anon_bytes,
-    };
-    show(&Measured::Upload(upload), args.json)
+    })
 }
 
 impl fmt::Display for Upload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = format!(
-            "{} rows in {:.1} s: {:.0} rows/s; peak RssAnon {}\n",
-            self.rows,
-            self.wall_seconds,
-            self.rate(),
-            mebibytes(Some(self.peak_anon_bytes)),
-        );
-        for (thread, seconds) in &self.cpu_seconds {
-            let _ = writeln!(text, "{seconds:>9.2} s of CPU: {}", Self::part(thread));
+        for load in &self.loads {
+            let [engine, other] = load.micros_per_row();
+            writeln!(
+                f,
+                "{} rows, {}: {:.1} s, {:.0} rows/s; CPU per row: engine {engine:.0} µs, other {other:.0} µs; \
+                 peak RssAnon {}",
+                load.rows,
+                load.place(),
+                load.wall_seconds,
+                load.rate(),
+                mebibytes(Some(load.peak_anon_bytes)),
+            )?;
         }
-        f.write_str(&text)
+        Ok(())
     }
 }

@@ -1,25 +1,25 @@
-//! Rosters as clients send them: a batch is opened, and its file stored.
+//! Uploads rosters as clients do: creates a batch, and stores its file.
 
 use std::path::Path;
 use std::time::Duration;
 
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::primitives::ByteStream;
-use mpulse_shared::batch::{Batch, BatchId, BatchRequest, Mode};
+use mpulse_shared::batch::{Batch, BatchId, BatchRequest, FileFormat, Mode};
 use mpulse_shared::scope::Scope;
-use mpulse_shared::setup::Setup;
+use mpulse_shared::setup::{FromSetup, Setup};
 use mpulse_shared::store::batches::Batches;
 use mpulse_shared::time::Timestamp;
 
-use crate::Error;
+use crate::error::Error;
 
-/// Who opens the batches.
+/// The author of the batches.
 const MAKER: &str = "key:bench";
 
-/// The time between two looks at a batch that is waited for.
+/// The time between two polls of a batch.
 const GLANCE: Duration = Duration::from_millis(50);
 
-/// Opens batches, stores their files in one bucket, and looks what became of them.
+/// Creates batches, stores their files in one bucket, and reads their results.
 #[derive(Debug)]
 pub struct Uploads {
     s3: aws_sdk_s3::Client,
@@ -30,7 +30,7 @@ pub struct Uploads {
 /// A stored file.
 #[derive(Debug, Clone)]
 pub struct Object {
-    /// The batch it was stored for.
+    /// The batch that it was stored for.
     pub batch: BatchId,
     /// Its size.
     pub bytes: u64,
@@ -42,10 +42,10 @@ impl Uploads {
     /// Uploads into `bucket`, which exists.
     ///
     /// # Errors
-    /// Where a setting is missing.
+    /// Returns an error if a setting is missing.
     pub fn new(setup: &Setup, bucket: &str) -> Result<Self, Error> {
         let config = setup.s3()?.config().to_builder();
-        // A file of any size is one request.
+        // A file of any size is sent by one request.
         let config = config.timeout_config(TimeoutConfig::disabled());
         Ok(Self {
             s3: aws_sdk_s3::Client::from_conf(config.build()),
@@ -54,13 +54,17 @@ impl Uploads {
         })
     }
 
-    /// Opens a batch and stores its file.
+    /// Creates a batch and stores its file.
     ///
     /// # Errors
-    /// Where that fails.
+    /// Returns an error if a request fails.
     pub async fn upload(&self, file: &Path, mode: Mode) -> Result<Object, Error> {
         let request = BatchRequest {
             mode,
+            format: FileFormat {
+                stop_early: false,
+                ..FileFormat::default()
+            },
             ..BatchRequest::default()
         };
         let batch = Batch::new(request, MAKER.to_owned(), Scope::ALL, Timestamp::now());
@@ -80,19 +84,19 @@ impl Uploads {
         })
     }
 
-    /// The batch as it is now.
+    /// Returns the batch as it is now.
     ///
     /// # Errors
-    /// Where it can't be read.
+    /// Returns an error if it cannot be read.
     pub async fn batch(&self, id: &BatchId) -> Result<Batch, Error> {
         let batch = self.batches.get(id).await?;
-        batch.ok_or_else(|| format!("batch {id} is gone").into())
+        batch.ok_or_else(|| format!("batch {id} does not exist").into())
     }
 
-    /// The batch, once it has ended.
+    /// Waits for the end of the batch.
     ///
     /// # Errors
-    /// Where it can't be read.
+    /// Returns an error if it cannot be read.
     pub async fn wait(&self, id: &BatchId) -> Result<Batch, Error> {
         loop {
             let batch = self.batch(id).await?;
@@ -103,10 +107,10 @@ impl Uploads {
         }
     }
 
-    /// Makes the bucket.
+    /// Creates the bucket.
     ///
     /// # Errors
-    /// Where that fails.
+    /// Returns an error if a request fails.
     pub async fn make_bucket(&self) -> Result<(), Error> {
         self.s3.create_bucket().bucket(&self.bucket).send().await?;
         Ok(())

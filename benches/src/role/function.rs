@@ -1,4 +1,4 @@
-//! The ingest function in a process of its own.
+//! The ingest function in its own process.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -9,7 +9,7 @@ use mpulse_shared::logging;
 use mpulse_shared::setup::Setup;
 use tokio::process::{Child, Command};
 
-use crate::Error;
+use crate::error::Error;
 use crate::figures::Figures;
 use crate::ground::{self, Ground};
 use crate::process::{Watch, cpu_seconds, memory};
@@ -25,20 +25,20 @@ const DELIVERIES: u32 = 100;
 /// The wait before a message is delivered again.
 const REDELIVERY: Duration = Duration::from_secs(1);
 
-/// The role: what functions/ingest/src/main.rs does.
+/// The role: does what functions/ingest/src/main.rs does.
 ///
 /// # Errors
-/// Where a setting is missing.
+/// Returns an error if a setting is missing.
 pub async fn run() -> Result<(), Error> {
     logging::start();
     lambda_runtime::run(ingest::service(&Setup::from_process())?).await
 }
 
-/// Runs ingest on one object and gives what it used, from the start of its process to the
-/// end of its answer, and what it counted. `program` stands in for this program's own role.
+/// Runs ingest on one object. Returns what it used, from the start of its process to the end of its
+/// response, and its counters. `program` replaces this program's own role.
 ///
 /// # Errors
-/// Where the batch doesn't end well, or the function doesn't answer.
+/// Returns an error if the batch does not complete, or the function does not respond.
 pub async fn measure(
     ground: &Ground,
     object: &Object,
@@ -50,12 +50,12 @@ pub async fn measure(
     let id = child.id().ok_or("the function has ended")?;
     let watch = Watch::start(id);
     ground.table.take_asked();
-    let begun = Instant::now();
+    let started = Instant::now();
     tokio::select! {
         delivered = deliver(ground, object, &api) => delivered?,
         ended = child.wait() => return Err(format!("the function ended: {}", ended?).into()),
     }
-    let wall_seconds = begun.elapsed().as_secs_f64();
+    let wall_seconds = started.elapsed().as_secs_f64();
     let asked = ground.table.take_asked();
     let process = id.to_string();
     let cpu_seconds = cpu_seconds(&process)?;
@@ -86,7 +86,7 @@ pub async fn measure(
     Ok((figures, rows))
 }
 
-/// The name of a measurement of this mode.
+/// Returns the name of a measurement in this mode.
 pub fn name(mode: Mode) -> &'static str {
     match mode {
         Mode::Upsert => "ingest upsert",
@@ -119,7 +119,7 @@ fn start(ground: &Ground, program: Option<&Path>, api: &RuntimeApi) -> Result<Ch
     Ok(child)
 }
 
-/// Delivers the event as SQS does: again while it comes back as a failure.
+/// Delivers the event as SQS does: again, as long as it is returned as a failure.
 async fn deliver(ground: &Ground, object: &Object, api: &RuntimeApi) -> Result<(), Error> {
     let event = ground::event(object);
     for _ in 0..DELIVERIES {
@@ -130,5 +130,5 @@ async fn deliver(ground: &Ground, object: &Object, api: &RuntimeApi) -> Result<(
         }
         tokio::time::sleep(REDELIVERY).await;
     }
-    Err(format!("not done after {DELIVERIES} deliveries").into())
+    Err(format!("not finished after {DELIVERIES} deliveries").into())
 }

@@ -1,6 +1,7 @@
-//! The bare SDK loop: items made beforehand, sent with BatchWriteItem of 25 through the SDK
-//! as it comes, as many in flight as ingest has at most, and nothing else. No function
-//! that writes through the SDK can cost less.
+//! The bare SDK loop: items prepared in advance, sent with BatchWriteItem of 25 through the
+//! unmodified SDK, with as many requests in flight as ingest has at most, and nothing else. No
+//! function that writes through the SDK can cost less.
+//!
 
 use std::collections::HashMap;
 use std::process::Stdio;
@@ -13,7 +14,7 @@ use mpulse_shared::setup::Setup;
 use tokio::process::Command;
 use tokio::task::JoinSet;
 
-use crate::Error;
+use crate::error::Error;
 use crate::figures::Figures;
 use crate::ground::Ground;
 use crate::process::{cpu_seconds, memory};
@@ -21,20 +22,20 @@ use crate::process::{cpu_seconds, memory};
 /// The hidden subcommand of this role.
 pub const ROLE: &str = "role-sdk-loop";
 
-/// The most items of one BatchWriteItem (an AWS limit).
+/// The maximum number of items of one BatchWriteItem (an AWS limit).
 const ITEMS: u64 = 25;
 
-/// Requests in flight: the most that ingest's limiter allows.
+/// Requests in flight: the maximum of ingest's limiter.
 const IN_FLIGHT: usize = 64;
 
-/// Rows made before they are sent: much longer to send than the clock's tick of 10 ms, and
-/// small enough to be held.
+/// Rows prepared before they are sent: sending takes much longer than the clock's tick of 10 ms,
+/// and they fit into memory.
 const CHUNK: u64 = 50_000;
 
-/// Runs the loop in a process of its own.
+/// Runs the loop in its own process.
 ///
 /// # Errors
-/// Where it fails.
+/// Returns an error if it fails.
 pub async fn measure(ground: &Ground, rows: u64) -> Result<Figures, Error> {
     ground.table.take_asked();
     let output = Command::new(std::env::current_exe()?)
@@ -59,7 +60,7 @@ pub async fn measure(ground: &Ground, rows: u64) -> Result<Figures, Error> {
 /// The role: sends, and prints what only the sending has used.
 ///
 /// # Errors
-/// Where a request fails.
+/// Returns an error if a request fails.
 pub async fn run(rows: u64) -> Result<(), Error> {
     let setup = Setup::from_process();
     let table = setup.required("MEMBERS_TABLE")?;
@@ -68,10 +69,10 @@ pub async fn run(rows: u64) -> Result<(), Error> {
     while sent < rows {
         let some = CHUNK.min(rows - sent);
         let requests = requests(sent, some, table);
-        let (cpu_before, begun) = (cpu_seconds("self")?, Instant::now());
+        let (cpu_before, started) = (cpu_seconds("self")?, Instant::now());
         send(&client, requests).await?;
         cpu += cpu_seconds("self")? - cpu_before;
-        wall += begun.elapsed().as_secs_f64();
+        wall += started.elapsed().as_secs_f64();
         sent += some;
     }
     let figures = Figures {
@@ -80,7 +81,7 @@ pub async fn run(rows: u64) -> Result<(), Error> {
         requests: rows.div_ceil(ITEMS),
         wall_seconds: wall,
         cpu_seconds: cpu,
-        // Most of it is the items that wait.
+        // Most of it is the prepared items.
         peak_rss_bytes: Some(memory("self", "VmHWM")?),
         peak_anon_bytes: None,
     };
@@ -118,7 +119,7 @@ async fn send(client: &Client, requests: Vec<Request>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Requests for rows from `first` on.
+/// Returns requests for rows from `first` on.
 fn requests(first: u64, rows: u64, table: &str) -> Vec<Request> {
     let mut requests = Vec::new();
     let mut from = first;
@@ -131,7 +132,7 @@ fn requests(first: u64, rows: u64, table: &str) -> Vec<Request> {
     requests
 }
 
-/// A member with the attributes that ingest writes, of the usual lengths.
+/// Returns a member with the attributes that ingest writes, of the usual lengths.
 fn write(row: u64) -> WriteRequest {
     let time = "2026-11-23T18:06:00.000Z";
     let author = "batch:01KAR9Z8F4X7M3V2T5N6P8QWER";
@@ -151,7 +152,7 @@ fn write(row: u64) -> WriteRequest {
         put.item(name, AttributeValue::S(text.to_owned()))
     })
     .build()
-    .expect("a put with an item is whole");
+    .expect("a put request has an item");
     WriteRequest::builder().put_request(put).build()
 }
 
