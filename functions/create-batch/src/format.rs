@@ -46,6 +46,11 @@ pub fn check_columns(format: &FileFormat, has_account: bool) -> Result<(), Field
         .filter(|field| !(has_account && *field == Field::AccountId))
         .map(Field::name)
         .collect();
+    if let Some(Columns::ByName(columns)) = &format.columns
+        && columns.contains_key("")
+    {
+        return invalid("has an empty header name".to_owned());
+    }
     if !format.header && !missing.is_empty() {
         return invalid(format!("has no column for {}", missing.join(", ")));
     }

@@ -218,6 +218,14 @@ mod tests {
                 false,
             ),
             (
+                [
+                    ("columns", r#"{"": null}"#),
+                    ("header", "true"),
+                    ("mode", "upsert"),
+                ],
+                false,
+            ),
+            (
                 [("columns", some), ("header", "false"), ("mode", "upsert")],
                 false,
             ),
