@@ -14,6 +14,7 @@
 mod checkpoint;
 mod format;
 mod id;
+mod removal;
 mod status;
 mod warning;
 
@@ -26,9 +27,12 @@ use crate::parts::{Multipart, PartLayout};
 use crate::scope::Scope;
 use crate::time::Timestamp;
 
-pub use checkpoint::{Capacity, Checkpoint, Container, Joining, Layout, Position, Rows, Segment};
+pub use checkpoint::{
+    Capacity, Checkpoint, Container, Joining, Layout, Position, Rows, Segment, Sweep,
+};
 pub use format::{Columns, FileFormat};
 pub use id::{BatchId, InvalidBatchId};
+pub use removal::{Limit, Removal};
 pub use status::Status;
 pub use warning::{LateUploads, WarnedRows, WarningCode, Warnings};
 
@@ -64,6 +68,18 @@ pub enum Mode {
     Create,
     /// Written without reading the existing member; counted as updated.
     Overwrite,
+    /// Written if it differs from the member. Then the account's members that are not in the file are removed.
+    Replace,
+    /// Takes back a change of another batch: the file is that batch's change report.
+    Revert,
+}
+
+impl Mode {
+    /// Returns whether the batch compares rows with existing members, so that it knows its changes.
+    #[must_use]
+    pub fn compares(self) -> bool {
+        self != Self::Overwrite
+    }
 }
 
 /// Why a batch did not reach the end of its file.
@@ -102,9 +118,21 @@ pub struct Batch {
     /// How to read the file.
     #[serde(default, skip_serializing_if = "FileFormat::is_default")]
     pub format: FileFormat,
-    /// The batch whose corrected report this file is.
+    /// Whether the batch only predicts its result: it writes no member.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+    /// Whether the batch reports its changes.
+    #[serde(default)]
+    pub changes: bool,
+    /// Which members a `replace` may remove.
+    #[serde(default, skip_serializing_if = "Removal::is_default")]
+    pub removal: Removal,
+    /// The batch whose corrected report this file is, that previewed this file, or that this batch reverts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent_batch_id: Option<BatchId>,
+    /// The batch that applies this dry run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied_by: Option<BatchId>,
     /// The batches that name this one as their parent, at most [`MAX_CHILDREN`]. A string set in
     /// DynamoDB, which must not be empty.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
@@ -159,6 +187,9 @@ pub struct Batch {
     /// Whether the report exists as a workbook too.
     #[serde(default)]
     pub has_workbook: bool,
+    /// Whether the report of changes exists.
+    #[serde(default)]
+    pub has_changes: bool,
     /// Files that arrived after the end. The attribute is separate, so that no run writes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub late_uploads: Option<LateUploads>,
@@ -187,6 +218,12 @@ pub struct BatchRequest {
     pub mode: Mode,
     /// How to read the file.
     pub format: FileFormat,
+    /// Whether the batch only predicts its result.
+    pub dry_run: bool,
+    /// Whether the batch reports its changes; `None` if the client does not say.
+    pub changes: Option<bool>,
+    /// Which members a `replace` may remove.
+    pub removal: Option<Removal>,
     /// The batch whose corrected report this file is.
     pub parent_batch_id: Option<BatchId>,
 }
@@ -209,7 +246,11 @@ impl Batch {
             file_name: request.file_name,
             account_id: request.account_id.map(|id| id.as_str().to_owned()),
             format: request.format,
+            dry_run: request.dry_run,
+            changes: request.changes.unwrap_or_else(|| request.mode.compares()),
+            removal: request.removal.unwrap_or_default(),
             parent_batch_id: request.parent_batch_id,
+            applied_by: None,
             child_batch_ids: BTreeSet::new(),
             created_by,
             request_id: None,
@@ -230,6 +271,7 @@ impl Batch {
             checkpoint: Checkpoint::default(),
             has_report: false,
             has_workbook: false,
+            has_changes: false,
             late_uploads: None,
             problem: None,
             expires_at: expiry_of(now),

@@ -16,6 +16,7 @@ pub mod leases;
 pub mod member_item;
 pub mod members;
 pub mod parts;
+mod replacements;
 mod update;
 
 /// A request to DynamoDB or S3 failed, after the SDK's retries.

@@ -7,12 +7,15 @@ use serde::{Deserialize, Serialize};
 use super::warning::Warnings;
 use crate::member::Field;
 
-/// The outcomes of the rows. Each row is counted once:
-/// `read = created + updated + unchanged + superseded + rejected`.
+/// The outcomes of the rows, and of the members that a `replace` does not find in its file. Each is counted once:
+/// `read + absent = created + updated + unchanged + superseded + rejected + removed`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Rows {
     /// Data rows of the file, without the header and blank lines.
     pub read: u64,
+    /// Members of the account that are not in the file; 0 except in mode `replace`.
+    #[serde(default)]
+    pub absent: u64,
     /// Rows that created a member.
     pub created: u64,
     /// Rows that changed an existing member.
@@ -23,6 +26,9 @@ pub struct Rows {
     pub superseded: u64,
     /// Rows in the report.
     pub rejected: u64,
+    /// Members that were removed.
+    #[serde(default)]
+    pub removed: u64,
 }
 
 /// DynamoDB request units, as reported by DynamoDB.
@@ -133,6 +139,15 @@ pub struct Checkpoint {
     /// What was accepted and looks wrong.
     #[serde(default, skip_serializing_if = "Warnings::is_empty")]
     pub warnings: Warnings,
+    /// Rejected rows whose client member id cannot be read; counted in mode `replace`.
+    #[serde(default)]
+    pub unreadable_rows: u64,
+    /// The write units that a dry run predicts.
+    #[serde(default)]
+    pub predicted_write_units: f64,
+    /// The removal of absent members; `None` before it begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sweep: Option<Sweep>,
     /// Rows counted per second by the current run, or by the whole batch once it has ended.
     pub rows_per_second: u64,
     /// Bytes counted per second, to estimate the remaining time.
@@ -140,6 +155,27 @@ pub struct Checkpoint {
     /// The report that is being joined; `None` before and after.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub joining: Option<Joining>,
+    /// The report of changes that is being joined; `None` before and after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joining_changes: Option<Joining>,
+}
+
+/// The progress of removing the members of the account that are not in the file. The members are visited in the order of
+/// their ids, once for each pass.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Sweep {
+    /// The number of passes: each is for some of the keys, so that they fit in memory.
+    pub passes: u32,
+    /// The current pass.
+    pub pass: u32,
+    /// The last id that is counted in this pass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted: Option<String>,
+    /// The last id up to which absent members are removed in this pass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub durable: Option<String>,
+    /// The number of windows that were counted; each may have a part of the report of changes.
+    pub windows: u64,
 }
 
 /// The progress of joining the report.

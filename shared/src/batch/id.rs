@@ -13,6 +13,9 @@ pub const UPLOADS: &str = "uploads/";
 /// The prefix of reports of rejected rows in the bucket.
 pub const REJECTS: &str = "rejects/";
 
+/// The prefix of reports of changes in the bucket.
+pub const CHANGES: &str = "changes/";
+
 /// The id of a batch: a ULID, so ids sort by creation time.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -67,6 +70,20 @@ impl BatchId {
     #[must_use]
     pub fn reject_parts_prefix(&self) -> String {
         format!("{REJECTS}{self}/")
+    }
+}
+
+impl BatchId {
+    /// Returns the key of the report of changes.
+    #[must_use]
+    pub fn changes_key(&self) -> String {
+        format!("{CHANGES}{self}.csv")
+    }
+
+    /// Returns the prefix of the parts of the report of changes, which exist while the batch runs.
+    #[must_use]
+    pub fn change_parts_prefix(&self) -> String {
+        format!("{CHANGES}{self}/")
     }
 }
 

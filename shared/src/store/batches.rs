@@ -27,7 +27,7 @@ pub const MAX_PAGE: usize = 100;
 const MAX_PAGES: usize = 10;
 
 /// The wait before unprocessed keys are requested again.
-const UNPROCESSED_WAIT: Duration = Duration::from_millis(50);
+pub(super) const UNPROCESSED_WAIT: Duration = Duration::from_millis(50);
 
 /// The table of batches.
 #[derive(Debug, Clone)]
@@ -221,6 +221,29 @@ impl Batches {
             .send()
             .await;
         Ok(if_condition_held("UpdateItem adding a child", result)?.is_some())
+    }
+
+    /// Records the batch that applies a dry run. Returns the one that applies it: another, if it was recorded before.
+    ///
+    /// # Errors
+    /// Returns an error if the DynamoDB request fails.
+    pub async fn set_applied_by(
+        &self,
+        dry_run: &BatchId,
+        child: &BatchId,
+    ) -> Result<Option<BatchId>, StoreError> {
+        const OPERATION: &str = "UpdateItem of a dry run that is applied";
+        let mut set = Set::new(OPERATION);
+        set.value("applied_by", "applied_by", child)?;
+        let result = set
+            .apply(self.update(dry_run))
+            .condition_expression("attribute_exists(batch_id) AND attribute_not_exists(applied_by)")
+            .send()
+            .await;
+        if if_condition_held(OPERATION, result)?.is_some() {
+            return Ok(Some(child.clone()));
+        }
+        Ok(self.get(dry_run).await?.and_then(|batch| batch.applied_by))
     }
 
     /// Moves a batch from status `from` to `to`. Returns `false` if its status is not `from`.

@@ -16,13 +16,15 @@ use crate::setup::{FromSetup, Setup, SetupError};
 /// The media type of uploads, whatever they contain.
 pub const UPLOAD_MEDIA_TYPE: &str = "text/csv";
 
-/// The form of a report.
+/// A report of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReportFormat {
-    /// CSV.
-    Csv,
-    /// A workbook with text cells.
-    Xlsx,
+pub enum ReportKind {
+    /// The rejected rows, as CSV.
+    Rejects,
+    /// The rejected rows, as a workbook with text cells.
+    RejectsWorkbook,
+    /// The changes, as CSV.
+    Changes,
 }
 
 /// How long the URL of a report is valid.
@@ -128,15 +130,24 @@ impl Files {
     ///
     /// # Errors
     /// Returns an error if the URL cannot be signed.
-    pub async fn report_url(
-        &self,
-        batch: &Batch,
-        format: ReportFormat,
-    ) -> Result<String, StoreError> {
+    pub async fn report_url(&self, batch: &Batch, kind: ReportKind) -> Result<String, StoreError> {
         let id = &batch.batch_id;
-        let (key, media_type, extension) = match format {
-            ReportFormat::Csv => (id.rejects_key(), media_type::CSV, "csv"),
-            ReportFormat::Xlsx => (id.rejects_workbook_key(), media_type::WORKBOOK, "xlsx"),
+        let (key, media_type, name) = match kind {
+            ReportKind::Rejects => (
+                id.rejects_key(),
+                media_type::CSV,
+                format!("rejects-{id}.csv"),
+            ),
+            ReportKind::RejectsWorkbook => (
+                id.rejects_workbook_key(),
+                media_type::WORKBOOK,
+                format!("rejects-{id}.xlsx"),
+            ),
+            ReportKind::Changes => (
+                id.changes_key(),
+                media_type::CSV,
+                format!("changes-{id}.csv"),
+            ),
         };
         let request = self
             .client
@@ -144,9 +155,7 @@ impl Files {
             .bucket(&self.bucket)
             .key(key)
             .response_content_type(media_type)
-            .response_content_disposition(format!(
-                "attachment; filename=\"rejects-{id}.{extension}\""
-            ))
+            .response_content_disposition(format!("attachment; filename=\"{name}\""))
             .presigned(lifetime(REPORT_URL_SECONDS)?)
             .await
             .map_err(|error| StoreError::sdk("signing a report", error))?;

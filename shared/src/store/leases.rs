@@ -51,6 +51,8 @@ pub struct FinalState {
     pub has_report: bool,
     /// Whether there is a report as a workbook too.
     pub has_workbook: bool,
+    /// Whether there is a report of changes.
+    pub has_changes: bool,
     /// Why it failed.
     pub problem: Option<BatchProblem>,
 }
@@ -101,8 +103,10 @@ impl Batches {
             .value("updated_at", "updated_at", &now)?;
         // The first run records which object is the batch's file; later runs compare theirs with it.
         if before.started_at.is_none() {
+            // A batch that applies a dry run has the time of the dry run's upload.
+            let uploaded_at = before.uploaded_at.unwrap_or(claimant.uploaded_at);
             set.value("started_at", "started_at", &now)?
-                .value("uploaded_at", "uploaded_at", &claimant.uploaded_at)?
+                .value("uploaded_at", "uploaded_at", &uploaded_at)?
                 .value("etag", "etag", &claimant.etag)?
                 .value("bytes_total", "bytes_total", &claimant.bytes)?;
         }
@@ -193,6 +197,7 @@ impl Batches {
             .value("checkpoint", "checkpoint", checkpoint)?
             .value("has_report", "has_report", &final_state.has_report)?
             .value("has_workbook", "has_workbook", &final_state.has_workbook)?
+            .value("has_changes", "has_changes", &final_state.has_changes)?
             .value("finished_at", "finished_at", &now)?
             .value("updated_at", "updated_at", &now)?
             .value("expires_at", "expires_at", &expiry_of(now))?;

@@ -1,0 +1,103 @@
+//! The batches table: the time of each account's last replacement. A row of an older file is superseded, so that a late file
+//! does not bring removed members back.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
+
+use super::batches::Batches;
+use super::item::{Item, text};
+use super::update::Set;
+use super::{StoreError, if_condition_held};
+use crate::member::AccountId;
+use crate::time::Timestamp;
+
+/// The prefix of the keys of these items. No batch id contains a colon.
+const PREFIX: &str = "replaced:";
+
+/// The maximum number of keys of one BatchGetItem (an AWS limit).
+const KEYS: usize = 100;
+
+fn key(account: &AccountId) -> AttributeValue {
+    text(&format!("{PREFIX}{account}"))
+}
+
+impl Batches {
+    /// Returns the time of the last replacement of each account that was ever replaced. The time is that of the file's
+    /// upload.
+    ///
+    /// # Errors
+    /// Returns an error if the DynamoDB request fails.
+    pub async fn replaced_at(
+        &self,
+        accounts: &[AccountId],
+    ) -> Result<HashMap<AccountId, Timestamp>, StoreError> {
+        const OPERATION: &str = "BatchGetItem of replacements";
+        let mut found = HashMap::new();
+        for some in accounts.chunks(KEYS) {
+            let mut keys: Vec<Item> = some
+                .iter()
+                .map(|account| Item::from([("batch_id".to_owned(), key(account))]))
+                .collect();
+            while !keys.is_empty() {
+                let request = KeysAndAttributes::builder()
+                    .set_keys(Some(std::mem::take(&mut keys)))
+                    .consistent_read(true)
+                    .build()
+                    .map_err(|error| StoreError::unreadable(OPERATION, error))?;
+                let answer = self
+                    .client
+                    .batch_get_item()
+                    .request_items(&self.table, request)
+                    .send()
+                    .await
+                    .map_err(|error| StoreError::sdk(OPERATION, error))?;
+                let items = answer.responses.and_then(|mut all| all.remove(&self.table));
+                for item in items.unwrap_or_default() {
+                    let field = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
+                    let account = field("batch_id").and_then(|key| key.strip_prefix(PREFIX));
+                    let at = field("replaced_at").and_then(|at| at.parse().ok());
+                    if let (Some(account), Some(at)) = (account, at) {
+                        found.insert(AccountId::from_stored(account.to_owned()), at);
+                    }
+                }
+                let left = answer
+                    .unprocessed_keys
+                    .and_then(|mut all| all.remove(&self.table));
+                if let Some(left) = left {
+                    keys = left.keys;
+                    tokio::time::sleep(super::batches::UNPROCESSED_WAIT).await;
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Records that an account is replaced by a file of this time, unless a newer one has replaced it. Returns `false`
+    /// then.
+    ///
+    /// # Errors
+    /// Returns an error if the DynamoDB request fails.
+    pub async fn set_replaced_at(
+        &self,
+        account: &AccountId,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        const OPERATION: &str = "UpdateItem of a replacement";
+        let mut set = Set::new(OPERATION);
+        set.value("replaced_at", "replaced_at", &at)?;
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .key("batch_id", key(account));
+        let result = set
+            .apply(update)
+            .condition_expression(
+                "attribute_not_exists(replaced_at) OR replaced_at <= :replaced_at",
+            )
+            .send()
+            .await;
+        Ok(if_condition_held(OPERATION, result)?.is_some())
+    }
+}
