@@ -29,4 +29,5 @@ mod routes;
 mod row_defects;
 mod sample_events;
 mod sequential_equivalence;
+mod sequential_model;
 mod template_changes;

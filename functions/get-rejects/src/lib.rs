@@ -11,7 +11,7 @@ use mpulse_shared::key::Role;
 use mpulse_shared::problem::Problem;
 use mpulse_shared::setup::{Setup, SetupError};
 use mpulse_shared::store::batches::Batches;
-use mpulse_shared::store::files::{Files, REPORT_URL_SECONDS, ReportFormat};
+use mpulse_shared::store::files::{Files, REPORT_URL_SECONDS, ReportKind};
 use mpulse_shared::time::Timestamp;
 use serde_json::json;
 
@@ -45,7 +45,7 @@ async fn get(
             "The report was deleted after {REPORT_DAYS} days."
         )));
     }
-    if format == ReportFormat::Xlsx && !batch.has_workbook {
+    if format == ReportKind::RejectsWorkbook && !batch.has_workbook {
         return Err(Problem::not_found(
             "The report has too many rows for a workbook. Download it as CSV.",
         ));
@@ -67,10 +67,10 @@ async fn get(
 }
 
 /// Returns the form of the report that the query names.
-fn format(request: &Request) -> Result<ReportFormat, Problem> {
+fn format(request: &Request) -> Result<ReportKind, Problem> {
     match request.query_string_parameters().first("format") {
-        None | Some("csv") => Ok(ReportFormat::Csv),
-        Some("xlsx") => Ok(ReportFormat::Xlsx),
+        None | Some("csv") => Ok(ReportKind::Rejects),
+        Some("xlsx") => Ok(ReportKind::RejectsWorkbook),
         Some(_) => Err(Problem::invalid_field(
             "format",
             "invalid_format",
