@@ -22,9 +22,6 @@ use crate::resources::Resources;
 use crate::revert;
 use crate::table::RunTable;
 
-/// The most members that a dry run remembers whole. Of others, it remembers whether they differ from a row.
-const MAX_REMEMBERED: usize = 500_000;
-
 /// The windows of a run, and what they need.
 pub struct Pipeline<'a> {
     /// The limits of windows in flight.
@@ -241,19 +238,20 @@ impl Pipeline<'_> {
         Ok(newer.map(|(account, _)| account).collect())
     }
 
-    /// Remembers what a dry run would have written.
+    /// Remembers what a dry run would have written: whole members, as long as they are not too many; of others, whether they
+    /// differ from a row.
     fn predict(&mut self, changes: &Changes) -> Result<(), RunError> {
+        let most = self.resources.tuning.max_remembered;
         for member in changes
             .all()
             .iter()
             .filter_map(|change| change.next.member())
         {
-            if !self.index.predict(&member.profile) {
-                return Err(RunError::File(too_large()));
-            }
             let id = &member.profile.id;
-            if self.predicted.len() < MAX_REMEMBERED || self.predicted.contains_key(id) {
+            if self.predicted.len() < most || self.predicted.contains_key(id) {
                 self.predicted.insert(id.clone(), member.clone());
+            } else if !self.index.predict(&member.profile) {
+                return Err(RunError::File(too_large()));
             }
         }
         Ok(())

@@ -20,6 +20,8 @@ pub struct Tuning {
     pub depth: usize,
     /// The maximum number of fingerprints.
     pub max_fingerprints: usize,
+    /// The most members that a dry run remembers whole.
+    pub max_remembered: usize,
     /// The maximum number of a file's keys in memory.
     pub max_file_keys: usize,
     /// The most memory for an account's keys, in bytes.
@@ -39,6 +41,7 @@ impl Default for Tuning {
             window_report: 1024 * 1024,
             depth: 3,
             max_fingerprints: index::MAX_FINGERPRINTS,
+            max_remembered: 500_000,
             max_file_keys: file_keys::MAX_KEYS,
             max_account_keys: account_keys::MAX_BYTES,
             large_part: change_log::LARGE_PART,
