@@ -24,6 +24,7 @@ mod packed_files;
 mod policies;
 mod redelivery;
 mod rejected_rows;
+mod replacing;
 mod report_joining;
 mod routes;
 mod row_defects;
