@@ -22,6 +22,9 @@ const BATCHES: &str = "/api/members/batch";
 /// A day in milliseconds.
 const DAY: i64 = 24 * 3600 * 1000;
 
+/// A change of a record.
+type Change = fn(&mut Batch);
+
 /// A report of changes with one created member.
 const CHANGES: &str = "\u{FEFF}line,change,account_id,client_member_id,first_name,last_name,phone_number,\
     old_first_name,old_last_name,old_phone_number,old_created_at,old_created_by,old_updated_at,old_updated_by\n\
@@ -346,7 +349,7 @@ async fn a_copy_is_processed_like_an_upload() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_has_no_changes_cannot_be_reverted() {
     let stack = Stack::without_ingest().await;
-    let cases: [(fn(&mut Batch), &str); 6] = [
+    let cases: [(Change, &str); 6] = [
         (
             |batch| batch.status = Status::Processing,
             "has not ended yet: its status is processing",

@@ -68,6 +68,9 @@ mod tests {
 
     use super::*;
 
+    /// A change of a record.
+    type Change = fn(&mut Batch);
+
     fn ended() -> Batch {
         let scope = Scope::only(BTreeSet::from([AccountId::parse("4").unwrap()]));
         let now = Timestamp::now();
@@ -81,7 +84,7 @@ mod tests {
     #[test]
     fn only_an_ended_batch_with_changes_can_be_reverted() {
         let now = Timestamp::now();
-        let cases: [(&str, fn(&mut Batch), Option<&str>); 7] = [
+        let cases: [(&str, Change, Option<&str>); 7] = [
             ("ended", |_| {}, None),
             ("failed", |batch| batch.status = Status::Failed, None),
             (
