@@ -50,6 +50,9 @@ pub const KEPT_DAYS: i64 = 90;
 /// How long a report is kept, in days. The bucket's lifecycle rule in template.yaml is the same.
 pub const REPORT_DAYS: i64 = 30;
 
+/// How long the upload of a dry run is kept, in days. The bucket's lifecycle rule in template.yaml is the same.
+pub const UPLOAD_DAYS: i64 = 7;
+
 /// The largest object that one PUT may send to S3, in bytes (an S3 limit). A larger one needs a
 /// multipart upload.
 pub const MAX_PUT_BYTES: u64 = 5 * 1024 * 1024 * 1024;
@@ -100,6 +103,10 @@ pub struct UploadedObject {
 
 /// A batch as stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are attributes of the item"
+)]
 pub struct Batch {
     /// Partition key.
     pub batch_id: BatchId,
@@ -199,6 +206,9 @@ pub struct Batch {
     /// When DynamoDB may delete it, in seconds since 1970.
     pub expires_at: i64,
 }
+
+/// Milliseconds of a day.
+const MILLIS_PER_DAY: i64 = 24 * 3600 * 1000;
 
 /// The partition of the index that lists batches.
 pub const LISTING: &str = "batch";
@@ -301,9 +311,60 @@ impl Batch {
     /// lifecycle rule deletes the report.
     #[must_use]
     pub fn report_is_available(&self, now: Timestamp) -> bool {
-        let lifetime = REPORT_DAYS * 24 * 3600 * 1000;
+        self.has_report && self.keeps_reports(now)
+    }
+
+    /// Returns whether the report of changes can be downloaded, as [`Batch::report_is_available`].
+    #[must_use]
+    pub fn changes_are_available(&self, now: Timestamp) -> bool {
+        self.has_changes && self.keeps_reports(now)
+    }
+
+    fn keeps_reports(&self, now: Timestamp) -> bool {
         let ended = self.finished_at.unwrap_or(self.created_at);
-        self.has_report && now.millis_since(ended) < lifetime
+        now.millis_since(ended) < REPORT_DAYS * MILLIS_PER_DAY
+    }
+
+    /// Returns why a batch that has ended has no report of changes, or `None` if it made one.
+    #[must_use]
+    pub fn lacks_changes(&self) -> Option<&'static str> {
+        if self.has_changes {
+            return None;
+        }
+        Some(match (self.mode.compares(), self.changes) {
+            (false, _) => {
+                "A batch in mode overwrite does not report its changes, because it reads no members."
+            }
+            (true, false) => "The batch does not report its changes: it has \"changes\": false.",
+            (true, true) => "The batch changed no member.",
+        })
+    }
+
+    /// Returns whether the batch is a dry run that can be applied: it was completed, no batch applies it, and its file
+    /// is kept.
+    #[must_use]
+    pub fn can_be_applied(&self, now: Timestamp) -> bool {
+        let uploaded = self.uploaded_at.unwrap_or(self.created_at);
+        self.dry_run
+            && self.status.is_completed()
+            && self.applied_by.is_none()
+            && now.millis_since(uploaded) < UPLOAD_DAYS * MILLIS_PER_DAY
+    }
+
+    /// Returns whether the batch has ended with changes that can be reverted.
+    #[must_use]
+    pub fn can_be_reverted(&self, now: Timestamp) -> bool {
+        !self.dry_run && self.status.has_ended() && self.changes_are_available(now)
+    }
+
+    /// Returns the request units that applying a dry run is expected to consume: the reads of the dry run, and the writes
+    /// that it predicts. `None` if the batch is not a dry run.
+    #[must_use]
+    pub fn predicted_capacity(&self) -> Option<Capacity> {
+        self.dry_run.then_some(Capacity {
+            read_units: self.checkpoint.capacity.read_units,
+            write_units: self.checkpoint.predicted_write_units,
+        })
     }
 
     /// Returns whether rows were rejected and there is no report of them.
@@ -370,5 +431,41 @@ mod tests {
         assert_eq!(batch.status_at(false, late), Status::Expired);
         batch.status = Status::Completed;
         assert_eq!(batch.status_at(false, late), Status::Completed);
+    }
+
+    #[test]
+    fn a_completed_dry_run_can_be_applied_once_while_its_file_is_kept() {
+        let now = Timestamp::now();
+        let request = BatchRequest {
+            dry_run: true,
+            ..BatchRequest::default()
+        };
+        let mut batch = Batch::new(request, "key:a".into(), Scope::ALL, now);
+        batch.uploaded_at = Some(now);
+        assert!(!batch.can_be_applied(now));
+        batch.status = Status::CompletedWithRejects;
+        assert!(batch.can_be_applied(now));
+        assert!(!batch.can_be_applied(now.plus_millis(UPLOAD_DAYS * MILLIS_PER_DAY)));
+        batch.status = Status::Failed;
+        assert!(!batch.can_be_applied(now));
+        batch.status = Status::Completed;
+        batch.applied_by = Some(BatchId::generate());
+        assert!(!batch.can_be_applied(now));
+    }
+
+    #[test]
+    fn an_ended_batch_can_be_reverted_while_its_changes_are_kept() {
+        let now = Timestamp::now();
+        let mut batch = Batch::new(BatchRequest::default(), "key:a".into(), Scope::ALL, now);
+        batch.finished_at = Some(now);
+        batch.has_changes = true;
+        assert!(!batch.can_be_reverted(now), "it has not ended");
+        for status in [Status::Completed, Status::Failed, Status::Cancelled] {
+            batch.status = status;
+            assert!(batch.can_be_reverted(now), "{status:?}");
+        }
+        assert!(!batch.can_be_reverted(now.plus_millis(REPORT_DAYS * MILLIS_PER_DAY)));
+        batch.dry_run = true;
+        assert!(batch.changes_are_available(now) && !batch.can_be_reverted(now));
     }
 }

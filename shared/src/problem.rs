@@ -223,11 +223,16 @@ impl Problem {
     /// 503: the database throttles requests.
     #[must_use]
     pub fn busy() -> Self {
+        Self::unavailable("The database is busy. Try again.")
+    }
+
+    /// 503: a service is overloaded or slow.
+    pub fn unavailable(detail: impl Into<String>) -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "busy",
             "Service unavailable",
-            "The database is busy. Try again.",
+            detail,
         )
         .with(RETRY_AFTER, HeaderValue::from_static("1"))
     }

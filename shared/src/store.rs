@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use thiserror::Error;
 
 pub mod batches;
+pub mod copies;
 pub mod files;
 pub mod item;
 pub mod keys;

@@ -29,6 +29,7 @@ schemathesis.openapi.format("public-member-id", st.from_regex(r"\A[A-Za-z0-9_-]{
 schemathesis.openapi.format("region", st.sampled_from(["US", "GB", "de"]))
 schemathesis.openapi.format("encoding", st.sampled_from(["utf-8", "latin1", "Shift_JIS", "utf-16le"]))
 schemathesis.openapi.format("columns", st.just("{}"))
+schemathesis.openapi.format("removal", st.sampled_from(["{}", '{"limit": "5%"}', '{"limit": 250}']))
 
 
 def is_positive(case):
@@ -56,6 +57,19 @@ def filter_case(context, case):
     return any(where.value == "query" for where in negative)
 
 
+def fit_to_mode(case, named):
+    """Changes the fields that the mode does not allow. A field in the body wins over one in the URL, so both are compared."""
+    body = case.body if isinstance(case.body, dict) else {}
+    fields = {**{k: v for k, v in case.query.items() if v is not None}, **{k: v for k, v in body.items() if v is not None}}
+    mode = fields.get("mode", "upsert")
+    if mode == "replace" and not fields.get("account_id"):
+        named["account_id"] = "4"
+    if mode != "replace":
+        named.pop("removal", None)
+    if mode == "overwrite":
+        named.pop("changes", None)
+
+
 @schemathesis.hook
 def before_call(context, case, kwargs):
     kwargs["allow_redirects"] = False
@@ -71,6 +85,7 @@ def before_call(context, case, kwargs):
         if isinstance(named, dict) and case.operation.path == "/api/members/batch":
             named.pop("columns", None)
             named.pop("header", None)
+            fit_to_mode(case, named)
     # The parent batch must exist, and it can have at most a hundred children.
     for named in (case.query, case.body):
         if isinstance(named, dict) and named.get("parent_batch_id"):

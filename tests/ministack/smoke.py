@@ -194,7 +194,7 @@ def main():
 
     def check(batch):
         expected = {"read": ROWS, "created": ROWS - BAD, "updated": 0, "unchanged": 0}
-        expected |= {"superseded": 0, "rejected": BAD}
+        expected |= {"superseded": 0, "rejected": BAD, "absent": 0, "removed": 0}
         assert batch["status"] == "completed_with_rejects", batch
         assert batch["rows"] == expected, batch
         count = client("dynamodb").get_paginator("scan")

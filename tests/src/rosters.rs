@@ -37,6 +37,8 @@ impl Rows {
             "unchanged": unchanged,
             "superseded": 0,
             "rejected": rejected,
+            "absent": 0,
+            "removed": 0,
         });
         assert_eq!(batch["rows"], rows, "{batch:#}");
         let status = if rejected == 0 {

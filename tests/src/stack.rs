@@ -60,6 +60,17 @@ impl Stack {
         .await
     }
 
+    /// Starts a local stack without the event source of ingest, so that uploads stay queued.
+    ///
+    /// # Panics
+    /// Panics if the template has no event source.
+    pub async fn without_ingest() -> Self {
+        let size = "            BatchSize: 1\n";
+        let (before, after) = BUILT_IN_TEMPLATE.split_once(size).expect("an event source");
+        let template = format!("{before}            Enabled: false\n{size}{after}");
+        Self::with(&template, &[], Data::Ephemeral).await
+    }
+
     /// Starts the local stack of [`Stack::start`] with these faults between the functions and the
     /// engines.
     pub async fn with_faults(spec: &str) -> Self {

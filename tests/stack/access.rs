@@ -65,6 +65,25 @@ const MATRIX: &[Call] = &[
         None,
         [401, 401, 401, 302, 302, 302, 404, 404],
     ),
+    // It changed no member, and is no dry run.
+    (
+        "GET",
+        "/api/members/batch/{batch}/changes",
+        None,
+        [401, 401, 401, 404, 404, 404, 404, 404],
+    ),
+    (
+        "POST",
+        "/api/members/batch/{batch}/apply",
+        None,
+        writes(409, 404),
+    ),
+    (
+        "POST",
+        "/api/members/batch/{batch}/revert",
+        None,
+        writes(409, 404),
+    ),
     (
         "GET",
         "/api/members/batch/{parts}/parts",

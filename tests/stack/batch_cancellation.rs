@@ -3,24 +3,15 @@
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-use mpulse_local::{BUILT_IN_TEMPLATE, Data};
 use mpulse_tests::{HEADER, Stack, count, has_ended, roster, roster_ids, row, send, text};
 use reqwest::Method;
 use serde_json::json;
 
 const BATCHES: &str = "/api/members/batch";
 
-/// The template without the event source of ingest, so that an upload stays queued.
-fn without_ingest() -> String {
-    let (at, rest) = BUILT_IN_TEMPLATE
-        .split_once("            BatchSize: 1\n")
-        .expect("an event source");
-    format!("{at}            Enabled: false\n            BatchSize: 1\n{rest}")
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn an_uploaded_batch_is_queued_until_a_run_begins() {
-    let stack = Stack::with(&without_ingest(), &[], Data::Ephemeral).await;
+    let stack = Stack::without_ingest().await;
     let opened = stack.open_batch(&json!({})).await;
     let id = text(&opened["batch_id"]).to_owned();
     let file = roster("4", 5);

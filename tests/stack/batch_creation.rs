@@ -72,8 +72,12 @@ async fn a_new_batch_describes_how_to_send_its_file() {
             "encoding": null,
             "sheet": null,
             "stop_early": true,
+            "dry_run": false,
+            "changes": true,
+            "removal": null,
             "accounts": null,
             "parent_batch_id": null,
+            "applied_by": null,
             "child_batch_ids": [],
             "created_by": "key:writer",
             "created_at": batch["created_at"],
@@ -82,10 +86,12 @@ async fn a_new_batch_describes_how_to_send_its_file() {
             "finished_at": null,
             "attempts": 0,
             "bytes": {"total": 12, "done": 0, "percent": 0.0},
-            "rows": {"read": 0, "created": 0, "updated": 0, "unchanged": 0, "superseded": 0, "rejected": 0},
+            "rows": {"read": 0, "absent": 0, "created": 0, "updated": 0, "unchanged": 0, "superseded": 0, "rejected": 0,
+                     "removed": 0},
             "rows_per_second": 0,
             "eta_seconds": null,
             "capacity": {"read_units": 0.0, "write_units": 0.0},
+            "predicted_capacity": null,
             "throttles": 0,
             "price": {
                 "usd": 0.0,
@@ -96,7 +102,8 @@ async fn a_new_batch_describes_how_to_send_its_file() {
             "ignored_columns": [],
             "warnings": [],
             "problem": null,
-            "links": {"self": this, "rejects": null, "rejects_xlsx": null, "parts": null},
+            "links": {"self": this, "rejects": null, "rejects_xlsx": null, "changes": null, "apply": null, "revert": null,
+                      "parts": null},
         })
     );
     assert_eq!(stack.batch(&id).await, batch, "the same when it is read");
@@ -126,7 +133,25 @@ async fn an_invalid_request_creates_no_batch() {
     let stack = Stack::start().await;
     let long = "x".repeat(256);
     for (body, field, code) in [
-        (json!({"mode": "replace"}), "mode", "invalid_mode"),
+        (json!({"mode": "revert"}), "mode", "invalid_mode"),
+        (json!({"mode": "replace"}), "account_id", "required"),
+        (json!({"dry_run": 1}), "dry_run", "invalid_dry_run"),
+        (json!({"changes": "x"}), "changes", "invalid_changes"),
+        (
+            json!({"mode": "overwrite", "changes": true}),
+            "changes",
+            "invalid_changes",
+        ),
+        (
+            json!({"removal": {"limit": 5}}),
+            "removal",
+            "invalid_removal",
+        ),
+        (
+            json!({"mode": "replace", "account_id": "4", "removal": {"limit": "101%"}}),
+            "removal",
+            "invalid_removal",
+        ),
         (
             json!({"account_id": "4 4"}),
             "account_id",

@@ -265,7 +265,8 @@ async fn a_member_written_after_the_upload_is_not_overwritten() {
     assert_eq!(batch["status"], "completed");
     assert_eq!(
         batch["rows"],
-        json!({"read": 30, "created": 29, "updated": 0, "unchanged": 0, "superseded": 1, "rejected": 0})
+        json!({"read": 30, "absent": 0, "created": 29, "updated": 0, "unchanged": 0, "superseded": 1, "rejected": 0,
+               "removed": 0})
     );
     assert_eq!(stack.get("/api/members/4~c000007").await.json(), newer);
     assert_eq!(stack.ids("aid=4").await, roster_ids("4", 30));

@@ -1,10 +1,13 @@
 //! Tests of the running stack, driven over HTTP as a client would: one module for each behaviour.
 //! `direct_ingest` and the library are how they drive it.
 
+#![recursion_limit = "256"]
+
 mod access;
 mod account_bound_keys;
 mod batch_cancellation;
 mod batch_creation;
+mod batch_derivation;
 mod batch_listing;
 mod batch_results;
 mod body_uploads;

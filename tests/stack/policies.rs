@@ -21,14 +21,18 @@ type Actions = BTreeSet<(String, String)>;
 /// The stores: the name by which functions use one, its files, and the resource.
 const STORES: [(&str, &[&str], &str); 5] = [
     ("members", &["members.rs"], "MembersTable"),
-    ("batches", &["batches.rs", "leases.rs"], "BatchesTable"),
+    (
+        "batches",
+        &["batches.rs", "leases.rs", "replacements.rs"],
+        "BatchesTable",
+    ),
     ("keys", &["keys.rs"], "KeysTable"),
-    ("files", &["files.rs"], "FilesBucket"),
+    ("files", &["files.rs", "copies.rs"], "FilesBucket"),
     ("parts", &["parts.rs"], "FilesBucket"),
 ];
 
 /// The SDK's calls, and the IAM actions that each requires.
-const CALLS: [(&str, &[&str]); 20] = [
+const CALLS: [(&str, &[&str]); 21] = [
     ("get_item", &["dynamodb:GetItem"]),
     ("put_item", &["dynamodb:PutItem"]),
     ("update_item", &["dynamodb:UpdateItem"]),
@@ -39,12 +43,17 @@ const CALLS: [(&str, &[&str]); 20] = [
     ("batch_write_item", &["dynamodb:BatchWriteItem"]),
     (
         "batch_execute_statement",
-        &["dynamodb:PartiQLInsert", "dynamodb:PartiQLUpdate"],
+        &[
+            "dynamodb:PartiQLDelete",
+            "dynamodb:PartiQLInsert",
+            "dynamodb:PartiQLUpdate",
+        ],
     ),
     ("get_object", &["s3:GetObject"]),
     // Without permission to list, S3 returns 403 for an object that does not exist.
     ("head_object", &["s3:GetObject", "s3:ListBucket"]),
     ("put_object", &["s3:PutObject"]),
+    ("copy_object", &["s3:PutObject", "s3:GetObject"]),
     ("delete_object", &["s3:DeleteObject"]),
     ("list_objects_v2", &["s3:ListBucket"]),
     ("create_multipart_upload", &["s3:PutObject"]),
@@ -108,18 +117,36 @@ fn queried(text: &str, resource: &str) -> Vec<String> {
 }
 
 /// Returns the resources on which a text makes its calls.
-fn places(text: &str, (resource, folder): (&str, &str), action: &str) -> Vec<String> {
+fn places(text: &str, (resource, folders): (&str, &[&str]), action: &str) -> Vec<String> {
     match action {
         "dynamodb:Query" => queried(text, resource),
         // Listing applies to the bucket; everything else to objects.
         "s3:ListBucket" => vec![resource.to_owned()],
-        _ if action.starts_with("s3:") => vec![format!("{resource}/{folder}/*")],
+        _ if action.starts_with("s3:") => folders
+            .iter()
+            .map(|folder| format!("{resource}/{folder}/*"))
+            .collect(),
         _ => vec![resource.to_owned()],
     }
 }
 
-/// Returns the actions of the SDK's calls in a text, on a resource; on objects, those of a folder.
-fn called(text: &str, (resource, folder): (&str, &str)) -> Actions {
+/// Returns the folders of the bucket whose keys a text uses; that of uploads if it uses none.
+fn folders(text: &str) -> Vec<&'static str> {
+    let keys = [
+        ("upload_key", "uploads"),
+        ("rejects_key", "rejects"),
+        ("changes_key", "changes"),
+    ];
+    let named = keys.iter().filter(|(key, _)| text.contains(key));
+    let named: Vec<_> = named.map(|(_, folder)| *folder).collect();
+    if named.is_empty() {
+        return vec!["uploads"];
+    }
+    named
+}
+
+/// Returns the actions of the SDK's calls in a text, on a resource; on objects, those of these folders.
+fn called(text: &str, (resource, folders): (&str, &[&str])) -> Actions {
     CALLS
         .iter()
         .filter(|(call, _)| {
@@ -130,7 +157,7 @@ fn called(text: &str, (resource, folder): (&str, &str)) -> Actions {
         })
         .flat_map(|(_, actions)| *actions)
         .flat_map(|action| {
-            let places = places(text, (resource, folder), action).into_iter();
+            let places = places(text, (resource, folders), action).into_iter();
             places.map(|place| (place, (*action).to_owned()))
         })
         .collect()
@@ -156,9 +183,8 @@ fn methods(files: &[&str], resource: &str) -> BTreeMap<String, Actions> {
     let mut all: BTreeMap<String, Actions> = bodies
         .iter()
         .map(|(name, body)| {
-            let of_report = body.contains("rejects_key");
-            let folder = if of_report { "rejects" } else { "uploads" };
-            (name.clone(), called(body, (resource, folder)))
+            let actions = called(body, (resource, &folders(body)));
+            (name.clone(), actions)
         })
         .collect();
     for _ in 0..bodies.len() {
@@ -207,9 +233,9 @@ fn calls_of(program: &str) -> Actions {
             let is_s3 = text.contains("aws_sdk_s3") || text.contains(".s3");
             let of_report = file.starts_with("report") || file.ends_with("report.rs");
             actions.extend(match (is_s3, of_report) {
-                (true, true) => called(&text, ("FilesBucket", "rejects")),
-                (true, false) => called(&text, ("FilesBucket", "uploads")),
-                (false, _) => called(&text, ("MembersTable", "")),
+                (true, true) => called(&text, ("FilesBucket", &["changes", "rejects"])),
+                (true, false) => called(&text, ("FilesBucket", &["uploads"])),
+                (false, _) => called(&text, ("MembersTable", &[])),
             });
         }
     }

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use mpulse_local::{BUILT_IN_TEMPLATE, Data};
+use mpulse_shared::batch::{REPORT_DAYS, UPLOAD_DAYS};
 use mpulse_tests::{Rows, Stack, count, roster, roster_ids, send, text};
 use reqwest::Method;
 use serde_json::json;
@@ -22,12 +23,15 @@ async fn started(changes: &[(&str, &str)]) -> Stack {
 }
 
 #[test]
-fn reports_are_kept_as_long_as_in_the_code() {
-    let rule = format!(
-        "Prefix: rejects/\n            ExpirationInDays: {}\n",
-        mpulse_shared::batch::REPORT_DAYS
-    );
-    assert!(BUILT_IN_TEMPLATE.contains(&rule));
+fn files_are_kept_as_long_as_in_the_code() {
+    for (folder, days) in [
+        ("changes", REPORT_DAYS),
+        ("rejects", REPORT_DAYS),
+        ("uploads", UPLOAD_DAYS),
+    ] {
+        let rule = format!("Prefix: {folder}/\n            ExpirationInDays: {days}\n");
+        assert!(BUILT_IN_TEMPLATE.contains(&rule), "{folder}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,6 @@
 //! The fields of a request that creates a batch, validated.
 
-use mpulse_shared::batch::{BatchRequest, MAX_PUT_BYTES, Mode};
+use mpulse_shared::batch::{BatchRequest, Limit, MAX_PUT_BYTES, Mode, Removal};
 use mpulse_shared::http::form::{Fields, whole_number};
 use mpulse_shared::member::{AccountId, FieldError};
 
@@ -9,8 +9,19 @@ use crate::format;
 /// The longest file name, in characters.
 const MAX_FILE_NAME: usize = 255;
 
+/// The greatest number of members that `removal` may name. JSON numbers of more digits are not exact in many clients.
+const MAX_REMOVED: u64 = 999_999_999_999_999;
+
 /// The fields that may be other than texts and numbers in JSON.
-pub const NOT_TEXT: &[&str] = &["columns", "header", "multipart", "stop_early"];
+pub const NOT_TEXT: &[&str] = &[
+    "changes",
+    "columns",
+    "dry_run",
+    "header",
+    "multipart",
+    "removal",
+    "stop_early",
+];
 
 /// Reads the fields of the request. A file may be announced with at most `most` bytes. [`whole`]
 /// validates the fields together.
@@ -35,9 +46,10 @@ pub fn parse(fields: Fields, most: u64) -> Result<BatchRequest, Vec<FieldError>>
 /// Validates the fields together.
 ///
 /// # Errors
-/// Returns what a multipart upload lacks, that the file is too large for one PUT, or that the columns do not fit a
-/// file with or without a header.
+/// Returns what a multipart upload or the mode lacks, what the mode does not allow, that the file is too large for one PUT,
+/// or that the columns do not fit a file with or without a header.
 pub fn whole(request: &BatchRequest) -> Result<(), FieldError> {
+    check_mode(request)?;
     format::check_columns(&request.format, request.account_id.is_some())?;
     match request.size {
         None if request.multipart => Err(FieldError::new(
@@ -55,6 +67,53 @@ pub fn whole(request: &BatchRequest) -> Result<(), FieldError> {
         )),
         _ => Ok(()),
     }
+}
+
+/// Checks that the fields fit the mode.
+fn check_mode(request: &BatchRequest) -> Result<(), FieldError> {
+    let replaces = request.mode == Mode::Replace;
+    if replaces && request.account_id.is_none() {
+        return Err(FieldError::new(
+            "account_id",
+            "required",
+            "is required in mode replace",
+        ));
+    }
+    if request.removal.is_some() && !replaces {
+        return Err(FieldError::new(
+            "removal",
+            "invalid_removal",
+            "is allowed in mode replace only: other modes remove no members",
+        ));
+    }
+    if request.changes == Some(true) && !request.mode.compares() {
+        return Err(FieldError::new(
+            "changes",
+            "invalid_changes",
+            "must not be true in mode overwrite, which reads no members and so does not know what it changes",
+        ));
+    }
+    Ok(())
+}
+
+/// Reads `removal`, which is JSON.
+fn removal(name: &str, value: &str) -> Result<Removal, FieldError> {
+    // An array would be taken for the fields in order.
+    let is_object = value.trim_ascii_start().starts_with('{');
+    let removal = serde_json::from_str(value).ok().filter(|_| is_object);
+    removal
+        .filter(|removal: &Removal| match removal.limit {
+            Limit::Members(most) => most <= MAX_REMOVED,
+            Limit::Share(_) => true,
+        })
+        .ok_or_else(|| {
+            FieldError::new(
+                name,
+                "invalid_removal",
+                "must be a JSON object such as {\"limit\": \"10%\", \"despite_unreadable_rows\": false}. The limit is a \
+                 number of members, or a percentage with at most two decimals",
+            )
+        })
 }
 
 fn take(
@@ -95,15 +154,19 @@ fn take(
                 "upsert" => Mode::Upsert,
                 "create" => Mode::Create,
                 "overwrite" => Mode::Overwrite,
+                "replace" => Mode::Replace,
                 _ => {
                     return Err(FieldError::new(
                         name,
                         "invalid_mode",
-                        "must be upsert, create or overwrite",
+                        "must be upsert, create, overwrite or replace",
                     ));
                 }
             }
         }
+        "dry_run" => request.dry_run = format::flag(name, &value, "invalid_dry_run")?,
+        "changes" => request.changes = Some(format::flag(name, &value, "invalid_changes")?),
+        "removal" => request.removal = Some(removal(name, &value)?),
         "parent_batch_id" => {
             let parent = value.parse().map_err(|_| {
                 FieldError::new(name, "invalid_batch_id", "must be the id of a batch")
@@ -115,8 +178,8 @@ fn take(
             return Err(FieldError::new(
                 name,
                 "unknown_field",
-                "must be one of file_name, size, multipart, account_id, mode, parent_batch_id, columns, header, default_region, \
-                 encoding, sheet, stop_early",
+                "must be one of file_name, size, multipart, account_id, mode, dry_run, changes, removal, parent_batch_id, columns, \
+                 header, default_region, encoding, sheet, stop_early",
             ));
         }
     }
@@ -151,7 +214,7 @@ mod tests {
         let errors = parse(fields(&[
             ("account_id", "a b"),
             ("file_name", "a\nb"),
-            ("mode", "replace"),
+            ("mode", "revert"),
             ("parent_batch_id", "1"),
             ("size", "-1"),
             ("sise", "1"),
@@ -169,6 +232,73 @@ mod tests {
                 "invalid_size"
             ]
         );
+    }
+
+    #[test]
+    fn flags_and_removal_are_validated() {
+        for (name, value, code) in [
+            ("dry_run", "yes", "invalid_dry_run"),
+            ("changes", "1", "invalid_changes"),
+            ("removal", "10%", "invalid_removal"),
+            ("removal", "[5, true]", "invalid_removal"),
+            ("removal", r#"{"limit": "101%"}"#, "invalid_removal"),
+            ("removal", r#"{"limit": -1}"#, "invalid_removal"),
+            (
+                "removal",
+                r#"{"limit": 1000000000000000}"#,
+                "invalid_removal",
+            ),
+            ("removal", r#"{"limits": 5}"#, "invalid_removal"),
+        ] {
+            let errors = parse(fields(&[(name, value)])).unwrap_err();
+            assert_eq!((errors.len(), errors[0].code), (1, code), "{name} {value}");
+        }
+        let removal = r#"{"limit": 250, "despite_unreadable_rows": true}"#;
+        let request = parse(fields(&[
+            ("mode", "replace"),
+            ("account_id", "4"),
+            ("dry_run", "true"),
+            ("changes", "false"),
+            ("removal", removal),
+        ]));
+        let request = request.unwrap();
+        assert_eq!((request.mode, request.dry_run), (Mode::Replace, true));
+        assert_eq!(request.changes, Some(false));
+        assert_eq!(
+            request.removal,
+            Some(Removal {
+                limit: Limit::Members(250),
+                despite_unreadable_rows: true,
+            })
+        );
+        assert!(whole(&request).is_ok());
+    }
+
+    #[test]
+    fn fields_fit_the_mode() {
+        let fault = |pairs: &[(&str, &str)]| {
+            let request = parse(fields(pairs)).unwrap();
+            let error = whole(&request).err()?;
+            Some((error.field.clone(), error.code))
+        };
+        let found = |field: &str, code| Some((field.to_owned(), code));
+        assert_eq!(
+            fault(&[("mode", "replace")]),
+            found("account_id", "required")
+        );
+        assert_eq!(fault(&[("mode", "replace"), ("account_id", "4")]), None);
+        assert_eq!(
+            fault(&[("removal", "{}")]),
+            found("removal", "invalid_removal")
+        );
+        for (mode, changes, valid) in [
+            ("overwrite", "true", false),
+            ("overwrite", "false", true),
+            ("create", "true", true),
+        ] {
+            let fault = fault(&[("mode", mode), ("changes", changes)]);
+            assert_eq!(fault.is_none(), valid, "{mode} {changes}");
+        }
     }
 
     #[test]

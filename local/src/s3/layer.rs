@@ -4,7 +4,7 @@
 //! - New objects are assembled elsewhere and moved into place, so that after a failed checksum or a
 //!   killed process the earlier object still exists.
 //! - A created object is announced before the response, even if the sender has disconnected.
-//! - `If-Match` and `If-None-Match` are honoured for reads; folders are not objects; keys cannot
+//! - `If-Match` and `If-None-Match` are honoured for reads, and `x-amz-copy-source-if-match` for parts; folders are not objects; keys cannot
 //!   lead out of their bucket; deleting leaves nothing behind.
 
 use std::fs;
@@ -13,10 +13,10 @@ use std::sync::Arc;
 
 use s3s::dto::{
     AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput,
-    CompleteMultipartUploadOutput, CopyObjectInput, CopyObjectOutput, CreateBucketInput,
-    CreateBucketOutput, CreateMultipartUploadInput, CreateMultipartUploadOutput, DeleteObjectInput,
-    DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput, DeletedObject, ETag,
-    ETagCondition, GetBucketLocationInput, GetBucketLocationOutput, GetObjectInput,
+    CompleteMultipartUploadOutput, CopyObjectInput, CopyObjectOutput, CopySource,
+    CreateBucketInput, CreateBucketOutput, CreateMultipartUploadInput, CreateMultipartUploadOutput,
+    DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput, DeletedObject,
+    ETag, ETagCondition, GetBucketLocationInput, GetBucketLocationOutput, GetObjectInput,
     GetObjectOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput,
     ListBucketsInput, ListBucketsOutput, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input,
     ListObjectsV2Output, ListPartsInput, ListPartsOutput, Part, PutObjectInput, PutObjectOutput,
@@ -215,6 +215,10 @@ impl Shared {
     async fn copy(&self, mut request: S3Request<CopyObjectInput>) -> S3Result<CopyObjectOutput> {
         let input = &mut request.input;
         self.check_source(&input.copy_source)?;
+        let (source, if_match) = (
+            input.copy_source.clone(),
+            input.copy_source_if_match.clone(),
+        );
         let (bucket, key) = (input.bucket.clone(), input.key.clone());
         self.check_writable(&bucket, &key)?;
         let staged = Ulid::generate().to_string();
@@ -222,6 +226,8 @@ impl Shared {
         input.key.clone_from(&staged);
         let result = async {
             let output = self.files.system.copy_object(request).await?.output;
+            // It may have been replaced while it was copied.
+            self.check_copied(&source, if_match).await?;
             let e_tag = output
                 .copy_object_result
                 .as_ref()
@@ -237,9 +243,23 @@ impl Shared {
         result
     }
 
-    fn check_source(&self, source: &s3s::dto::CopySource) -> S3Result<()> {
+    fn check_source(&self, source: &CopySource) -> S3Result<()> {
         match source {
-            s3s::dto::CopySource::Bucket { bucket, key, .. } => self.check_readable(bucket, key),
+            CopySource::Bucket { bucket, key, .. } => self.check_readable(bucket, key),
+            _ => Err(s3_error!(NotImplemented)),
+        }
+    }
+
+    /// Checks whether the source of a copy has the wanted `ETag`.
+    async fn check_copied(
+        &self,
+        source: &CopySource,
+        if_match: Option<ETagCondition>,
+    ) -> S3Result<()> {
+        match source {
+            CopySource::Bucket { bucket, key, .. } => {
+                self.check_unchanged(bucket, key, if_match, None).await
+            }
             _ => Err(s3_error!(NotImplemented)),
         }
     }
@@ -533,7 +553,14 @@ impl S3 for Layer {
         self.shared
             .check_upload(&input.bucket, &input.key, &input.upload_id)?;
         self.shared.check_source(&input.copy_source)?;
-        self.shared.files.system.upload_part_copy(request).await
+        let (source, if_match) = (
+            input.copy_source.clone(),
+            input.copy_source_if_match.clone(),
+        );
+        self.shared.check_copied(&source, if_match.clone()).await?;
+        let copied = self.shared.files.system.upload_part_copy(request).await?;
+        self.shared.check_copied(&source, if_match).await?;
+        Ok(copied)
     }
 
     async fn list_parts(

@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
+use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
@@ -383,6 +384,50 @@ async fn an_upload_that_has_ended_leaves_nothing_on_disk() {
     assert_eq!(late.status(), 404);
     assert!(late.text().await.unwrap().contains("NoSuchUpload"));
     assert_eq!(stack.files(), 0);
+}
+
+#[tokio::test]
+async fn a_copy_is_conditional_on_the_e_tag_of_its_source() {
+    let stack = Stack::start().await;
+    let bucket = &stack.bucket;
+    stack.put("rejects/part", b"line\n").await;
+    let head = stack.client.head_object().bucket(bucket);
+    let head = head.key("rejects/part").send().await.unwrap();
+    let e_tag = head.e_tag().unwrap();
+    for wanted in ["\"0123\"", e_tag] {
+        let copies = stack
+            .client
+            .copy_object()
+            .bucket(bucket)
+            .key("rejects/copy");
+        let whole = copies
+            .copy_source(format!("{bucket}/rejects/part"))
+            .copy_source_if_match(wanted)
+            .send();
+        let other = stack
+            .client
+            .create_multipart_upload()
+            .bucket(bucket)
+            .key("rejects/copy");
+        let other = other.send().await.unwrap();
+        let part = stack
+            .client
+            .upload_part_copy()
+            .bucket(bucket)
+            .key("rejects/copy")
+            .upload_id(other.upload_id().unwrap())
+            .part_number(1)
+            .copy_source(format!("{bucket}/rejects/part"))
+            .copy_source_range("bytes=1-2")
+            .copy_source_if_match(wanted)
+            .send();
+        let codes = (
+            whole.await.err().and_then(|e| e.code().map(str::to_owned)),
+            part.await.err().and_then(|e| e.code().map(str::to_owned)),
+        );
+        let failed = (wanted != e_tag).then(|| "PreconditionFailed".to_owned());
+        assert_eq!(codes, (failed.clone(), failed), "{wanted}");
+    }
 }
 
 #[tokio::test]

@@ -40,6 +40,12 @@ impl Status {
         )
     }
 
+    /// Returns whether every row was read.
+    #[must_use]
+    pub fn is_completed(self) -> bool {
+        matches!(self, Self::Completed | Self::CompletedWithRejects)
+    }
+
     /// Returns the status as stored and sent.
     #[must_use]
     pub fn name(self) -> &'static str {

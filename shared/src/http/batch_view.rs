@@ -9,8 +9,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::batch::{
-    Batch, BatchId, BatchProblem, Capacity, Columns, LateUploads, Layout, Mode, Rows, Status,
-    UploadedObject,
+    Batch, BatchId, BatchProblem, Capacity, Columns, LateUploads, Layout, Mode, Removal, Rows,
+    Status, UploadedObject,
 };
 use crate::price::Price;
 use crate::problem::Problem;
@@ -56,6 +56,10 @@ pub fn not_awaiting_parts(batch: &Batch, status: Status) -> Problem {
 
 /// The JSON view of a batch.
 #[derive(Debug, Serialize)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are fields of the response"
+)]
 pub struct BatchView<'a> {
     batch_id: &'a BatchId,
     status: Status,
@@ -68,7 +72,12 @@ pub struct BatchView<'a> {
     encoding: Option<&'a str>,
     sheet: Option<&'a str>,
     stop_early: bool,
+    dry_run: bool,
+    changes: bool,
+    /// `None` unless the mode is `replace`.
+    removal: Option<Removal>,
     parent_batch_id: Option<&'a BatchId>,
+    applied_by: Option<&'a BatchId>,
     child_batch_ids: &'a BTreeSet<BatchId>,
     created_by: &'a str,
     accounts: &'a Scope,
@@ -82,7 +91,10 @@ pub struct BatchView<'a> {
     rows_per_second: u64,
     eta_seconds: Option<u64>,
     capacity: Capacity,
+    /// `None` unless it is a dry run.
+    predicted_capacity: Option<Capacity>,
     throttles: u64,
+    /// The price of the predicted units of a dry run, and of the consumed ones otherwise.
     price: Price,
     ignored_columns: Vec<String>,
     warnings: Vec<WarningView>,
@@ -147,6 +159,9 @@ struct Links {
     this: String,
     rejects: Option<String>,
     rejects_xlsx: Option<String>,
+    changes: Option<String>,
+    apply: Option<String>,
+    revert: Option<String>,
     parts: Option<String>,
 }
 
@@ -218,6 +233,7 @@ impl<'a> BatchView<'a> {
             done => done,
         };
         let reports = batch.report_is_available(now);
+        let predicted_capacity = batch.predicted_capacity();
         let total = uploaded.map(|u| u.bytes).or(batch.bytes_total);
         let this = url(base, &batch.batch_id);
         let awaits_parts = status == Status::AwaitingUpload && batch.multipart.is_some();
@@ -233,7 +249,11 @@ impl<'a> BatchView<'a> {
             encoding: format.encoding.as_deref(),
             sheet: format.sheet.as_deref(),
             stop_early: format.stop_early,
+            dry_run: batch.dry_run,
+            changes: batch.changes,
+            removal: (batch.mode == Mode::Replace).then_some(batch.removal),
             parent_batch_id: batch.parent_batch_id.as_ref(),
+            applied_by: batch.applied_by.as_ref(),
             child_batch_ids: &batch.child_batch_ids,
             created_by: &batch.created_by,
             accounts: &batch.accounts,
@@ -251,8 +271,9 @@ impl<'a> BatchView<'a> {
             rows_per_second: at.rows_per_second,
             eta_seconds: eta(batch, total),
             capacity: at.capacity,
+            predicted_capacity,
             throttles: at.throttles,
-            price: Price::of(at.capacity),
+            price: Price::of(predicted_capacity.unwrap_or(at.capacity)),
             ignored_columns: at.layout.as_ref().map(Layout::ignored).unwrap_or_default(),
             warnings: warnings(batch),
             problem: batch.reported_problem(),
@@ -260,6 +281,10 @@ impl<'a> BatchView<'a> {
                 rejects: reports.then(|| format!("{this}/rejects")),
                 rejects_xlsx: (reports && batch.has_workbook)
                     .then(|| format!("{this}/rejects?format=xlsx")),
+                changes: (status.has_ended() && batch.changes_are_available(now))
+                    .then(|| format!("{this}/changes")),
+                apply: batch.can_be_applied(now).then(|| format!("{this}/apply")),
+                revert: batch.can_be_reverted(now).then(|| format!("{this}/revert")),
                 parts: awaits_parts.then(|| parts_url(base, &batch.batch_id)),
                 this,
             },
@@ -324,6 +349,66 @@ mod tests {
         );
         assert_eq!(view["links"]["rejects"], serde_json::Value::Null);
         assert_eq!(view["links"]["parts"], serde_json::Value::Null);
+    }
+
+    #[test]
+    fn a_dry_run_shows_what_applying_it_would_cost() {
+        let now = Timestamp::now();
+        let mut batch = Batch::new(BatchRequest::default(), "key:a".into(), Scope::ALL, now);
+        batch.checkpoint.capacity.read_units = 8.0;
+        batch.checkpoint.predicted_write_units = 1e6;
+        let view = |batch: &Batch| {
+            serde_json::to_value(BatchView::new(batch, None, "http://x", now)).unwrap()
+        };
+        assert_eq!(view(&batch)["predicted_capacity"], Value::Null);
+        assert_eq!(view(&batch)["price"]["usd"], 0.000_001);
+        batch.dry_run = true;
+        assert_eq!(
+            view(&batch)["predicted_capacity"],
+            json!({"read_units": 8.0, "write_units": 1e6})
+        );
+        assert_eq!(view(&batch)["price"]["usd"], 0.625_001);
+    }
+
+    #[test]
+    fn removal_is_shown_in_mode_replace_only() {
+        let now = Timestamp::now();
+        let removal = |mode| {
+            let request = BatchRequest {
+                mode,
+                ..BatchRequest::default()
+            };
+            let batch = Batch::new(request, "key:a".into(), Scope::ALL, now);
+            let view = BatchView::new(&batch, None, "http://x", now);
+            serde_json::to_value(view).unwrap()["removal"].take()
+        };
+        assert_eq!(removal(Mode::Upsert), Value::Null);
+        assert_eq!(
+            removal(Mode::Replace),
+            json!({"limit": "10%", "despite_unreadable_rows": false})
+        );
+    }
+
+    #[test]
+    fn an_ended_batch_links_to_its_changes_and_to_what_can_be_done_with_them() {
+        let now = Timestamp::now();
+        let mut batch = Batch::new(BatchRequest::default(), "key:a".into(), Scope::ALL, now);
+        let links = |batch: &Batch| {
+            let view = BatchView::new(batch, None, "http://x", now);
+            let links = &serde_json::to_value(view).unwrap()["links"];
+            ["changes", "apply", "revert"].map(|name| !links[name].is_null())
+        };
+        batch.has_changes = true;
+        assert_eq!(links(&batch), [false, false, false]);
+        batch.status = Status::Completed;
+        batch.finished_at = Some(now);
+        assert_eq!(links(&batch), [true, false, true]);
+        batch.dry_run = true;
+        assert_eq!(links(&batch), [true, true, false]);
+        batch.has_changes = false;
+        assert_eq!(links(&batch), [false, true, false]);
+        batch.applied_by = Some(BatchId::generate());
+        assert_eq!(links(&batch), [false, false, false]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The bucket: uploads and reports.
+//! The bucket: uploads and reports. Copies are in [`copies`](super::copies).
 
 use std::time::Duration;
 
@@ -33,8 +33,8 @@ pub const REPORT_URL_SECONDS: u64 = 300;
 /// The bucket of files.
 #[derive(Debug, Clone)]
 pub struct Files {
-    client: Client,
-    bucket: String,
+    pub(super) client: Client,
+    pub(super) bucket: String,
 }
 
 impl FromSetup for Files {

@@ -1,8 +1,8 @@
-//! The `get-rejects` Lambda function.
+//! The `get-report` Lambda function.
 
 use mpulse_shared::http;
 
 #[tokio::main]
 async fn main() -> Result<(), lambda_http::Error> {
-    http::run(get_rejects::service).await
+    http::run(get_report::service).await
 }
