@@ -327,7 +327,7 @@ impl Batch {
 
     /// Returns why a batch that has ended has no report of changes, or `None` if it made one.
     #[must_use]
-    pub fn lacks_changes(&self) -> Option<&'static str> {
+    pub fn why_no_changes(&self) -> Option<&'static str> {
         if self.has_changes {
             return None;
         }
@@ -384,11 +384,7 @@ impl Batch {
     /// Returns whether the uploaded object with this ETag is kept after the end: that of a dry run that can be applied.
     #[must_use]
     pub fn keeps_upload(&self, etag: &str) -> bool {
-        let is_complete = matches!(
-            self.status,
-            Status::Completed | Status::CompletedWithRejects
-        );
-        self.dry_run && is_complete && self.etag.as_deref() == Some(etag)
+        self.dry_run && self.status.is_completed() && self.etag.as_deref() == Some(etag)
     }
 
     /// Returns the problem to report: why the batch failed, or how many rows were applied when it

@@ -64,6 +64,8 @@ def fit_to_mode(case, named):
     mode = fields.get("mode", "upsert")
     if mode == "replace" and not fields.get("account_id"):
         named["account_id"] = "4"
+    if mode == "replace":
+        named.pop("parent_batch_id", None)
     if mode != "replace":
         named.pop("removal", None)
     if mode == "overwrite":

@@ -79,6 +79,13 @@ fn check_mode(request: &BatchRequest) -> Result<(), FieldError> {
             "is required in mode replace",
         ));
     }
+    if replaces && request.parent_batch_id.is_some() {
+        return Err(FieldError::new(
+            "mode",
+            "invalid_mode",
+            "must not be replace for the corrected report of a batch, which has only some of the members",
+        ));
+    }
     if request.removal.is_some() && !replaces {
         return Err(FieldError::new(
             "removal",
@@ -287,6 +294,15 @@ mod tests {
             found("account_id", "required")
         );
         assert_eq!(fault(&[("mode", "replace"), ("account_id", "4")]), None);
+        let parent = "01M8ER3WB4A1YDXGVAM3TVJJT5";
+        assert_eq!(
+            fault(&[
+                ("mode", "replace"),
+                ("account_id", "4"),
+                ("parent_batch_id", parent)
+            ]),
+            found("mode", "invalid_mode")
+        );
         assert_eq!(
             fault(&[("removal", "{}")]),
             found("removal", "invalid_removal")

@@ -27,7 +27,7 @@ fn refusal(batch: &Batch, now: Timestamp) -> Option<String> {
             "The batch has not ended yet: its status is {name}. Its report of changes is made at the end."
         ));
     }
-    if let Some(reason) = batch.lacks_changes() {
+    if let Some(reason) = batch.why_no_changes() {
         return Some(reason.to_owned());
     }
     (!batch.changes_are_available(now)).then(gone)

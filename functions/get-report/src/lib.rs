@@ -77,7 +77,7 @@ fn check(batch: &Batch, kind: ReportKind, now: Timestamp) -> Result<(), Problem>
         ));
     }
     let (missing, is_available) = match kind {
-        ReportKind::Changes => (batch.lacks_changes(), batch.changes_are_available(now)),
+        ReportKind::Changes => (batch.why_no_changes(), batch.changes_are_available(now)),
         ReportKind::Rejects | ReportKind::RejectsWorkbook => (
             (!batch.has_report).then_some("The batch has no rejected rows."),
             batch.report_is_available(now),

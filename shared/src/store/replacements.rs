@@ -5,6 +5,8 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 
+use tokio::task::JoinSet;
+
 use super::batches::Batches;
 use super::item::{Item, text};
 use super::update::Set;
@@ -17,6 +19,8 @@ const PREFIX: &str = "replaced:";
 
 /// The maximum number of keys of one BatchGetItem (an AWS limit).
 const KEYS: usize = 100;
+
+const READ: &str = "BatchGetItem of replacements";
 
 fn key(account: &AccountId) -> AttributeValue {
     text(&format!("{PREFIX}{account}"))
@@ -32,42 +36,56 @@ impl Batches {
         &self,
         accounts: &[AccountId],
     ) -> Result<HashMap<AccountId, Timestamp>, StoreError> {
-        const OPERATION: &str = "BatchGetItem of replacements";
-        let mut found = HashMap::new();
+        let mut requests = JoinSet::new();
         for some in accounts.chunks(KEYS) {
-            let mut keys: Vec<Item> = some
-                .iter()
-                .map(|account| Item::from([("batch_id".to_owned(), key(account))]))
-                .collect();
-            while !keys.is_empty() {
-                let request = KeysAndAttributes::builder()
-                    .set_keys(Some(std::mem::take(&mut keys)))
-                    .consistent_read(true)
-                    .build()
-                    .map_err(|error| StoreError::unreadable(OPERATION, error))?;
-                let answer = self
-                    .client
-                    .batch_get_item()
-                    .request_items(&self.table, request)
-                    .send()
-                    .await
-                    .map_err(|error| StoreError::sdk(OPERATION, error))?;
-                let items = answer.responses.and_then(|mut all| all.remove(&self.table));
-                for item in items.unwrap_or_default() {
-                    let field = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
-                    let account = field("batch_id").and_then(|key| key.strip_prefix(PREFIX));
-                    let at = field("replaced_at").and_then(|at| at.parse().ok());
-                    if let (Some(account), Some(at)) = (account, at) {
-                        found.insert(AccountId::from_stored(account.to_owned()), at);
-                    }
+            requests.spawn(self.clone().replaced_at_some(some.to_vec()));
+        }
+        let mut found = HashMap::new();
+        while let Some(result) = requests.join_next().await {
+            found.extend(result.map_err(|error| StoreError::unreadable(READ, error))??);
+        }
+        Ok(found)
+    }
+
+    async fn replaced_at_some(
+        self,
+        accounts: Vec<AccountId>,
+    ) -> Result<Vec<(AccountId, Timestamp)>, StoreError> {
+        let mut found = Vec::new();
+        let mut keys: Vec<Item> = accounts
+            .iter()
+            .map(|account| Item::from([("batch_id".to_owned(), key(account))]))
+            .collect();
+        while !keys.is_empty() {
+            let request = KeysAndAttributes::builder()
+                .set_keys(Some(std::mem::take(&mut keys)))
+                .consistent_read(true)
+                .build()
+                .map_err(|error| StoreError::unreadable(READ, error))?;
+            let answer = self
+                .client
+                .batch_get_item()
+                .request_items(&self.table, request)
+                .send()
+                .await
+                .map_err(|error| StoreError::sdk(READ, error))?;
+            let items = answer
+                .responses
+                .and_then(|mut all| all.remove(&self.table));
+            for item in items.unwrap_or_default() {
+                let field = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
+                let account = field("batch_id").and_then(|key| key.strip_prefix(PREFIX));
+                let at = field("replaced_at").and_then(|at| at.parse().ok());
+                if let (Some(account), Some(at)) = (account, at) {
+                    found.push((AccountId::from_stored(account.to_owned()), at));
                 }
-                let left = answer
-                    .unprocessed_keys
-                    .and_then(|mut all| all.remove(&self.table));
-                if let Some(left) = left {
-                    keys = left.keys;
-                    tokio::time::sleep(super::batches::UNPROCESSED_WAIT).await;
-                }
+            }
+            let left = answer
+                .unprocessed_keys
+                .and_then(|mut all| all.remove(&self.table));
+            if let Some(left) = left {
+                keys = left.keys;
+                tokio::time::sleep(super::batches::UNPROCESSED_WAIT).await;
             }
         }
         Ok(found)
