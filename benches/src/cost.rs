@@ -6,7 +6,8 @@ use std::path::Path;
 
 use clap::Args;
 use mpulse_local::{Data, LocalStack};
-use mpulse_shared::batch::{Capacity, Mode, Rows, Status};
+use mpulse_shared::batch::{BatchRequest, Capacity, Mode, Rows, Status};
+use mpulse_shared::member::AccountId;
 use mpulse_shared::price::{DOLLARS_PER_MILLION_WRITES, dollars};
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,9 @@ use crate::uploads::Uploads;
 
 /// One row in this many is changed.
 const EVERY: u64 = 100;
+
+/// One member in this many is gone from the file that replaces the account.
+const GONE: usize = 1000;
 
 /// Rows of the small file.
 const FEW: u64 = 20;
@@ -145,6 +149,33 @@ pub async fn run(args: &CostArgs) -> Result<Cost, Error> {
         .await?,
     );
 
+    // A nightly replacement: 1 % of names changed, and 0.1 % of the members gone.
+    let (edited_again, nightly) = (path("5"), path("6"));
+    roster::edit(&phones, &edited_again, EVERY, Edit::FirstName)?;
+    let gone = roster::without(&edited_again, &nightly, GONE)?;
+    let request = |dry_run| BatchRequest {
+        mode: Mode::Replace,
+        dry_run,
+        account_id: Some(AccountId::from_stored(roster::ACCOUNT.to_owned())),
+        ..BatchRequest::default()
+    };
+    let is_nightly = move |found: Rows| {
+        let changed = Rows {
+            absent: gone,
+            removed: gone,
+            ..changed(rows - gone, found.updated)
+        };
+        (found.updated > 0 && found == changed)
+            .then_some(found)
+            .ok_or(changed)
+    };
+    for (what, dry_run) in [
+        ("dry run of the next", true),
+        ("replace, 0.1 % gone", false),
+    ] {
+        loads.push(load_for(&local_stack, what, &nightly, request(dry_run), is_nightly).await?);
+    }
+
     local_stack.stop().await;
     let cost = Cost {
         origin,
@@ -161,14 +192,28 @@ async fn load(
     file: &Path,
     rows: Rows,
 ) -> Result<Load, Error> {
+    let expected = |found| if found == rows { Ok(found) } else { Err(rows) };
+    load_for(local_stack, what, file, BatchRequest::default(), expected).await
+}
+
+/// Sends a file to the local stack for a request, and waits for its end. `expected` returns the expected counters if these are
+/// others.
+async fn load_for(
+    local_stack: &LocalStack,
+    what: &str,
+    file: &Path,
+    request: BatchRequest,
+    expected: impl Fn(Rows) -> Result<Rows, Rows>,
+) -> Result<Load, Error> {
     let setup = local_stack.setup();
     let uploads = Uploads::new(&setup, setup.required("FILES_BUCKET")?)?;
-    let object = uploads.upload(file, Mode::Upsert).await?;
+    let object = uploads.upload_for(request, file).await?;
     let batch = uploads.wait(&object.batch).await?;
     let at = batch.checkpoint;
-    if batch.status != Status::Completed || at.rows != rows {
+    let wrong = expected(at.rows).err();
+    if batch.status != Status::Completed || wrong.is_some() {
         let (status, problem) = (batch.status, batch.problem);
-        let became = at.rows;
+        let (rows, became) = (wrong.unwrap_or(at.rows), at.rows);
         return Err(format!("{what}: {rows:?} became {became:?}, {status:?}, {problem:?}").into());
     }
     let times = batch.finished_at.zip(batch.started_at);

@@ -9,7 +9,7 @@ use mpulse_cli::sample::{HEADER, Roster};
 use crate::error::Error;
 
 /// The account of all rows: one account is the harder case, and the usual one.
-const ACCOUNT: &str = "4";
+pub const ACCOUNT: &str = "4";
 
 /// The seed of the people.
 const SEED: u64 = 42;
@@ -102,6 +102,26 @@ pub fn pick(from: &Path, to: &Path, every: usize, rows: usize) -> Result<(), Err
     }
     out.flush()?;
     Ok(())
+}
+
+/// Writes a roster again without one row in `every`, and returns how many are missing.
+///
+/// # Errors
+/// Returns an error if a file cannot be read or written.
+pub fn without(from: &Path, to: &Path, every: usize) -> Result<u64, Error> {
+    let mut out = BufWriter::with_capacity(BUFFER, File::create(to)?);
+    let mut missing = 0;
+    let lines = BufReader::with_capacity(BUFFER, File::open(from)?).split(b'\n');
+    for (number, line) in lines.enumerate() {
+        if number > 0 && number % every == 0 {
+            missing += 1;
+            continue;
+        }
+        out.write_all(&line?)?;
+        out.write_all(b"\n")?;
+    }
+    out.flush()?;
+    Ok(missing)
 }
 
 #[cfg(test)]

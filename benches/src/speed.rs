@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use mpulse_shared::batch::Mode;
+use mpulse_shared::batch::{BatchRequest, Mode};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
@@ -43,6 +43,10 @@ pub struct IngestArgs {
     #[arg(long, value_name = "PACKING")]
     packed: Vec<Packing>,
 
+    /// Measure mode upsert without the report of changes too
+    #[arg(long)]
+    without_changes: bool,
+
     /// Another program to run as the function
     #[arg(long, value_name = "PROGRAM")]
     function: Option<PathBuf>,
@@ -56,6 +60,7 @@ pub struct IngestArgs {
 enum ModeArg {
     Upsert,
     Overwrite,
+    Replace,
 }
 
 impl From<ModeArg> for Mode {
@@ -63,6 +68,7 @@ impl From<ModeArg> for Mode {
         match mode {
             ModeArg::Upsert => Self::Upsert,
             ModeArg::Overwrite => Self::Overwrite,
+            ModeArg::Replace => Self::Replace,
         }
     }
 }
@@ -106,6 +112,15 @@ pub async fn run(args: &IngestArgs) -> Result<Speed, Error> {
         }
         ingest.push(figures);
     }
+    if args.without_changes {
+        let request = BatchRequest {
+            changes: Some(false),
+            ..BatchRequest::default()
+        };
+        let object = ground.uploads.upload_for(request, &file).await?;
+        let name = format!("{}, without changes", function::name(Mode::Upsert));
+        ingest.push(function::measure(&ground, &object, program, &name).await?.0);
+    }
     for packing in &args.packed {
         let packed = work.path().join("packed");
         packing.pack(&file, &packed)?;
@@ -148,11 +163,14 @@ impl Speed {
                 ratios.push((name, ingest.rate() / peer.rate()));
             }
         }
-        let plain = function::name(Mode::Overwrite);
-        if let Some(plain) = self.ingest.iter().find(|figures| figures.what == plain) {
-            for packed in self.ingest.iter().filter(|f| f.what.contains(", ")) {
-                let name = format!("{} / {}", packed.what, plain.what);
-                ratios.push((name, packed.rate() / plain.rate()));
+        // Variants of a mode are compared with the mode itself.
+        for varied in &self.ingest {
+            let Some((mode, _)) = varied.what.split_once(", ") else {
+                continue;
+            };
+            if let Some(plain) = self.ingest.iter().find(|figures| figures.what == mode) {
+                let name = format!("{} / {}", varied.what, plain.what);
+                ratios.push((name, varied.rate() / plain.rate()));
             }
         }
         ratios

@@ -6,12 +6,14 @@ use std::time::Duration;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use mpulse_shared::batch::{Batch, BatchId, BatchRequest, FileFormat, Mode};
+use mpulse_shared::member::AccountId;
 use mpulse_shared::scope::Scope;
 use mpulse_shared::setup::{FromSetup, Setup};
 use mpulse_shared::store::batches::Batches;
 use mpulse_shared::time::Timestamp;
 
 use crate::error::Error;
+use crate::roster::ACCOUNT;
 
 /// The author of the batches.
 const MAKER: &str = "key:bench";
@@ -61,11 +63,23 @@ impl Uploads {
     pub async fn upload(&self, file: &Path, mode: Mode) -> Result<Object, Error> {
         let request = BatchRequest {
             mode,
+            account_id: (mode == Mode::Replace).then(|| AccountId::from_stored(ACCOUNT.to_owned())),
+            ..BatchRequest::default()
+        };
+        self.upload_for(request, file).await
+    }
+
+    /// Creates a batch for a request and stores its file.
+    ///
+    /// # Errors
+    /// Returns an error if a request fails.
+    pub async fn upload_for(&self, request: BatchRequest, file: &Path) -> Result<Object, Error> {
+        let request = BatchRequest {
             format: FileFormat {
                 stop_early: false,
                 ..FileFormat::default()
             },
-            ..BatchRequest::default()
+            ..request
         };
         let batch = Batch::new(request, MAKER.to_owned(), Scope::ALL, Timestamp::now());
         self.batches.create(&batch).await?;

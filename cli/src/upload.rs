@@ -419,8 +419,9 @@ mod tests {
         let local = ["--url", "http://127.0.0.1:9000"];
         assert_eq!(line(&local), short);
         let url = "https://api.example.com/prod";
+        let remote = ["--url", url, "--key", "ops:secret"];
         assert_eq!(
-            line(&["--url", url, "--key", "ops:secret"]),
+            line(&remote),
             format!("{short} --url {url}")
         );
         let dry_run = ["--dry-run", "--yes", "--gzip", "--account", "4"];

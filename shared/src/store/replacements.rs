@@ -69,9 +69,7 @@ impl Batches {
                 .send()
                 .await
                 .map_err(|error| StoreError::sdk(READ, error))?;
-            let items = answer
-                .responses
-                .and_then(|mut all| all.remove(&self.table));
+            let items = answer.responses.and_then(|mut all| all.remove(&self.table));
             for item in items.unwrap_or_default() {
                 let field = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
                 let account = field("batch_id").and_then(|key| key.strip_prefix(PREFIX));
