@@ -14,6 +14,7 @@ mod keys;
 mod large;
 mod members;
 mod pages;
+mod rosters;
 mod screen;
 mod session;
 mod uploads;

@@ -3,6 +3,8 @@
 import { batch as at, call, may, path } from "./api.js";
 import { parse, unescaped } from "./csv.js";
 import { alert, ask, busy, button, count, dollars, duration, facts, h, link, redraw, say, table, time } from "./dom.js";
+import { showEnd } from "./plan.js";
+import { part, report } from "./report.js";
 import { follow, hasEnded, seconds, status, view, watch } from "./watch.js";
 
 // The time between two polls of the list, with and without running batches.
@@ -11,8 +13,6 @@ const IDLE_MILLIS = 10_000;
 // Batches on a page, and the maximum of one response.
 const PAGE = 25;
 const MOST_PAGE = 100;
-// The URL of a report is valid a little longer.
-const RENEWAL_MILLIS = 240_000;
 // Rejected rows that are shown, and how much of the report is fetched for them.
 const REJECTS = 25;
 const REJECTS_BYTES = 64 * 1024;
@@ -26,6 +26,9 @@ function author(batch) {
   const [, id] = batch.created_by.split(/:(.*)/s);
   return id;
 }
+
+// How a batch differs from one that loads a file.
+const kind = ({ dry_run, mode }) => (dry_run ? "dry run" : mode === "revert" && "revert");
 
 async function showAll(page, signal) {
   const place = h("div");
@@ -49,7 +52,7 @@ async function showAll(page, signal) {
     drawn = state;
     redraw(place, all.length
       ? table("Batches", ["File", "Status", "Sent", "By", "Rows", "Duration", "Cost"], all.map((one) => [
-        link(`batches/${one.batch_id}`, one.file_name ?? one.batch_id),
+        h("span", null, link(`batches/${one.batch_id}`, one.file_name ?? one.batch_id), kind(one) && h("span", { class: "hint" }, ` ${kind(one)}`)),
         status(one),
         time(one.created_at),
         author(one),
@@ -82,59 +85,71 @@ function outcomes({ rows }) {
   return h("span", null, parts.length ? parts.map(([name, n]) => h("span", { class: `count ${name}` }, `${count(n)} ${name}`)) : "no rows yet");
 }
 
+const MODES = {
+  upsert: "create new members, update members that differ",
+  create: "create new members only",
+  overwrite: "write every row",
+  replace: "create and update members, remove the account’s other members",
+  revert: "undo the changes of another batch",
+};
+
+const limit = ({ limit, despite_unreadable_rows }) => `${typeof limit === "number" ? count(limit) : limit}${despite_unreadable_rows ? ", despite unreadable rows" : ""}`;
+
+// How a batch was made from its parent.
+function made(batch, parent) {
+  if (batch.mode === "revert") return "Reverts";
+  return parent?.applied_by === batch.batch_id ? "Applies" : "Corrects";
+}
+
 async function showOne(page, id, signal, heading) {
   const about = h("div");
   const live = view();
+  const end = h("div");
   const rejects = h("div");
   const cancel = button("Cancel the batch", () => ask("Cancel the batch?",
     "It stops within seconds. Rows that were applied stay.", "Cancel the batch", async () => {
       await call(at(id), { method: "DELETE" });
       say("The batch is being cancelled.");
     }), { class: "danger", hidden: true });
-  page.append(h("p", null, link("batches", "All batches")), about, live.element, h("div", { class: "actions" }, cancel), rejects);
-  let corrected = null;
-  const draw = (batch) => {
-    live.draw(batch);
-    cancel.hidden = hasEnded(batch) || batch.status === "cancelling" || !may("writer");
-    // The other fields of a batch do not change.
-    if (corrected === String(batch.child_batch_ids)) return;
-    corrected = String(batch.child_batch_ids);
-    heading.textContent = batch.file_name ?? `Batch ${id}`;
-    document.title = `${heading.textContent} – mPulse`;
+  page.append(h("p", null, link("batches", "All batches")), about, live.element, h("div", { class: "actions" }, cancel), end, rejects);
+  let known = null;
+  // The batch that this one was made from, and those made from it.
+  const relatives = new Map();
+  const drawAbout = async (batch) => {
+    const ids = [batch.parent_batch_id, ...batch.child_batch_ids].filter(Boolean);
+    await Promise.all(ids.map(async (one) => relatives.set(one, await call(at(one), { signal }).catch(() => null))));
+    if (signal.aborted) return;
+    const parent = relatives.get(batch.parent_batch_id);
+    const children = Map.groupBy(batch.child_batch_ids, (child) => {
+      if (child === batch.applied_by) return "Applied by";
+      return relatives.get(child)?.mode === "revert" ? "Reverted by" : "Corrected by";
+    });
     redraw(about, facts([
       ["Batch", id],
       ["Sent", h("span", null, time(batch.created_at), ` by ${author(batch)}`)],
       batch.account_id && ["Account", batch.account_id],
-      ["Mode", { upsert: "create new members, update members that differ", create: "create new members only", overwrite: "write every row" }[batch.mode]],
-      batch.parent_batch_id && ["Corrects", link(`batches/${batch.parent_batch_id}`, batch.parent_batch_id)],
-      batch.child_batch_ids.length > 0 && ["Corrected by", h("span", null, batch.child_batch_ids.map((child) => [link(`batches/${child}`, child), " "]).flat())],
+      batch.dry_run && ["Dry run", "shows what would change, and writes no member"],
+      ["Mode", MODES[batch.mode]],
+      batch.removal && ["Remove at most", limit(batch.removal)],
+      batch.parent_batch_id && [made(batch, parent), link(`batches/${batch.parent_batch_id}`, batch.parent_batch_id)],
+      ...[...children].map(([name, of]) => [name, h("span", null, of.map((child) => [link(`batches/${child}`, child), " "]).flat())]),
     ]));
   };
-  const batch = await follow(id, signal, draw);
-  if (batch.links.rejects) await showRejects(rejects, batch, signal);
-}
-
-// A link to a report, in another tab, because leaving this one would interrupt uploads. Its URL is renewed when it has expired.
-function report(text, api, { signal, fail, ...attributes }) {
-  let renewed;
-  const element = h("a", {
-    target: "_blank", rel: "noopener", ...attributes,
-    onclick: async (event) => {
-      if (Date.now() - renewed < RENEWAL_MILLIS) return;
-      event.preventDefault();
-      try {
-        await renew();
-        element.click();
-      } catch (error) {
-        fail(error);
-      }
-    },
-  }, text);
-  const renew = async () => {
-    element.href = (await call(api, { signal })).url;
-    renewed = Date.now();
+  const draw = (batch) => {
+    live.draw(batch);
+    cancel.hidden = hasEnded(batch) || batch.status === "cancelling" || !may("writer");
+    // The other fields of a batch do not change.
+    const changing = String([batch.child_batch_ids, batch.applied_by]);
+    if (known === changing) return;
+    known = changing;
+    const name = batch.file_name ?? `Batch ${id}`;
+    heading.textContent = kind(batch) ? `${name} (${kind(batch)})` : name;
+    document.title = `${heading.textContent} – mPulse`;
+    drawAbout(batch);
   };
-  return { element, renew };
+  const batch = await follow(id, signal, draw);
+  await showEnd(end, batch, signal);
+  if (batch.links.rejects) await showRejects(rejects, batch, signal);
 }
 
 // The first rows of the report, its downloads, and the link to send it back.
@@ -156,12 +171,11 @@ async function showRejects(place, batch, signal) {
 }
 
 async function showFirst(place, url, batch, signal) {
-  const response = await fetch(url, { signal, credentials: "omit", headers: { range: `bytes=0-${REJECTS_BYTES - 1}` } }).catch(() => null);
-  if (!response?.ok) {
+  const body = await part(url, `0-${REJECTS_BYTES - 1}`, signal);
+  if (!body) {
     place.append(alert("The report cannot be shown here. Download it instead."));
     return;
   }
-  const body = await response.blob();
   const [header, ...rows] = parse(await body.text(), ",", REJECTS + 2);
   // The last row may be incomplete.
   if (body.size >= REJECTS_BYTES) rows.pop();

@@ -10,6 +10,9 @@ const MODES = [
   ["create", "create new members, do not change existing ones"],
   ["overwrite", "write every row without comparing"],
 ];
+const REPLACE = ["replace", "replace the account’s members: also remove those who are not in the file"];
+// The registry's own limit.
+const REMOVAL_LIMIT = "10%";
 
 const ENCODINGS = [
   ["", "Automatic"],
@@ -33,6 +36,7 @@ const ACCOUNT_HINTS = {
   true: "The file has no account column: enter the account of its members",
   false: "Only for rows without an account",
 };
+const REPLACED_HINT = "The account whose members the file replaces";
 
 const GARBLED = "The file is not UTF-8. Choose its encoding, probably Windows-1252 (Western Europe). Otherwise rows with such characters are rejected.";
 const GARBLED_AS_CHOSEN = "Some characters do not exist in this encoding. Choose another one. Otherwise rows with them are rejected.";
@@ -59,7 +63,16 @@ export async function choose(file, { parent, remove, send }) {
   const settingsForm = form({
     fields: [
       { name: "account_id", label: "Account", hint: ACCOUNT_HINTS.false },
-      { name: "mode", label: "Existing members", options: MODES },
+      // A report has only the rejected rows: everyone else would be removed.
+      { name: "mode", label: "Existing members", options: parent ? MODES : [...MODES, REPLACE], onchange: () => draw() },
+      {
+        name: "removal", label: "Remove at most", value: REMOVAL_LIMIT,
+        hint: "A share of the account’s members, such as 10%, or a number. If more are not in the file, nobody is removed",
+      },
+      {
+        name: "despite_unreadable_rows", type: "checkbox", label: "Remove despite unreadable rows",
+        hint: "A row whose client id cannot be read may be that of a member who is then removed",
+      },
       {
         name: "default_region", label: "Country of phone numbers without country code", maxlength: 2,
         hint: "Two letters, such as GB. If empty, the country of this registry",
@@ -67,8 +80,9 @@ export async function choose(file, { parent, remove, send }) {
       { name: "keep_on", type: "checkbox", label: "Continue even if nearly all of the first rows are rejected" },
     ],
     action: "Send",
+    other: "Preview",
     secondary: remove(),
-    submit: async ({ account_id, mode, default_region, keep_on }) => {
+    submit: async ({ account_id, mode, removal, despite_unreadable_rows, default_region, keep_on }, isPreview) => {
       if (!account_id && columns.accountMissing) throw { message: "An account is required.", fields: [{ field: "account_id", message: "is required, because the file has no account column" }] };
       // An empty choice keeps a corrected report from inheriting its file's.
       const none = parent?.columns && !headless.checked ? {} : undefined;
@@ -76,6 +90,11 @@ export async function choose(file, { parent, remove, send }) {
       if (account_id) request.account_id = account_id;
       if (default_region) request.default_region = default_region.toUpperCase();
       if (keep_on) request.stop_early = false;
+      if (isPreview) request.dry_run = true;
+      if (mode === REPLACE[0]) {
+        const limit = removal || REMOVAL_LIMIT;
+        request.removal = { limit: /^\d+$/.test(limit) ? Number(limit) : limit, despite_unreadable_rows };
+      }
       if (parent) request.parent_batch_id = parent.batch_id;
       await send(request);
       columns.remember();
@@ -83,6 +102,7 @@ export async function choose(file, { parent, remove, send }) {
   });
   const accountField = settingsForm.elements.account_id;
   const bare = h("div", { class: "actions" }, remove());
+  const about = h("p", { class: "hint" }, "Preview sends the file too, but writes no member: it shows what would change and what that costs, and you can apply it then.");
 
   // The settings by which the file is read, if they differ from the usual ones.
   const options = () => ({
@@ -102,8 +122,10 @@ export async function choose(file, { parent, remove, send }) {
       `${columns.fields.filter(Boolean).length} of ${plural(header.length, "column")} used`,
     ].filter(Boolean).join(" · ");
     const { accountMissing, problem } = columns;
-    settingsForm.hint("account_id", ACCOUNT_HINTS[accountMissing]);
-    if (accountMissing) accountField.value ||= account;
+    const isReplaced = settingsForm.elements.mode.value === REPLACE[0];
+    for (const name of ["removal", "despite_unreadable_rows"]) settingsForm.reveal(name, isReplaced);
+    settingsForm.hint("account_id", isReplaced ? REPLACED_HINT : ACCOUNT_HINTS[accountMissing]);
+    if (accountMissing || isReplaced) accountField.value ||= account;
     else if (accountField.value === account) accountField.value = "";
     settingsForm.block(problem);
   }
@@ -124,6 +146,7 @@ export async function choose(file, { parent, remove, send }) {
     sheets.hidden = !(found.sheets?.length > 1);
     if (found.sheets && !sheet.options.length) sheet.append(...found.sheets.map((name) => h("option", { value: name }, name)));
     settingsForm.hidden = found.problem !== undefined;
+    about.hidden = settingsForm.hidden;
     bare.hidden = !settingsForm.hidden;
     if (found.problem) {
       summary.textContent = bytes(file.size);
@@ -147,5 +170,5 @@ export async function choose(file, { parent, remove, send }) {
   }
 
   await read();
-  return h("div", null, summary, settings, content, settingsForm, bare);
+  return h("div", null, summary, settings, content, settingsForm, about, bare);
 }

@@ -140,8 +140,9 @@ export function labelled(label, control, ...more) {
 }
 
 // A form of labelled fields: `{name, label, hint, value, options, …attributes}`. The server's errors of a field are shown at the field, others
-// above the button. `element.block(text)` disables the button and says why; `element.hint(name, text)` changes a hint.
-export function form({ fields, action, submit, secondary, className }) {
+// above the buttons. `other` is the text of a second button; `submit` gets the values, and whether that one was pressed. `element.block(text)`
+// disables both and says why; `element.hint(name, text)` changes a hint; `element.reveal(name, is)` shows or hides a field.
+export function form({ fields, action, other, submit, secondary, className }) {
   const inputs = new Map();
   const general = h("div");
   const rows = fields.map(({ name, label, hint, options, value, ...attributes }) => {
@@ -152,21 +153,26 @@ export function form({ fields, action, submit, secondary, className }) {
     const input = options ? select(all, options) : h("input", { autocomplete: "off", spellcheck: "false", ...all });
     if (value !== undefined && value !== null) input.value = value;
     const note = hint && h("span", { id: `${id}-hint`, class: "hint" }, hint);
-    inputs.set(name, { input, fault, note });
-    return labelled(label, input, note, fault);
+    const row = labelled(label, input, note, fault);
+    inputs.set(name, { input, fault, note, row });
+    return row;
   });
   const button = h("button", { class: "primary" }, action);
+  const second = other && h("button", null, other);
   const why = h("span", { class: "fault", role: "status" });
   let working = false;
-  const ready = () => { button.disabled = working || why.textContent !== ""; };
+  const ready = () => {
+    for (const one of [button, second]) if (one) one.disabled = working || why.textContent !== "";
+  };
   const element = h("form", { novalidate: true, class: className ?? "fields" }, rows, general,
-    h("div", { class: "actions" }, button, secondary, why));
+    h("div", { class: "actions" }, button, second, secondary, why));
   element.block = (text) => {
     if (why.textContent !== text) why.textContent = text;
     ready();
   };
   element.hint = (name, text) => { inputs.get(name).note.textContent = text; };
-  const show = (error) => {
+  element.reveal = (name, is) => { inputs.get(name).row.hidden = !is; };
+  const show = (error, pressed) => {
     const rest = [];
     for (const { field, message } of error.fields ?? []) {
       const at = inputs.get(field);
@@ -178,7 +184,7 @@ export function form({ fields, action, submit, secondary, className }) {
     }
     const first = [...inputs.values()].find(({ input }) => input.hasAttribute("aria-invalid"));
     if (!first || rest.length) general.replaceChildren(alert(rest.join("; ") || error.message));
-    (first?.input ?? button).focus();
+    (first?.input ?? pressed).focus();
   };
   element.addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -187,19 +193,20 @@ export function form({ fields, action, submit, secondary, className }) {
       fault.textContent = "";
       input.removeAttribute("aria-invalid");
     }
-    const focused = document.activeElement === button;
+    const pressed = event.submitter ?? button;
+    const focused = document.activeElement === pressed;
     working = true;
     ready();
     try {
       const valueOf = ({ type, checked, value }) => (type === "checkbox" ? checked : value.trim());
-      await submit(Object.fromEntries([...inputs].map(([name, { input }]) => [name, valueOf(input)])));
+      await submit(Object.fromEntries([...inputs].map(([name, { input }]) => [name, valueOf(input)])), pressed === second);
       working = false;
       ready();
-      if (focused) refocus(button);
+      if (focused) refocus(pressed);
     } catch (error) {
       working = false;
       ready();
-      show(error);
+      show(error, pressed);
     }
   });
   return element;
@@ -222,9 +229,9 @@ export function dialog(title, content, { sheet } = {}) {
   return element;
 }
 
-// Asks for confirmation before an action that cannot be undone.
+// Asks for confirmation. The explanation is a text, or an element.
 export function ask(title, text, action, work) {
-  const element = dialog(title, h("div", null, h("p", null, text), h("div", { class: "actions" },
+  const element = dialog(title, h("div", null, typeof text === "string" ? h("p", null, text) : text, h("div", { class: "actions" },
     busy(action, async () => {
       await work();
       element.close();

@@ -1,6 +1,7 @@
 // Members: search, show, create, change and remove.
 
-import { answer, call, may, member as at, path } from "./api.js";
+import { answer, batch as batchAt, call, may, member as at, path } from "./api.js";
+import { changeOf } from "./changes.js";
 import { alert, ask, busy, button, dialog, facts, form, h, link, plural, redraw, reload, say, table, time } from "./dom.js";
 
 // The last search, which is repeated when the user returns to the page.
@@ -99,10 +100,23 @@ function author(text) {
   return kind === "batch" ? link(`batches/${id}`, `batch ${id}`) : `key ${id}`;
 }
 
+// Shows what the batches that wrote a member did to it, as far as their reports show it.
+async function showHistory(place, one, signal) {
+  const ids = [one.updated_by, one.created_by].filter((by) => by.startsWith("batch:")).map((by) => by.slice("batch:".length));
+  for (const id of new Set(ids)) {
+    const batch = await call(batchAt(id), { signal });
+    const change = await changeOf(batch, one.id, signal);
+    if (change) place.append(change);
+  }
+}
+
 // Shows a member, with a message above it. `changed` is called after a change.
 async function open(id, changed, words) {
   const place = h("div", null, h("p", null, "…"));
   const sheet = dialog(`Member ${id}`, place, { sheet: true });
+  const left = new AbortController();
+  sheet.addEventListener("close", () => left.abort());
+  const history = h("div");
   try {
     const { body: one, headers } = await answer(at(id));
     const match = { "if-match": headers.get("etag") };
@@ -129,7 +143,10 @@ async function open(id, changed, words) {
             sheet.close();
             say("Removed.");
             changed();
-          }), { class: "danger" })) : "");
+          }), { class: "danger" })) : "",
+      history);
+    // The key may not be allowed to see the batch.
+    showHistory(history, one, left.signal).catch(() => {});
   } catch (error) {
     place.replaceChildren(alert(error));
   }

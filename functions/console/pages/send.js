@@ -5,6 +5,7 @@ import { batch as at, call, session } from "./api.js";
 import { choose } from "./choose.js";
 import { COLUMNS } from "./columns.js";
 import { alert, ask, busy, button, bytes, duration, h, link, plural, say, table } from "./dom.js";
+import { showEnd } from "./plan.js";
 import { forget, isSame, notes, Transfer } from "./transfer.js";
 import { follow, view } from "./watch.js";
 
@@ -142,7 +143,15 @@ async function card(file, { parent, resumed }) {
     if (transfer.state !== "sent") return;
     const live = view();
     body.replaceChildren(h("p", null, "Sent. Processing continues if you leave this page: ", link(`batches/${id}`, "open the batch")), live.element);
-    await follow(id, undefined, live.draw).catch((error) => body.append(alert(error)));
+    try {
+      const batch = await follow(id, undefined, live.draw);
+      if (!batch.dry_run) return;
+      const plan = h("div");
+      body.append(plan);
+      await showEnd(plan, batch);
+    } catch (error) {
+      body.append(alert(error));
+    }
   };
 
   if (resumed) {

@@ -10,13 +10,18 @@ const FAULT_MILLIS = 2000;
 // Points of the chart.
 const POINTS = 120;
 
+// The outcomes of rows, and of members who are not in the file: their meaning, and their sign in a plan.
 const OUTCOMES = [
-  ["created", "new members"],
-  ["updated", "changed members"],
-  ["unchanged", "equal to the stored member"],
-  ["superseded", "older than a saved change"],
-  ["rejected", "invalid rows"],
+  ["created", "new members", "+"],
+  ["updated", "changed members", "~"],
+  ["removed", "members who are gone", "−"],
+  ["unchanged", "equal to the stored member", "="],
+  ["superseded", "older than a saved change", ""],
+  ["rejected", "invalid rows", "!"],
+  ["absent", "members who are not in the file", ""],
 ];
+// Shown only if there are some: they belong to some modes, or are rare in a plan.
+const RARE = { plan: ["superseded", "absent", "removed"], batch: ["removed", "absent"] };
 
 const STATUS = {
   awaiting_upload: "waiting for its file",
@@ -85,6 +90,8 @@ function chart() {
   };
 }
 
+const units = ({ read_units, write_units }) => `${count(read_units)} and ${count(write_units)}`;
+
 // The view of a batch, drawn once and then updated in place.
 export function view() {
   const bar = h("progress", { max: 100, value: 0, "aria-label": "Processed" });
@@ -116,8 +123,10 @@ export function view() {
         if (ended) words.push(`took ${duration(seconds(batch))}`);
       }
       line.textContent = words.join(" · ");
-      counts.replaceChildren(...(batch.started_at ? OUTCOMES.map(([name, meaning]) => h("div", { class: rows[name] ? name : null },
-        h("b", null, count(rows[name])), h("span", null, name), h("small", null, meaning))) : []));
+      const rare = RARE[batch.dry_run ? "plan" : "batch"];
+      const outcomes = OUTCOMES.filter(([name]) => rows[name] || !rare.includes(name) || (name === "removed" && batch.mode === "replace"));
+      counts.replaceChildren(...(batch.started_at ? outcomes.map(([name, meaning, sign]) => h("div", { class: rows[name] ? name : null },
+        h("b", null, batch.dry_run && sign ? `${sign} ${count(rows[name])}` : count(rows[name])), h("span", null, name), h("small", null, meaning))) : []));
       graph.draw(take(batch));
       problem.replaceChildren(...(batch.problem
         ? [h("p", { class: batch.status === "failed" ? "alert" : "note" }, batch.problem.message)] : []));
@@ -126,8 +135,9 @@ export function view() {
       more.replaceChildren(batch.started_at ? facts([
         ["Attempts", count(batch.attempts)],
         ["Throttled requests", count(batch.throttles)],
-        ["Read and write units", `${count(batch.capacity.read_units)} and ${count(batch.capacity.write_units)}`],
-        ["Cost (list price)", dollars(batch.price.usd)],
+        ["Read and write units", units(batch.capacity)],
+        batch.dry_run && ["Units if applied", units(batch.predicted_capacity)],
+        [batch.dry_run ? "Cost if applied (list price)" : "Cost (list price)", dollars(batch.price.usd)],
         batch.ignored_columns.length > 0 && ["Ignored columns", batch.ignored_columns.join(", ")],
       ]) : "");
     },
