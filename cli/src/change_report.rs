@@ -16,8 +16,8 @@ use crate::retry::Tries;
 /// The longest wait for the next piece.
 const STALLED: Duration = Duration::from_mins(1);
 
-/// The bytes at the end of a report that are read to find removed members: more than twenty of the longest records.
-const TAIL: &str = "bytes=-65536";
+/// The bytes at the end of a report in which removed members are looked for: more than twenty of the longest records.
+const TAIL: u64 = 64 * 1024;
 
 /// The report cannot be read.
 #[derive(Debug, Error)]
@@ -32,6 +32,9 @@ pub enum ReportError {
     /// Nothing arrived for a minute.
     #[error("the connection to S3 stalled")]
     Stalled,
+    /// The rest of the report was requested.
+    #[error("S3 sends the whole report instead of its rest")]
+    WholeReport,
     /// An error response.
     #[error("S3 responded with {status}: {message}")]
     Refused {
@@ -48,6 +51,7 @@ impl ReportError {
         match self {
             Self::Api(error) => error.is_transient(),
             Self::Connection(_) | Self::Stalled => true,
+            Self::WholeReport => false,
             Self::Refused { status, .. } => status.is_server_error(),
         }
     }
@@ -84,6 +88,11 @@ impl Download {
             status,
             message: s3_message(&body),
         })
+    }
+
+    /// Returns its size in bytes, if S3 says it.
+    pub fn size(&self) -> Option<u64> {
+        self.0.content_length()
     }
 
     /// Returns whether it is the requested range, not the whole report.
@@ -131,19 +140,26 @@ async fn try_first_changes(
     most: usize,
 ) -> Result<Vec<Change>, ReportError> {
     let mut changes = Vec::new();
-    let others = batch.rows.created + batch.rows.updated;
+    let whole = Download::open(client, &batch.id, None).await?;
     // They are at the end of the report, because members are removed after the last row.
     if batch.rows.removed > 0 {
-        let tail = Download::open(client, &batch.id, Some(TAIL)).await?;
+        let range = tail(whole.size());
+        let tail = Download::open(client, &batch.id, range.as_deref()).await?;
         let is_removed = |change: &Change| change.kind == Kind::Removed;
         collect(tail, most, is_removed, &mut changes).await?;
     }
-    if changes.len() < most && others > 0 {
-        let head = Download::open(client, &batch.id, None).await?;
+    if changes.len() < most && batch.rows.created + batch.rows.updated > 0 {
         let is_other = |change: &Change| change.kind != Kind::Removed;
-        collect(head, most, is_other, &mut changes).await?;
+        collect(whole, most, is_other, &mut changes).await?;
     }
     Ok(changes)
+}
+
+/// Returns the range of the end of a report; `None` for all of it. A range of the form `bytes=-65536` would be simpler, but
+/// not every S3 accepts one that is longer than the object.
+fn tail(size: Option<u64>) -> Option<String> {
+    let first = size?.checked_sub(TAIL)?;
+    Some(format!("bytes={first}-"))
 }
 
 /// Adds the wanted changes of a download until there are `most`.
@@ -182,6 +198,13 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_end_of_a_report_is_requested_by_its_first_byte() {
+        assert_eq!(tail(None), None);
+        assert_eq!(tail(Some(TAIL - 1)), None);
+        assert_eq!(tail(Some(TAIL + 7)).as_deref(), Some("bytes=7-"));
+    }
 
     #[test]
     fn lines_are_cut_from_pieces() {

@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::path::PathBuf;
 
+use bytes::Bytes;
 use clap::Args;
 use mpulse_shared::batch::BatchId;
-use reqwest::StatusCode;
 use thiserror::Error;
 
 use crate::change_report::{Download, ReportError};
@@ -125,37 +125,37 @@ impl<'a> Report<'a> {
         }
     }
 
-    async fn next(&mut self) -> Result<Option<bytes::Bytes>, ReportError> {
+    /// Returns the next piece; `None` at the end.
+    async fn next(&mut self) -> Result<Option<Bytes>, ReportError> {
         let progress = Progress::hidden();
         let mut tries = Tries::new(&progress);
         loop {
             match self.try_next().await {
-                Err(error) if error.is_transient() => {
-                    self.download = None;
-                    tries.again("", error).await?;
-                }
+                Err(error) if error.is_transient() => tries.again("", error).await?,
                 result => return result,
             }
         }
     }
 
-    async fn try_next(&mut self) -> Result<Option<bytes::Bytes>, ReportError> {
-        let download = match &mut self.download {
+    /// Returns the next piece, without a retry. An error ends the download.
+    async fn try_next(&mut self) -> Result<Option<Bytes>, ReportError> {
+        let mut download = match self.download.take() {
             Some(download) => download,
-            None => {
-                let rest = (self.received > 0).then(|| format!("bytes={}-", self.received));
-                let download = Download::open(self.client, self.batch_id, rest.as_deref()).await?;
-                if rest.is_some() && !download.is_range() {
-                    return Err(ReportError::Refused {
-                        status: StatusCode::OK,
-                        message: "it sends the whole report again".to_owned(),
-                    });
-                }
-                self.download.insert(download)
-            }
+            None => self.open().await?,
         };
         let piece = download.next().await?;
+        self.download = Some(download);
         self.received += piece.as_ref().map_or(0, |piece| piece.len() as u64);
         Ok(piece)
+    }
+
+    /// Requests what has not been received.
+    async fn open(&self) -> Result<Download, ReportError> {
+        let rest = (self.received > 0).then(|| format!("bytes={}-", self.received));
+        let download = Download::open(self.client, self.batch_id, rest.as_deref()).await?;
+        if rest.is_some() && !download.is_range() {
+            return Err(ReportError::WholeReport);
+        }
+        Ok(download)
     }
 }

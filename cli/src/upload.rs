@@ -414,7 +414,7 @@ mod tests {
 
     #[test]
     fn the_command_to_resume_contains_what_is_needed() {
-        let line = |arguments| going_on(&args(arguments).unwrap()).of("01K");
+        let line = |arguments: &[&str]| going_on(&args(arguments).unwrap()).of("01K");
         let short = "mpulse upload --resume 01K members.csv";
         let local = ["--url", "http://127.0.0.1:9000"];
         assert_eq!(line(&local), short);

@@ -85,8 +85,8 @@ impl Loaded {
 
     /// Returns all members with their values, without who wrote them and when.
     async fn members(&self) -> Vec<[String; 4]> {
-        let page = self.api.get(&format!("/api/members/?limit=1000&{ACCOUNT}"));
-        let page = page.await;
+        let path = format!("/api/members/?limit=1000&{ACCOUNT}");
+        let page = self.api.get(&path).await;
         let results = page["results"].as_array().expect("results");
         let mut members: Vec<[String; 4]> = results
             .iter()
