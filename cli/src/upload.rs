@@ -420,10 +420,7 @@ mod tests {
         assert_eq!(line(&local), short);
         let url = "https://api.example.com/prod";
         let remote = ["--url", url, "--key", "ops:secret"];
-        assert_eq!(
-            line(&remote),
-            format!("{short} --url {url}")
-        );
+        assert_eq!(line(&remote), format!("{short} --url {url}"));
         let dry_run = ["--dry-run", "--yes", "--gzip", "--account", "4"];
         assert_eq!(
             line(&[&local[..], &dry_run].concat()),

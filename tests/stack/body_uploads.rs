@@ -100,7 +100,7 @@ async fn an_unsupported_file_in_the_body_is_rejected_with_a_reason() {
         [("file".to_owned(), "required".to_owned())]
     );
     let form = Form::new()
-        .text("mode", "replace")
+        .text("mode", "revert")
         .part("file", part(roster("4", 1)));
     let wrong_mode = post_form(&stack, form).await;
     assert_eq!(

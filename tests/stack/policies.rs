@@ -55,6 +55,7 @@ const CALLS: [(&str, &[&str]); 21] = [
     ("put_object", &["s3:PutObject"]),
     ("copy_object", &["s3:PutObject", "s3:GetObject"]),
     ("delete_object", &["s3:DeleteObject"]),
+    ("delete_objects", &["s3:DeleteObject"]),
     ("list_objects_v2", &["s3:ListBucket"]),
     ("create_multipart_upload", &["s3:PutObject"]),
     ("upload_part", &["s3:PutObject"]),
@@ -189,9 +190,12 @@ fn methods(files: &[&str], resource: &str) -> BTreeMap<String, Actions> {
         .collect();
     for _ in 0..bodies.len() {
         for (name, body) in &bodies {
-            let others = bodies
-                .keys()
-                .filter(|other| body.contains(&format!("self.{other}(")));
+            let others = bodies.keys().filter(|other| {
+                let calls = ["self.", "self.clone()."];
+                calls
+                    .iter()
+                    .any(|on| body.contains(&format!("{on}{other}(")))
+            });
             let more: Actions = others.flat_map(|other| all[other].clone()).collect();
             all.get_mut(name).expect("it is there").extend(more);
         }

@@ -189,6 +189,7 @@ impl Case {
         let rejected = self.rows.iter().filter(|row| row.verdict.is_err());
         let protected = rejected.clone().filter_map(|row| row.id.as_ref());
         let keys: BTreeSet<&MemberId> = valid
+            .clone()
             .map(|profile| &profile.id)
             .chain(protected)
             .filter(own)
@@ -198,8 +199,9 @@ impl Case {
         if absent.is_empty() {
             return;
         }
+        let members: BTreeSet<&MemberId> = valid.map(|profile| &profile.id).filter(own).collect();
         let had =
-            absent.len() as u64 + keys.len() as u64 - expected.rows.created.min(keys.len() as u64);
+            absent.len() as u64 + (members.len() as u64).saturating_sub(expected.rows.created);
         if self.removal.limit.is_exceeded(absent.len() as u64, had) {
             expected.problem = Some("removal_limit_exceeded");
             return;

@@ -4,13 +4,15 @@
 
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher};
 
-use hashbrown::hash_table::Entry;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use mpulse_shared::member::ClientMemberId;
 
 /// The maximum number of keys: seven eighths of 2^24, which is what a table of that size holds before it doubles. With 9
 /// bytes per slot this is 151 MB. A file with more keys is handled in several passes.
 pub const MAX_KEYS: usize = (1 << 24) / 8 * 7;
+
+/// Marks the hash of a key that a valid row has.
+const MEMBER: u64 = 1;
 
 /// The part of the keys that one pass handles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +46,8 @@ pub struct FileKeys {
     hashes: HashTable<u64>,
     hasher: DefaultHashBuilder,
     most: usize,
+    /// The number of different keys of valid rows.
+    members: u64,
     /// Whether every key is there.
     is_whole: bool,
 }
@@ -56,26 +60,44 @@ impl FileKeys {
             hashes: HashTable::new(),
             hasher: DefaultHashBuilder::default(),
             most,
+            members: 0,
             is_whole: true,
         }
     }
 
-    /// Adds the key of a row.
+    /// Adds the key of a valid row.
     pub fn add(&mut self, id: &ClientMemberId) {
+        if let Some(known) = self.insert(id)
+            && *known & MEMBER == 0
+        {
+            *known |= MEMBER;
+            self.members += 1;
+        }
+    }
+
+    /// Adds the key of a rejected row, whose member is not removed.
+    pub fn protect(&mut self, id: &ClientMemberId) {
+        self.insert(id);
+    }
+
+    /// Adds a key, if this pass handles it and there is room.
+    fn insert(&mut self, id: &ClientMemberId) -> Option<&mut u64> {
         if !self.pass.has(id) {
-            return;
+            return None;
         }
-        let hash = self.hasher.hash_one(id);
+        let hash = self.hash(id);
+        let is_same = |known: &u64| known & !MEMBER == hash;
         if self.hashes.len() >= self.most {
-            self.is_whole &= self.hashes.find(hash, |&known| known == hash).is_some();
-            return;
+            let known = self.hashes.find_mut(hash, is_same);
+            self.is_whole &= known.is_some();
+            return known;
         }
-        let entry = self
-            .hashes
-            .entry(hash, |&known| known == hash, |&known| known);
-        if let Entry::Vacant(place) = entry {
-            place.insert(hash);
-        }
+        let entry = self.hashes.entry(hash, is_same, |&known| known & !MEMBER);
+        Some(entry.or_insert(hash).into_mut())
+    }
+
+    fn hash(&self, id: &ClientMemberId) -> u64 {
+        self.hasher.hash_one(id) & !MEMBER
     }
 
     /// Returns whether a member of the account is absent from the file, as far as this pass handles it.
@@ -83,13 +105,14 @@ impl FileKeys {
         if !self.pass.has(id) {
             return false;
         }
-        let hash = self.hasher.hash_one(id);
-        self.hashes.find(hash, |&known| known == hash).is_none()
+        let hash = self.hash(id);
+        let is_same = |known: &u64| known & !MEMBER == hash;
+        self.hashes.find(hash, is_same).is_none()
     }
 
-    /// Returns the number of different keys.
-    pub fn len(&self) -> u64 {
-        self.hashes.len() as u64
+    /// Returns the number of different keys of valid rows.
+    pub fn members(&self) -> u64 {
+        self.members
     }
 
     /// Returns whether the set has every key of its pass.
@@ -115,7 +138,7 @@ mod tests {
             (0..100).for_each(|number| keys.add(&id(number)));
             (50..60).for_each(|number| keys.add(&id(number)));
         }
-        let all: u64 = passes.iter().map(FileKeys::len).sum();
+        let all: u64 = passes.iter().map(FileKeys::members).sum();
         assert_eq!(all, 100);
         for number in 0..200 {
             let lacking = passes.iter().filter(|keys| keys.lacks(&id(number)));
@@ -127,10 +150,12 @@ mod tests {
     fn a_set_that_is_full_is_not_whole() {
         let mut keys = FileKeys::new(Pass::ONLY, 2);
         keys.add(&id(1));
-        keys.add(&id(2));
+        keys.protect(&id(2));
         keys.add(&id(1));
         assert!(keys.is_whole());
-        assert_eq!(keys.len(), 2);
+        assert_eq!(keys.members(), 1);
+        keys.add(&id(2));
+        assert_eq!(keys.members(), 2);
         keys.add(&id(3));
         assert!(!keys.is_whole());
     }

@@ -208,7 +208,7 @@ impl Reader<'_> {
 
     fn reject(&mut self, window: &mut Window, reject: &Reject) {
         match (&reject.key, &mut self.keys) {
-            (RejectedKey::Read(id), Some(keys)) => keys.add(id),
+            (RejectedKey::Read(id), Some(keys)) => keys.protect(id),
             (RejectedKey::Unreadable, Some(_)) => window.unreadable += 1,
             _ => {}
         }

@@ -221,7 +221,7 @@ impl<'a> Run<'a> {
     /// Returns why the batch fails, and which counted rows may not be written.
     fn problem(&self, code: &str, mut message: String) -> BatchProblem {
         let at = &self.pipeline.lease.batch.checkpoint;
-        if at.durable != at.counted {
+        if at.durable != at.counted && !self.pipeline.is_dry_run() {
             let (from, to) = (at.durable.line, at.counted.line.saturating_sub(1));
             let doubt = format!(" Lines {from} to {to} are counted and may not have been written.");
             message.push_str(&doubt);

@@ -20,7 +20,7 @@ use s3s::dto::{
     GetObjectOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput,
     ListBucketsInput, ListBucketsOutput, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input,
     ListObjectsV2Output, ListPartsInput, ListPartsOutput, Part, PutObjectInput, PutObjectOutput,
-    UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput, UploadPartOutput,
+    Range, UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput, UploadPartOutput,
 };
 use s3s::{S3, S3Error, S3Request, S3Response, S3Result, s3_error};
 use tempfile::TempPath;
@@ -461,6 +461,12 @@ impl S3 for Layer {
         let (if_match, if_none_match) = (input.if_match.take(), input.if_none_match.take());
         let path = self.shared.files.object(&input.bucket, &input.key);
         let _reading = self.shared.changing.read().await;
+        if let Some(Range::Suffix { length }) = &mut input.range
+            && let Ok(metadata) = tokio::fs::metadata(&path).await
+        {
+            // More than there is means all of it.
+            *length = metadata.len().min(*length);
+        }
         let mut response = self.shared.files.system.get_object(request).await?;
         let output = &mut response.output;
         check_read(

@@ -125,6 +125,10 @@ async fn an_object_is_stored_read_and_announced() {
     assert_eq!(status(get().if_match("\"other\"").send().await), 412);
     assert_eq!(status(get().if_none_match(&e_tag).send().await), 304);
     assert_eq!(status(get().range("bytes=11-").send().await), 416);
+    for (range, content) in [("bytes=-5", &b"world"[..]), ("bytes=-99", b"hello world")] {
+        let rest = get().range(range).send().await.unwrap();
+        assert_eq!(rest.body.collect().await.unwrap().to_vec(), content);
+    }
     let head = || {
         stack
             .client

@@ -175,8 +175,8 @@ pub struct Sweep {
     pub is_counted: bool,
     /// The number of absent members, as far as they are counted.
     pub absent: u64,
-    /// The number of different keys in the file, as far as they are counted.
-    pub file_keys: u64,
+    /// The number of different members in valid rows of the file, as far as they are counted.
+    pub file_members: u64,
     /// The last id that is counted in this pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counted: Option<String>,

@@ -105,7 +105,7 @@ impl Run<'_> {
                 of: sweep.passes,
             };
             let file = self.keys_of(pass, &mut keys).await?;
-            sweep.file_keys += file.len();
+            sweep.file_members += file.members();
             ids.begin_again();
             while let Some(some) = self.next_ids(&account, &mut ids).await? {
                 sweep.absent += some.iter().filter(|id| file.lacks(id)).count() as u64;
@@ -298,33 +298,35 @@ impl Run<'_> {
             return None;
         }
         let account = batch.account_id.as_deref().unwrap_or_default();
-        let members = sweep.absent + sweep.file_keys.saturating_sub(at.rows.created);
-        if removal.limit.is_exceeded(sweep.absent, members) {
-            let Sweep { absent, .. } = sweep;
-            let limit = removal.limit;
-            let unit = if matches!(limit, Limit::Share(_)) {
-                ""
-            } else {
-                " members"
+        let absent = sweep.absent;
+        let members = absent + sweep.file_members.saturating_sub(at.rows.created);
+        let effect = if batch.dry_run {
+            "nobody would be removed"
+        } else {
+            "nobody was removed; the rows of the file stay applied"
+        };
+        if removal.limit.is_exceeded(absent, members) {
+            let limit = match removal.limit {
+                Limit::Share(_) => removal.limit.to_string(),
+                Limit::Members(most) => format!("{most} members"),
             };
             return Some(BatchProblem {
                 code: "removal_limit_exceeded".to_owned(),
                 message: format!(
                     "{absent} of {members} members of account {account} are not in the file. That is more than the limit \
-                     of {limit}{unit}, so nobody was removed. The rows of the file stay applied. If the file is complete, \
-                     send it again with a higher \"removal\": {{\"limit\": …}}."
+                     of {limit}, so {effect}. If the file is complete, send it again with a higher \
+                     \"removal\": {{\"limit\": …}}."
                 ),
             });
         }
         if at.unreadable_rows > 0 && !removal.despite_unreadable_rows {
+            let rows = at.unreadable_rows;
             return Some(BatchProblem {
                 code: "unreadable_rows".to_owned(),
                 message: format!(
-                    "The client member id of {} rejected rows cannot be read, so it is not known whose rows they are, and \
-                     nobody was removed: {} members of account {account} are not in the file. The other rows stay applied. \
-                     Correct the rows and send the whole file again, or send it with \
-                     \"removal\": {{\"despite_unreadable_rows\": true}}.",
-                    at.unreadable_rows, sweep.absent
+                    "{absent} of {members} members of account {account} are not in the file, but the client member id of \
+                     {rows} rejected rows cannot be read, and these may be theirs, so {effect}. Correct the rows and send the \
+                     whole file again, or send it with \"removal\": {{\"despite_unreadable_rows\": true}}."
                 ),
             });
         }
