@@ -105,6 +105,33 @@ impl Client {
         self.call(Method::POST, &path, None).await
     }
 
+    /// Creates the batch that applies a dry run.
+    ///
+    /// # Errors
+    /// Returns [`ClientError`] without a retry.
+    pub async fn apply(&self, id: &str) -> Result<Batch, ClientError> {
+        let path = format!("/api/members/batch/{id}/apply");
+        self.call(Method::POST, &path, None).await
+    }
+
+    /// Creates the batch that takes back the changes of another.
+    ///
+    /// # Errors
+    /// Returns [`ClientError`] without a retry.
+    pub async fn revert(&self, id: &str) -> Result<Batch, ClientError> {
+        let path = format!("/api/members/batch/{id}/revert");
+        self.call(Method::POST, &path, None).await
+    }
+
+    /// Returns the signed URL of a batch's report of changes.
+    ///
+    /// # Errors
+    /// Returns [`ClientError`] without a retry.
+    pub async fn changes(&self, id: &str) -> Result<ReportUrl, ClientError> {
+        let path = format!("/api/members/batch/{id}/changes");
+        self.call(Method::GET, &path, None).await
+    }
+
     /// Resolves a URL of the API, which may be relative.
     pub fn resolve(&self, link: &str) -> String {
         self.base
@@ -217,6 +244,23 @@ mod tests {
             serde_json::from_value(json!({"batch_id": "1", "status": "new-word"})).unwrap();
         assert!(!batch.has_ended());
         assert_eq!(batch.problem_text(), None);
+    }
+
+    #[test]
+    fn a_dry_run_is_read_according_to_the_contract() {
+        let batch: Batch = serde_json::from_value(json!({
+            "batch_id": "01K", "status": "completed", "mode": "replace", "dry_run": true, "changes": true,
+            "removal": {"limit": "10%", "despite_unreadable_rows": false}, "applied_by": null,
+            "rows": {"read": 5, "absent": 2, "created": 1, "updated": 1, "unchanged": 3, "superseded": 0,
+                     "rejected": 0, "removed": 2},
+            "links": {"self": "/b", "rejects": null, "parts": null, "changes": "/b/changes",
+                      "apply": "/b/apply", "revert": null},
+        }))
+        .unwrap();
+        assert!(batch.is_plan() && batch.may_remove());
+        assert_eq!((batch.rows.absent, batch.rows.changed()), (2, 4));
+        assert!(batch.links.changes.is_some() && batch.links.apply.is_some());
+        assert_eq!(batch.links.revert, None);
     }
 
     #[test]

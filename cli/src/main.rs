@@ -1,14 +1,27 @@
 //! The `mpulse` command: runs the local stack, and works with a registry from a
 //! terminal.
 
+mod apply;
 mod aws_environment;
+mod change;
+mod change_report;
+mod changes;
 mod client;
+mod connection;
 mod credential;
 mod dev;
 mod env;
+mod follow;
 mod keys;
+mod plan;
+mod progress;
+mod report;
+mod retry;
+mod revert;
 mod signals;
+mod terminal;
 mod upload;
+mod watch;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -37,8 +50,14 @@ struct Cli {
 enum Command {
     /// Run the system on this computer (the local stack)
     Dev(dev::DevArgs),
-    /// Send a CSV file and wait until every row is processed
+    /// Send a CSV file and wait until every row is processed, or show what it would change
     Upload(upload::UploadArgs),
+    /// Apply a dry run: do what it has predicted
+    Apply(apply::ApplyArgs),
+    /// Download the report of what a batch has changed, or what a dry run would change
+    Changes(changes::ChangesArgs),
+    /// Take back what a batch has changed
+    Revert(revert::RevertArgs),
     /// Create, list and revoke access keys
     Keys(keys::KeysArgs),
     /// Print the settings of the functions, to run them with `cargo lambda watch`
@@ -55,10 +74,22 @@ async fn main() -> ExitCode {
         Command::Env(args) => ended(env::run(&args)),
         Command::Keys(args) => ended(keys::run(args).await),
         Command::Sample(args) => ended(sample::run(args)),
+        Command::Apply(args) => {
+            let result = apply::run(args).await;
+            result.unwrap_or_else(|error| failed(&error, code(error.is_usage())))
+        }
+        Command::Changes(args) => match changes::run(args).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed(&error, code(error.is_usage())),
+        },
+        Command::Revert(args) => {
+            let result = revert::run(args).await;
+            result.unwrap_or_else(|error| failed(&error, code(error.is_usage())))
+        }
         Command::Upload(args) => match upload::run(args).await {
             Ok(code) => code,
             Err(error) => {
-                let code = failed(&error, if error.is_usage() { USAGE } else { 1 });
+                let code = failed(&error, code(error.is_usage()));
                 if let Some(how) = error.going_on() {
                     eprintln!("to resume: {how}");
                 }
@@ -66,6 +97,11 @@ async fn main() -> ExitCode {
             }
         },
     }
+}
+
+/// Returns the exit code of an error.
+fn code(is_usage: bool) -> u8 {
+    if is_usage { USAGE } else { 1 }
 }
 
 fn ended<E: Error>(result: Result<(), E>) -> ExitCode {

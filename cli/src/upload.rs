@@ -1,37 +1,33 @@
 //! `mpulse upload`: sends a roster to a registry, on this computer or in the cloud, and waits until
-//! every row is processed.
+//! every row is processed. After a dry run it shows the plan.
 //!
 //! Standard output contains the result only; progress goes to standard error, as bars on a terminal
 //! and as a line every few seconds elsewhere.
 
+mod effect;
 mod format;
 mod parts;
-mod progress;
-mod report;
+mod preview;
 mod transfer;
-mod watch;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use clap::{Args, ValueEnum};
-use reqwest::Url;
+use clap::{ArgGroup, Args};
 use tempfile::NamedTempFile;
 use thiserror::Error;
 
-use crate::client::{Client, ClientError, NewBatch, Upload, is_this_machine};
-use crate::credential::{Credential, DEFAULT_DATA, KeyFile, KeyFileError};
-use crate::output::print;
-use crate::sample::account_id;
+use crate::client::{Client, ClientError, NewBatch, Upload};
+use crate::connection::{Connection, ConnectionError};
+use crate::follow::{self, Clock, FollowError};
+use crate::progress::Progress;
 use crate::signals::Signals;
+use effect::EffectArgs;
 use format::FormatArgs;
-use progress::Progress;
+use preview::{PreviewArgs, PreviewError};
 use transfer::TransferError;
-
-/// The default URL, that of `mpulse dev`.
-const DEFAULT_URL: &str = "http://127.0.0.1:9000";
 
 /// The largest file that is sent by one request, in bytes. A larger one is sent in parts, as S3's
 /// documentation recommends from 100 MB on: a broken connection then costs a part, not the whole
@@ -41,93 +37,67 @@ const LARGEST_PUT: u64 = 100_000_000;
 /// The arguments of `mpulse upload`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit code 0: every row was processed, rejected rows included. Exit code 1: anything else.\n\n\
-                  Example:\n  mpulse upload members.csv --url https://api.example.com --key ops:SECRET"
+    group = ArgGroup::new("previewed").args(["dry_run", "resume"]),
+    after_help = "\
+Exit codes:
+  0  every row was processed, rejected rows included; of a dry run: the plan was shown
+  1  anything else, such as more members to remove than the limit allows
+  2  invalid arguments
+  3  with --detailed-exit-code: the plan of a dry run has changes, and was not applied
+
+Examples:
+  mpulse upload members.csv --url https://api.example.com --key ops:SECRET
+  mpulse upload members.csv --replace --account 4 --removal-limit 5% --dry-run"
 )]
 pub struct UploadArgs {
     /// The roster: CSV, plain or compressed by gzip or zip, or an Excel workbook (.xlsx)
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
-    /// The URL of the registry
-    #[arg(long, env = "MPULSE_URL", default_value = DEFAULT_URL, value_parser = http_url)]
-    url: Url,
+    #[command(flatten)]
+    connection: Connection,
 
-    /// The key (ID:SECRET); for `mpulse dev` on this computer, the stored admin key is the default
-    #[arg(
-        long,
-        value_name = "ID:SECRET",
-        env = "MPULSE_KEY",
-        hide_env_values = true
-    )]
-    key: Option<Credential>,
-
-    /// The account of the rows, for a file without an account column
-    #[arg(long, value_name = "ID", value_parser = account_id)]
-    account: Option<String>,
-
-    /// How to handle rows of existing members [default: upsert]
-    #[arg(long)]
-    mode: Option<Mode>,
+    #[command(flatten)]
+    effect: EffectArgs,
 
     /// The batch whose corrected report of rejected rows this file is
     #[arg(long, value_name = "BATCH_ID")]
     parent: Option<String>,
 
     /// Resume the stopped upload of this batch: send the parts that are missing
-    #[arg(long, value_name = "BATCH_ID", conflicts_with_all = ["account", "mode", "parent"])]
+    #[arg(
+        long,
+        value_name = "BATCH_ID",
+        conflicts_with_all = [
+            "account", "mode", "replace", "removal_limit", "despite_unreadable_rows", "no_changes", "parent"
+        ]
+    )]
     resume: Option<String>,
-
-    #[command(flatten)]
-    format: FormatArgs,
 
     /// Send in parts, whatever the size
     #[arg(long, hide = true)]
     multipart: bool,
 
-    /// The data folder of `mpulse dev`, for its key
-    #[arg(long, value_name = "PATH", default_value = DEFAULT_DATA)]
-    data: PathBuf,
-}
+    #[command(flatten)]
+    preview: PreviewArgs,
 
-/// How rows of existing members are handled.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Mode {
-    /// Update members that differ
-    Upsert,
-    /// Do not change existing members
-    Create,
-    /// Write every row without comparing
-    Overwrite,
-}
-
-impl Mode {
-    /// Returns the API's name of the mode.
-    fn name(self) -> &'static str {
-        match self {
-            Self::Upsert => "upsert",
-            Self::Create => "create",
-            Self::Overwrite => "overwrite",
-        }
-    }
+    #[command(flatten)]
+    format: FormatArgs,
 }
 
 /// The upload failed, or its end is unknown.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum UploadError {
-    /// No key was given or found: invalid arguments.
-    #[error(
-        "no key: use --key ID:SECRET or set MPULSE_KEY (the key of `mpulse dev` in {path} is used for \
-         this computer only)"
-    )]
-    NoKey {
-        /// Where the local key would be.
-        path: PathBuf,
-    },
-    /// The file of the local key cannot be used.
+    /// The registry cannot be called.
     #[error(transparent)]
-    KeyFile(#[from] KeyFileError),
+    Connection(#[from] ConnectionError),
+    /// Removals were described without a replacement: invalid arguments.
+    #[error("--removal-limit and --despite-unreadable-rows need --replace")]
+    NotReplace,
+    /// The registry ignores that the batch is a dry run. Nothing was sent.
+    #[error("the registry does not support dry runs; nothing was sent")]
+    NoDryRun,
     /// The file to send cannot be read.
     #[error("cannot read {path}")]
     File {
@@ -185,9 +155,12 @@ pub enum UploadError {
     /// Signals cannot be received.
     #[error("cannot receive signals")]
     Signals(#[source] io::Error),
-    /// Standard output cannot be written.
-    #[error("cannot write the result")]
-    Output(#[source] io::Error),
+    /// The end of the batch is unknown.
+    #[error(transparent)]
+    Follow(#[from] FollowError),
+    /// The plan was not shown or not applied.
+    #[error(transparent)]
+    Preview(#[from] PreviewError),
 }
 
 impl UploadError {
@@ -201,7 +174,11 @@ impl UploadError {
 
     /// Returns whether the arguments are invalid.
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::NoKey { .. })
+        match self {
+            Self::Connection(error) => error.is_usage(),
+            Self::NotReplace => true,
+            _ => false,
+        }
     }
 }
 
@@ -212,7 +189,10 @@ impl UploadError {
 /// code is 1 and the printed summary says why.
 pub async fn run(mut args: UploadArgs) -> Result<ExitCode, UploadError> {
     let began = Instant::now();
-    let client = Client::new(&args.url, credential(&args)?)?;
+    if args.effect.misses_replace() {
+        return Err(UploadError::NotReplace);
+    }
+    let client = args.connection.client()?;
     let (mut file_name, mut size) = describe(&args.file).await?;
     let compressed = if args.format.gzip {
         let compressed = compress(&args.file).await?;
@@ -234,23 +214,18 @@ pub async fn run(mut args: UploadArgs) -> Result<ExitCode, UploadError> {
         }
         None => send(&client, &args, file_name, size, &going_on).await?,
     };
-    let sent = began.elapsed();
+    let clock = Clock {
+        began,
+        sent: Some(began.elapsed()),
+    };
 
     eprintln!("batch {id}: sent; processing continues if this command is stopped");
-    let batch = watch::until_ended(&client, &id).await?;
-    let report = report::Report {
-        batch: &batch,
-        rejects_url: client.rejects_url(&batch),
-        key_id: client.credential().id.as_str(),
-        sent,
-        elapsed: began.elapsed(),
-    };
-    print(&report.to_string()).map_err(UploadError::Output)?;
-    Ok(if batch.is_complete() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    let batch = follow::to_the_end(&client, &args.connection, &id, clock).await?;
+    if batch.dry_run {
+        let code = preview::preview(&client, &args.connection, args.preview, &batch).await?;
+        return Ok(code);
+    }
+    Ok(follow::exit_code(&batch))
 }
 
 /// Compresses a file.
@@ -277,12 +252,18 @@ async fn send(
             file_name: file_name.clone(),
             size,
             multipart: args.multipart || size > LARGEST_PUT,
-            account_id: args.account.clone(),
-            mode: args.mode.map(Mode::name),
+            account_id: args.effect.account.clone(),
+            mode: args.effect.mode(),
+            removal: args.effect.removal(),
+            changes: args.effect.changes(),
+            dry_run: args.preview.dry_run,
             parent_batch_id: args.parent.clone(),
             format: args.format.request(),
         })
         .await?;
+    if args.preview.dry_run && !created.batch.dry_run {
+        return Err(UploadError::NoDryRun);
+    }
     let id = created.batch.id;
     match &created.upload {
         Upload::Whole(request) => {
@@ -370,41 +351,32 @@ fn not_sent(args: &UploadArgs, source: TransferError) -> UploadError {
 
 /// The command that resumes an upload, without the key.
 struct ResumeCommand {
+    connection: Connection,
     arguments: String,
 }
 
 impl ResumeCommand {
     fn of(&self, id: &str) -> String {
-        format!("mpulse upload --resume {id} {}", self.arguments)
+        self.connection
+            .command(&format!("upload --resume {id} {}", self.arguments))
     }
 }
 
 fn going_on(args: &UploadArgs) -> ResumeCommand {
     let mut arguments = args.file.display().to_string();
-    if args.format.gzip {
-        arguments.push_str(" --gzip");
+    for (is_given, argument) in [
+        (args.format.gzip, " --gzip"),
+        (args.preview.yes, " --yes"),
+        (args.preview.detailed_exit_code, " --detailed-exit-code"),
+    ] {
+        if is_given {
+            arguments.push_str(argument);
+        }
     }
-    if args.url.as_str().trim_end_matches('/') != DEFAULT_URL {
-        arguments.push_str(" --url ");
-        arguments.push_str(args.url.as_str());
+    ResumeCommand {
+        connection: args.connection.clone(),
+        arguments,
     }
-    ResumeCommand { arguments }
-}
-
-/// Returns the key to use. The local stack's own key is never sent elsewhere.
-fn credential(args: &UploadArgs) -> Result<Credential, UploadError> {
-    if let Some(credential) = &args.key {
-        return Ok(credential.clone());
-    }
-    let file = KeyFile::of(&args.data);
-    let found = if is_this_machine(&args.url) {
-        file.read()?
-    } else {
-        None
-    };
-    found.ok_or_else(|| UploadError::NoKey {
-        path: file.path().to_owned(),
-    })
 }
 
 /// Returns the file's name and size.
@@ -423,76 +395,51 @@ async fn describe(path: &Path) -> Result<(String, u64), UploadError> {
     Ok((name.to_string_lossy().into_owned(), metadata.len()))
 }
 
-/// Reads an http or https URL with a host.
-fn http_url(text: &str) -> Result<Url, String> {
-    let url: Url = text.parse().map_err(|error| format!("{error}"))?;
-    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-        return Err("must begin with http:// or https://".to_owned());
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err("must not contain a key; use --key".to_owned());
-    }
-    Ok(url)
-}
-
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
 
-    fn args(url: &str, key: Option<&str>, data: &Path) -> UploadArgs {
-        UploadArgs {
-            file: "members.csv".into(),
-            url: url.parse().unwrap(),
-            key: key.map(|key| key.parse().unwrap()),
-            account: None,
-            mode: None,
-            parent: None,
-            resume: None,
-            format: FormatArgs::default(),
-            multipart: false,
-            data: data.to_owned(),
-        }
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        upload: UploadArgs,
+    }
+
+    fn args(args: &[&str]) -> Result<UploadArgs, clap::Error> {
+        let all = [&["x", "members.csv"], args].concat();
+        Command::try_parse_from(all).map(|command| command.upload)
     }
 
     #[test]
-    fn the_local_key_is_used_for_loopback_only() {
-        let data = tempfile::tempdir().unwrap();
-        let file = KeyFile::of(data.path());
-        let local = "http://127.0.0.1:9000";
-        let found = |url, key| credential(&args(url, key, data.path()));
-
-        assert!(found(local, None).unwrap_err().is_usage());
-        file.write(&"admin:local".parse().unwrap()).unwrap();
-        assert_eq!(found(local, None).unwrap().secret, "local");
-        assert_eq!(found(local, Some("ops:other")).unwrap().secret, "other");
-        assert!(
-            found("https://api.example.com", None)
-                .unwrap_err()
-                .is_usage()
+    fn the_command_to_resume_contains_what_is_needed() {
+        let line = |arguments| going_on(&args(arguments).unwrap()).of("01K");
+        let short = "mpulse upload --resume 01K members.csv";
+        let local = ["--url", "http://127.0.0.1:9000"];
+        assert_eq!(line(&local), short);
+        let url = "https://api.example.com/prod";
+        assert_eq!(
+            line(&["--url", url, "--key", "ops:secret"]),
+            format!("{short} --url {url}")
+        );
+        let dry_run = ["--dry-run", "--yes", "--gzip", "--account", "4"];
+        assert_eq!(
+            line(&[&local[..], &dry_run].concat()),
+            format!("{short} --gzip --yes")
         );
     }
 
     #[test]
-    fn the_command_to_resume_contains_no_key() {
-        let line = |url| going_on(&args(url, Some("ops:secret"), Path::new("data"))).of("01K");
-        let short = "mpulse upload --resume 01K members.csv";
-        assert_eq!(line("http://127.0.0.1:9000"), short);
-        let url = "https://api.example.com/prod";
-        assert_eq!(line(url), format!("{short} --url {url}"));
-    }
-
-    #[test]
-    fn a_url_is_http_and_contains_no_key() {
-        assert!(http_url("http://127.0.0.1:9000").is_ok());
-        assert!(http_url("https://x.execute-api.us-east-1.amazonaws.com/prod").is_ok());
-        for text in [
-            "127.0.0.1:9000",
-            "ftp://x",
-            "http://",
-            "http://admin:secret@x",
-            "",
-        ] {
-            assert!(http_url(text).is_err(), "{text}");
+    fn arguments_of_a_plan_need_a_dry_run() {
+        for argument in ["--yes", "--detailed-exit-code"] {
+            assert!(args(&[argument]).is_err(), "{argument}");
+            assert!(args(&[argument, "--dry-run"]).is_ok(), "{argument}");
+            // Whether the batch is a dry run was said when it was created.
+            assert!(args(&[argument, "--resume", "01K"]).is_ok(), "{argument}");
+        }
+        for argument in ["--dry-run", "--replace", "--no-changes"] {
+            assert!(args(&[argument, "--resume", "01K"]).is_err(), "{argument}");
         }
     }
 

@@ -373,6 +373,24 @@ impl Batch {
         self.checkpoint.rows.rejected > 0 && !self.has_report
     }
 
+    /// Returns whether members were changed and there is no report of it, although there should be.
+    #[must_use]
+    pub fn lacks_changes(&self) -> bool {
+        let rows = self.checkpoint.rows;
+        let changes = rows.created + rows.updated + rows.removed;
+        self.changes && changes > 0 && !self.has_changes
+    }
+
+    /// Returns whether the uploaded object with this ETag is kept after the end: that of a dry run that can be applied.
+    #[must_use]
+    pub fn keeps_upload(&self, etag: &str) -> bool {
+        let is_complete = matches!(
+            self.status,
+            Status::Completed | Status::CompletedWithRejects
+        );
+        self.dry_run && is_complete && self.etag.as_deref() == Some(etag)
+    }
+
     /// Returns the problem to report: why the batch failed, or how many rows were applied when it
     /// was cancelled.
     #[must_use]

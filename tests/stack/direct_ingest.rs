@@ -85,6 +85,16 @@ impl Bench {
             },
             ..BatchRequest::default()
         };
+        self.upload_for(request, file, at).await
+    }
+
+    /// Creates a batch for a request and stores its file.
+    pub async fn upload_for(
+        &self,
+        request: BatchRequest,
+        file: impl Into<Vec<u8>>,
+        at: Timestamp,
+    ) -> Upload {
         let file = file.into();
         let batch = Batch::new(request, "key:test".to_owned(), Scope::ALL, Timestamp::now());
         self.batches.create(&batch).await.expect("a batch");
@@ -135,10 +145,19 @@ impl Bench {
             .expect("the engine itself doesn't fail");
     }
 
-    /// Returns a batch's report as text; `None` if there is none.
+    /// Returns a batch's report of rejected rows as text; `None` if there is none.
     pub async fn report(&self, batch: &Batch) -> Option<String> {
+        self.object(batch.batch_id.rejects_key()).await
+    }
+
+    /// Returns a batch's report of changes as text; `None` if there is none.
+    pub async fn changes(&self, batch: &Batch) -> Option<String> {
+        self.object(batch.batch_id.changes_key()).await
+    }
+
+    async fn object(&self, key: String) -> Option<String> {
         let get = self.s3.get_object().bucket(BUCKET);
-        let object = get.key(batch.batch_id.rejects_key()).send().await.ok()?;
+        let object = get.key(key).send().await.ok()?;
         let bytes = object.body.collect().await.expect("the report is whole");
         Some(String::from_utf8(bytes.to_vec()).expect("the report is UTF-8"))
     }

@@ -1,32 +1,30 @@
 //! The first promise: a batch's result equals applying its rows one by one, in order. Small random
 //! rosters, with repeated keys and invalid rows, are processed by ingest with unprocessed,
 //! throttled, broken and lost requests, while runs are killed, cut short by their deadline, or
-//! doubled by a second delivery; then table, counters and report are compared with a model.
-//!
-//! against a model that knows of none of this.
+//! doubled by a second delivery; then table, counters and reports are compared with a model
+//! that knows of none of this. Each roster is previewed by a dry run, loaded, reverted, and the revert is
+//! reverted.
 //!
 //! `SEQUENTIAL_CASES` sets the number of rosters, `SEQUENTIAL_SEED` the seed: a failure prints its
 //! seed.
 
 use std::collections::BTreeMap;
 use std::env;
-use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
 use futures_util::{StreamExt, stream};
 use ingest::{Service, Tuning};
-use mpulse_shared::batch::{Batch, Mode, Rows, Status};
-use mpulse_shared::member::{AccountId, Author, Member, MemberId, Profile};
-use mpulse_shared::phone::Phone;
+use mpulse_shared::batch::{Batch, BatchRequest, Mode, Rows, Status};
+use mpulse_shared::member::{AccountId, Author, ClientMemberId, Member, MemberId};
 use mpulse_shared::time::Timestamp;
-use mpulse_tests::packed::Packing;
 
 use crate::direct_ingest::{Bench, Upload, codes, deliver};
+use crate::sequential_model::{Case, Change, Expected, Table, pick, reverted, story};
 
-/// The number of rosters if `SEQUENTIAL_CASES` is not set.
-const CASES: u64 = 2000;
+/// The number of rosters if `SEQUENTIAL_CASES` is not set. Each is up to four batches.
+const CASES: u64 = 400;
 
 /// Rosters processed at once.
 const AT_ONCE: usize = 16;
@@ -58,174 +56,32 @@ impl Ground {
     }
 }
 
-/// A row of a roster: its text, and the expected member or code.
-struct Row {
-    text: String,
-    verdict: Result<Profile, &'static str>,
-}
-
-/// A roster and its faults.
-struct Case {
-    seed: u64,
-    mode: Mode,
-    uploaded_at: Timestamp,
-    before: Vec<Member>,
-    rows: Vec<Row>,
-    accounts: Vec<AccountId>,
-    packing: Packing,
-}
-
-impl Case {
-    fn new(seed: u64, random: &mut Rng) -> Self {
-        let accounts: Vec<AccountId> = (0..=random.u32(..2))
-            .map(|n| AccountId::parse(&format!("s{seed}-{n}")).expect("an account"))
-            .collect();
-        let keys = 1 + random.u32(..12);
-        let uploaded_at = Timestamp::from_millis(1_700_000_000_000);
-        let before = (0..random.u32(..2 * keys))
-            .map(|_| {
-                let profile = profile(&accounts, keys, random);
-                let at = uploaded_at.plus_millis(i64::from(random.u32(..3)) - 1);
-                Member::new(profile, at, Author::key("before"))
-            })
-            .map(|member| (member.profile.id.clone(), member))
-            .collect::<BTreeMap<_, _>>()
-            .into_values()
-            .collect();
-        let rows = (0..random.u32(..60))
-            .map(|_| row(&accounts, keys, random))
-            .collect();
-        Self {
-            seed,
-            mode: pick(
-                random,
-                &[Mode::Upsert, Mode::Upsert, Mode::Create, Mode::Overwrite],
-            ),
-            uploaded_at,
-            before,
-            rows,
-            accounts,
-            packing: pick(random, &Packing::ALL),
-        }
-    }
-
-    fn file(&self) -> String {
-        let mut file = mpulse_tests::HEADER.to_owned();
-        for row in &self.rows {
-            file.push_str(&row.text);
-        }
-        file
-    }
-
-    /// Applies the rows one by one: the whole promise.
-    fn model(&self, by: &Author) -> (Rows, BTreeMap<MemberId, Member>, Vec<&'static str>) {
-        let (mut rows, mut rejects) = (Rows::default(), Vec::new());
-        let before = self
-            .before
-            .iter()
-            .map(|m| (m.profile.id.clone(), m.clone()));
-        let mut table: BTreeMap<_, _> = before.collect();
-        for row in &self.rows {
-            rows.read += 1;
-            let profile = match &row.verdict {
-                Ok(profile) => profile.clone(),
-                Err(code) => {
-                    rows.rejected += 1;
-                    rejects.push(*code);
-                    continue;
-                }
-            };
-            let new = Member::new(profile.clone(), self.uploaded_at, by.clone());
-            match (self.mode, table.get_mut(&profile.id)) {
-                (Mode::Overwrite, _) => {
-                    rows.updated += 1;
-                    table.insert(profile.id, new);
-                }
-                (_, None) => {
-                    rows.created += 1;
-                    table.insert(profile.id, new);
-                }
-                (Mode::Create, Some(_)) => rows.unchanged += 1,
-                (_, Some(is)) if is.profile == profile => rows.unchanged += 1,
-                (_, Some(is)) if is.updated_at > self.uploaded_at => rows.superseded += 1,
-                (_, Some(is)) => {
-                    rows.updated += 1;
-                    *is = is.changed(profile, self.uploaded_at, by.clone());
-                }
-            }
-        }
-        (rows, table, rejects)
-    }
-}
-
 /// So small that a few rows make many windows and pages.
 fn tuning(random: &mut Rng) -> Tuning {
+    let max_fingerprints = pick(random, &[0, 16, 40, 100_000]);
+    // What a dry run does not remember whole, it needs fingerprints for.
+    let max_remembered = match max_fingerprints {
+        100_000 => pick(random, &[0, 3, 100_000]),
+        _ => 100_000,
+    };
     Tuning {
+        max_remembered,
         window_members: random.usize(1..8),
         window_report: random.usize(30..430),
         depth: random.usize(1..4),
-        max_fingerprints: pick(random, &[0, 16, 40, 100_000]),
+        max_fingerprints,
+        max_file_keys: pick(random, &[2, 5, 100_000]),
+        max_account_keys: pick(random, &[0, 12, 100_000]),
+        large_part: pick(random, &[1, 300, 100_000]),
         first_page: random.u32(1..5),
         first_wait: Duration::from_millis(2),
     }
 }
 
-fn pick<T: Copy>(random: &mut Rng, of: &[T]) -> T {
-    of[random.usize(..of.len())]
-}
-
-fn profile(accounts: &[AccountId], keys: u32, random: &mut Rng) -> Profile {
-    let account = &accounts[random.usize(..accounts.len())];
-    Profile {
-        id: MemberId {
-            account_id: account.clone(),
-            client_member_id: mpulse_shared::member::ClientMemberId::parse(&format!(
-                "{}",
-                random.u32(..keys)
-            ))
-            .expect("an id"),
-        },
-        first_name: pick(random, &["Ann", "Bo", "Zoë"]).to_owned(),
-        last_name: pick(random, &["Lee", "O'Brien, Jr."]).to_owned(),
-        phone_number: Phone::from_stored(
-            pick(random, &["+17145550123", "+442079460018"]).to_owned(),
-        ),
-    }
-}
-
-fn row(accounts: &[AccountId], keys: u32, random: &mut Rng) -> Row {
-    let profile = profile(accounts, keys, random);
-    let account = &profile.id.account_id;
-    let id = &profile.id.client_member_id;
-    let line = |first: &str, phone: &str| {
-        format!("{account},{id},{first},\"{}\",{phone}\n", profile.last_name)
-    };
-    let (text, verdict) = match random.u32(..12) {
-        0 => (line(&profile.first_name, "12"), Err("invalid_phone")),
-        1 => (line("", "7145550123"), Err("required")),
-        2 => (format!("{account},{id},short\n"), Err("wrong_field_count")),
-        3 => (
-            format!(
-                "\n{}",
-                line(&profile.first_name, profile.phone_number.as_str())
-            ),
-            Ok(profile),
-        ),
-        _ => (
-            line(&profile.first_name, profile.phone_number.as_str()),
-            Ok(profile),
-        ),
-    };
-    Row { text, verdict }
-}
-
-async fn work_through(ground: &Ground, case: &Case, random: &mut Rng) -> Batch {
+/// Processes a batch with disturbances.
+async fn work_through(ground: &Ground, upload: &Upload, random: &mut Rng) -> Batch {
     let bench = &ground.bench;
-    for member in &case.before {
-        bench.put(member).await;
-    }
-    let upload = bench.upload(case.mode, case.packing.pack(&case.file()), case.uploaded_at);
-    let Upload { batch, event } = &upload.await;
+    let Upload { batch, event } = upload;
     let service = &ground.services[random.usize(..SERVICES)];
     let minute = Duration::from_mins(1);
     for _ in 0..DISTURBED {
@@ -274,37 +130,279 @@ async fn work_through(ground: &Ground, case: &Case, random: &mut Rng) -> Batch {
     }
     // Once more, as a queue may.
     deliver(service, event, minute).await;
-    assert!(
-        !bench.is_stored(batch).await,
-        "seed {}: the upload is deleted after the end",
-        case.seed
-    );
     bench.batch(batch).await
+}
+
+/// The state of the accounts of a case.
+async fn table(ground: &Ground, case: &Case) -> Table {
+    let mut found = Table::new();
+    for account in &case.accounts {
+        found.extend(ground.bench.members_of(account).await);
+    }
+    found
+}
+
+/// Returns the fields of the lines of a report of changes.
+fn lines(report: &str) -> Vec<Vec<String>> {
+    let text = report.strip_prefix('\u{FEFF}').expect("a mark");
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let records = reader.records();
+    let plain = |field: &str| field.strip_prefix('\'').unwrap_or(field).to_owned();
+    records
+        .map(|record| record.expect("a line").iter().map(plain).collect())
+        .collect()
+}
+
+/// Returns a change as a line of the report.
+fn line_of(change: &Change) -> Vec<String> {
+    let kind = match (&change.old, &change.new) {
+        (None, _) => "created",
+        (_, None) => "removed",
+        _ => "updated",
+    };
+    let either = change.new.as_ref().or(change.old.as_ref());
+    let id = &either.expect("a member").profile.id;
+    let values = |member: &Option<Member>| match member {
+        None => vec![String::new(); 3],
+        Some(member) => vec![
+            member.profile.first_name.clone(),
+            member.profile.last_name.clone(),
+            member.profile.phone_number.as_str().to_owned(),
+        ],
+    };
+    let mut line = vec![
+        change.line.map_or(String::new(), |line| line.to_string()),
+        kind.to_owned(),
+        id.account_id.to_string(),
+        id.client_member_id.to_string(),
+    ];
+    line.extend(values(&change.new));
+    line.extend(values(&change.old));
+    line.extend(change.old.as_ref().map_or_else(
+        || vec![String::new(); 4],
+        |old| {
+            vec![
+                old.created_at.to_string(),
+                old.created_by.as_str().to_owned(),
+                old.updated_at.to_string(),
+                old.updated_by.as_str().to_owned(),
+            ]
+        },
+    ));
+    line
+}
+
+/// Compares a report of changes with the expected changes. The lines of created members may have their keys only, and a
+/// dry run may have forgotten its prediction of an earlier row.
+fn check_changes(report: Option<&str>, expected: &[Change], is_dry_run: bool, story: &str) {
+    let mut found = report.map(lines).unwrap_or_default();
+    let mut wanted: Vec<Vec<String>> = expected.iter().map(line_of).collect();
+    // Absent members are removed in the order of their ids in each pass, and there may be several passes.
+    let of_rows = found.partition_point(|line| !line[0].is_empty());
+    found[of_rows..].sort();
+    for (wanted, found) in wanted.iter_mut().zip(&found) {
+        if wanted[1] == "created" && found.get(4..7).is_some_and(|new| new.concat().is_empty()) {
+            wanted[4..7].fill(String::new());
+        }
+        let by_itself = wanted.last().is_some_and(|by| by.starts_with("batch:"));
+        if let (true, true, Some(old)) = (is_dry_run, by_itself, found.get(7..13)) {
+            // The values, or at least who created the member.
+            let from = if old.concat().is_empty() { 7 } else { 10 };
+            wanted[from..12].clone_from_slice(&found[from..12]);
+            if from == 7 {
+                wanted[12].clear();
+            }
+        }
+    }
+    assert_eq!(found, wanted, "{story}");
+}
+
+/// Puts changes in the order of a report: that of absent members depends on the number of passes.
+fn in_order_of(report: Option<&str>, mut changes: Vec<Change>) -> Vec<Change> {
+    let found = report.map(lines).unwrap_or_default();
+    let place = |change: &Change| {
+        found
+            .iter()
+            .position(|line| line[..4] == line_of(change)[..4])
+    };
+    let of_rows = changes.partition_point(|change| change.line.is_some());
+    changes[of_rows..].sort_by_key(place);
+    changes
+}
+
+/// Applies a report of changes to a table, as a script would. Returns the first name, last name and phone of each
+/// member. Of lines that have keys only, the values are those of `after`.
+fn replayed(
+    report: Option<&str>,
+    before: &Table,
+    after: &Table,
+) -> BTreeMap<MemberId, [String; 3]> {
+    let values = |table: &Table, id: &MemberId| {
+        table.get(id).map(|member| {
+            let profile = &member.profile;
+            let phone = profile.phone_number.as_str().to_owned();
+            [profile.first_name.clone(), profile.last_name.clone(), phone]
+        })
+    };
+    let own = |id: &MemberId| (id.clone(), values(before, id).expect("a member"));
+    let mut table: BTreeMap<_, _> = before.keys().map(own).collect();
+    for line in report.map(lines).unwrap_or_default() {
+        let id = MemberId {
+            account_id: AccountId::from_stored(line[2].clone()),
+            client_member_id: ClientMemberId::from_stored(line[3].clone()),
+        };
+        if line[1] == "removed" {
+            table.remove(&id);
+        } else if line[4].is_empty() {
+            let value = values(after, &id);
+            table.extend(value.map(|value| (id, value)));
+        } else {
+            table.insert(id, [line[4].clone(), line[5].clone(), line[6].clone()]);
+        }
+    }
+    table
+}
+
+/// Compares a batch with what is expected of it.
+async fn check_batch(ground: &Ground, batch: &Batch, expected: &Expected, story: &str) {
+    let Expected {
+        rows,
+        rejects,
+        changes,
+        problem,
+        ..
+    } = expected;
+    let wanted = match (problem, rows.rejected) {
+        (Some(_), _) => Status::Failed,
+        (None, 0) => Status::Completed,
+        (None, _) => Status::CompletedWithRejects,
+    };
+    let code = batch.problem.as_ref().map(|problem| problem.code.as_str());
+    assert_eq!((batch.status, code), (wanted, *problem), "{story}");
+    assert_eq!(batch.checkpoint.rows, *rows, "{story}");
+    let Rows {
+        read,
+        absent,
+        created,
+        updated,
+        unchanged,
+        superseded,
+        rejected,
+        removed,
+    } = *rows;
+    let outcomes = created + updated + unchanged + superseded + rejected + removed;
+    assert_eq!(read + absent, outcomes, "{story}");
+    let report = ground.bench.report(batch).await.unwrap_or_default();
+    assert_eq!(codes(&report), *rejects, "{story}");
+    let report = ground.bench.changes(batch).await;
+    assert_eq!(report.is_some(), batch.has_changes, "{story}");
+    check_changes(report.as_deref(), changes, batch.dry_run, story);
+}
+
+/// Takes back the changes of a batch, and compares the result with the model. Returns the batch that does it, and its
+/// changes.
+async fn check_revert(
+    ground: &Ground,
+    case: &Case,
+    parent: &Batch,
+    changes: &[Change],
+    random: &mut Rng,
+    story: &str,
+) -> (Batch, Vec<Change>) {
+    let bench = &ground.bench;
+    let file = bench.changes(parent).await.expect("changes");
+    let request = BatchRequest {
+        mode: Mode::Revert,
+        parent_batch_id: Some(parent.batch_id.clone()),
+        ..BatchRequest::default()
+    };
+    let at = parent.uploaded_at.expect("it is uploaded").plus_millis(10);
+    let before = table(ground, case).await;
+    let upload = bench.upload_for(request, file, at).await;
+    let by = Author::batch(upload.batch.batch_id.as_str());
+    let expected = reverted(changes, &before, &parent.batch_id, at, &by);
+    let batch = work_through(ground, &upload, random).await;
+    let story = format!("the revert of {:?} in {story}", parent.mode);
+    check_batch(ground, &batch, &expected, &story).await;
+    assert_eq!(table(ground, case).await, expected.table, "{story}");
+    (batch, expected.changes)
 }
 
 async fn check(ground: &Ground, seed: u64) {
     let bench = &ground.bench;
     let random = &mut Rng::with_seed(seed);
     let case = Case::new(seed, random);
-    let batch = work_through(ground, &case, random).await;
-    let by = Author::batch(batch.batch_id.as_str());
-    let (rows, table, rejects) = case.model(&by);
-    let (mode, packing, runs) = (case.mode, case.packing, batch.attempts);
-    let mut story = format!("seed {seed}, {mode:?}, {packing:?}, {runs} runs\n");
-    let _ = write!(story, "{}", case.file());
-    let wanted = match rows.rejected {
-        0 => Status::Completed,
-        _ => Status::CompletedWithRejects,
-    };
-    assert_eq!(batch.status, wanted, "{story}{:?}", batch.problem);
-    assert_eq!(batch.checkpoint.rows, rows, "{story}");
-    let report = bench.report(&batch).await.unwrap_or_default();
-    assert_eq!(codes(&report), rejects, "{story}");
-    let mut found = BTreeMap::new();
-    for account in &case.accounts {
-        found.extend(bench.members_of(account).await);
+    let story = story(seed, &case);
+    for member in case.before.values() {
+        bench.put(member).await;
     }
-    assert_eq!(found, table, "{story}");
+    let file = || case.packing.pack(&case.file());
+    let mut predicted = None;
+    if random.bool() {
+        let upload = bench
+            .upload_for(case.request(true), file(), case.uploaded_at)
+            .await;
+        let batch = work_through(ground, &upload, random).await;
+        let story = format!("the dry run of {story}");
+        let by = Author::batch(batch.batch_id.as_str());
+        let expected = case.model(&by);
+        check_batch(ground, &batch, &expected, &story).await;
+        assert_eq!(table(ground, &case).await, case.before, "{story}");
+        assert!(batch.checkpoint.capacity.write_units == 0.0, "{story}");
+        let is_kept = bench.is_stored(&batch).await;
+        assert_eq!(is_kept, expected.problem.is_none(), "{story}");
+        predicted = Some(batch.checkpoint.rows);
+    }
+    let upload = bench
+        .upload_for(case.request(false), file(), case.uploaded_at)
+        .await;
+    let batch = work_through(ground, &upload, random).await;
+    let expected = case.model(&Author::batch(batch.batch_id.as_str()));
+    check_batch(ground, &batch, &expected, &story).await;
+    if let Some(predicted) = predicted {
+        assert_eq!(predicted, batch.checkpoint.rows, "{story}");
+    }
+    assert!(!bench.is_stored(&batch).await, "{story}");
+    let after = table(ground, &case).await;
+    assert_eq!(after, expected.table, "{story}");
+    let report = bench.changes(&batch).await;
+    if case.mode != Mode::Overwrite {
+        let replayed = replayed(report.as_deref(), &case.before, &after);
+        let none = Table::new();
+        assert_eq!(replayed, self::replayed(None, &after, &none), "{story}");
+    }
+    if expected.changes.is_empty() {
+        return;
+    }
+    // Something else may write a member in between: it stays as it is.
+    let touched = random
+        .bool()
+        .then(|| after.values().next().cloned())
+        .flatten();
+    if let Some(mut member) = touched.clone() {
+        member.profile.first_name = "Cy".to_owned();
+        member.updated_at = Timestamp::from_millis(1_700_000_000_005);
+        member.updated_by = Author::key("other");
+        bench.put(&member).await;
+    }
+    let changes = in_order_of(report.as_deref(), expected.changes);
+    let (revert, changes) = check_revert(ground, &case, &batch, &changes, random, &story).await;
+    let values = |table: &Table| self::replayed(None, table, &Table::new());
+    if touched.is_none() {
+        let restored = table(ground, &case).await;
+        assert_eq!(values(&restored), values(&case.before), "{story}");
+    }
+    if changes.is_empty() {
+        return;
+    }
+    check_revert(ground, &case, &revert, &changes, random, &story).await;
+    if touched.is_none() {
+        assert_eq!(
+            values(&table(ground, &case).await),
+            values(&after),
+            "{story}"
+        );
+    }
 }
 
 fn number(name: &str, default: u64) -> u64 {

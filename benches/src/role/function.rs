@@ -92,6 +92,8 @@ pub fn name(mode: Mode) -> &'static str {
         Mode::Upsert => "ingest upsert",
         Mode::Create => "ingest create",
         Mode::Overwrite => "ingest overwrite",
+        Mode::Replace => "ingest replace",
+        Mode::Revert => "ingest revert",
     }
 }
 

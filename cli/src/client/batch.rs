@@ -2,7 +2,9 @@
 //! fields that an older or newer system omits have defaults: the contract grows by adding.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
+use mpulse_shared::batch::Limit;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -22,12 +24,32 @@ pub struct NewBatch {
     /// How rows of existing members are handled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<&'static str>,
+    /// Which members may be removed, in mode `replace`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub removal: Option<NewRemoval>,
+    /// Whether the batch reports its changes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changes: Option<bool>,
+    /// Whether the batch only predicts its result.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
     /// The batch whose corrected report this file is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent_batch_id: Option<String>,
     /// How to read the file.
     #[serde(flatten)]
     pub format: Format,
+}
+
+/// Which members a batch of mode `replace` may remove: a field of a request that creates a batch.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct NewRemoval {
+    /// The most members that may be removed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Limit>,
+    /// Whether members are removed although there are rows whose client member id cannot be read.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub despite_unreadable_rows: bool,
 }
 
 /// How to read a file: fields of a request that creates a batch.
@@ -61,6 +83,18 @@ pub struct Batch {
     pub id: String,
     /// Its status; a text, since later versions may add values.
     pub status: String,
+    /// How rows of existing members are handled; a text, since later versions may add values.
+    #[serde(default)]
+    pub mode: String,
+    /// Whether it only predicts its result.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// The batch that applies this dry run.
+    #[serde(default)]
+    pub applied_by: Option<String>,
+    /// The file's name.
+    #[serde(default)]
+    pub file_name: Option<String>,
     /// Bytes read.
     #[serde(default)]
     pub bytes: Bytes,
@@ -76,7 +110,7 @@ pub struct Batch {
     /// The number of runs.
     #[serde(default)]
     pub attempts: u32,
-    /// The price of its reads and writes, by the list price.
+    /// The price of its reads and writes, by the list price; for a dry run, of those of applying it.
     #[serde(default)]
     pub price: Option<Price>,
     /// Columns of the file that are ignored.
@@ -124,6 +158,8 @@ pub struct Bytes {
 pub struct Rows {
     /// Data rows of the file.
     pub read: u64,
+    /// Members of the account that are not in the file, in mode `replace`.
+    pub absent: u64,
     /// Rows that created a member.
     pub created: u64,
     /// Rows that changed a member.
@@ -134,6 +170,15 @@ pub struct Rows {
     pub superseded: u64,
     /// Rejected rows.
     pub rejected: u64,
+    /// Members that were removed.
+    pub removed: u64,
+}
+
+impl Rows {
+    /// Returns the number of changes of members.
+    pub fn changed(&self) -> u64 {
+        self.created + self.updated + self.removed
+    }
 }
 
 /// An estimated price.
@@ -146,6 +191,13 @@ pub struct Price {
     pub region: String,
 }
 
+impl fmt::Display for Price {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { usd, region } = self;
+        write!(f, "${usd:.4} (DynamoDB on demand, {region})")
+    }
+}
+
 /// URLs of a batch.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
@@ -154,6 +206,12 @@ pub struct Links {
     pub rejects: Option<String>,
     /// The parts of its file, while the batch waits for them.
     pub parts: Option<String>,
+    /// The report of changes.
+    pub changes: Option<String>,
+    /// What applies it, if it is a dry run that can be applied.
+    pub apply: Option<String>,
+    /// What takes its changes back.
+    pub revert: Option<String>,
 }
 
 impl Batch {
@@ -165,6 +223,16 @@ impl Batch {
     /// Returns whether every row was processed.
     pub fn is_complete(&self) -> bool {
         matches!(&*self.status, "completed" | "completed_with_rejects")
+    }
+
+    /// Returns whether it is a dry run that predicted the result of every row.
+    pub fn is_plan(&self) -> bool {
+        self.dry_run && self.is_complete()
+    }
+
+    /// Returns whether it may remove members.
+    pub fn may_remove(&self) -> bool {
+        matches!(&*self.mode, "replace" | "revert")
     }
 
     /// Returns whether it waits for its file.
@@ -208,6 +276,13 @@ pub enum Upload {
         /// The number of parts.
         part_count: u64,
     },
+}
+
+/// Where to download a report.
+#[derive(Debug, Deserialize)]
+pub struct ReportUrl {
+    /// The URL, whose signature expires.
+    pub url: String,
 }
 
 /// Some of the parts of a file.

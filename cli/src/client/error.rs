@@ -95,6 +95,11 @@ pub enum ClientError {
 }
 
 impl ClientError {
+    /// Returns whether the API says that the state of the resource does not allow the call.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Problem { status, .. } if *status == StatusCode::CONFLICT)
+    }
+
     /// Returns whether the same call may succeed in a moment: the local stack is being restarted,
     /// or the cloud is busy.
     pub fn is_transient(&self) -> bool {
@@ -125,4 +130,31 @@ pub fn excerpt(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     let words: Vec<&str> = text.split_whitespace().collect();
     words.join(" ").chars().take(EXCERPT).collect()
+}
+
+/// Returns the error in S3's XML; else the beginning of the response.
+pub fn s3_message(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    let element = |name: &str| {
+        let (_, rest) = text.split_once(&format!("<{name}>"))?;
+        let (content, _) = rest.split_once(&format!("</{name}>"))?;
+        Some(content.to_owned())
+    };
+    match (element("Code"), element("Message")) {
+        (Some(code), Some(message)) => format!("{message} ({code})"),
+        (Some(code), None) => code,
+        _ => excerpt(body),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_s3_are_quoted_and_others_are_cut() {
+        let xml = b"<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>";
+        assert_eq!(s3_message(xml), "Request has expired (AccessDenied)");
+        assert_eq!(s3_message(b"  bad\n gateway "), "bad gateway");
+    }
 }

@@ -14,9 +14,10 @@ use md5::{Digest, Md5};
 use reqwest::StatusCode;
 use tokio::io::AsyncReadExt;
 
-use super::progress::Progress;
-use super::transfer::{self, Source, TransferError, Tries};
-use crate::client::{Client, ClientError, Part, PartPage, Request};
+use super::transfer::{self, Source, TransferError};
+use crate::client::{Client, Part, PartPage, Request};
+use crate::progress::Progress;
+use crate::retry::{Tries, patiently};
 
 /// Parts in flight at once, enough to use a connection with high latency.
 const AT_ONCE: usize = 4;
@@ -159,20 +160,6 @@ fn may_pass(error: &TransferError) -> bool {
     let refused = [StatusCode::FORBIDDEN, StatusCode::NOT_FOUND];
     error.is_transient()
         || matches!(error, TransferError::Refused { status, .. } if refused.contains(status))
-}
-
-/// Calls the registry, with retries if it is temporarily unavailable.
-async fn patiently<T, F>(progress: &Progress, call: impl Fn() -> F) -> Result<T, ClientError>
-where
-    F: Future<Output = Result<T, ClientError>>,
-{
-    let mut tries = Tries::new(progress);
-    loop {
-        match call().await {
-            Err(error) if error.is_transient() => tries.again("", error).await?,
-            result => return result,
-        }
-    }
 }
 
 /// Returns the MD5 in an ETag, if it is one: with encryption by KMS keys it is not.

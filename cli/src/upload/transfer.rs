@@ -19,22 +19,13 @@ use reqwest::{Body, Method, StatusCode};
 use thiserror::Error;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
-use tokio::time::sleep;
 
-use super::progress::Progress;
-use crate::client::{Client, ClientError, Request, excerpt};
+use crate::client::{Client, ClientError, Request, s3_message};
+use crate::progress::Progress;
+use crate::retry::Tries;
 
 /// Bytes read from the file at once.
 const PIECE: usize = 256 * 1024;
-
-/// The waits before retries; half a minute in all is enough to restart the local stack.
-const PAUSES: [Duration; 5] = [
-    Duration::from_secs(1),
-    Duration::from_secs(2),
-    Duration::from_secs(4),
-    Duration::from_secs(8),
-    Duration::from_secs(15),
-];
 
 /// A range of a file's bytes.
 #[derive(Debug, Clone, Copy)]
@@ -85,37 +76,6 @@ impl TransferError {
             Self::Api(error) => error.is_transient(),
             Self::File(_) | Self::Request(_) | Self::Changed => false,
         }
-    }
-}
-
-/// The remaining retries of something, each with a wait before it.
-pub struct Tries<'a> {
-    pauses: std::slice::Iter<'static, Duration>,
-    progress: &'a Progress,
-}
-
-impl<'a> Tries<'a> {
-    /// Creates all retries; `progress` shows why each is needed.
-    pub fn new(progress: &'a Progress) -> Self {
-        Self {
-            pauses: PAUSES.iter(),
-            progress,
-        }
-    }
-
-    /// Waits until the next attempt of `what` (a prefix, or empty), which has just failed.
-    ///
-    /// # Errors
-    /// Returns the error itself if no retry is left.
-    pub async fn again<E: fmt::Display>(&mut self, what: &str, error: E) -> Result<(), E> {
-        let Some(&pause) = self.pauses.next() else {
-            return Err(error);
-        };
-        let seconds = pause.as_secs();
-        self.progress
-            .note(&format!("{what}{error}; retrying in {seconds} s"));
-        sleep(pause).await;
-        Ok(())
     }
 }
 
@@ -211,7 +171,7 @@ async fn put_counted(
     let body = answer.bytes().await.unwrap_or_default();
     Err(TransferError::Refused {
         status,
-        message: refusal(&body),
+        message: s3_message(&body),
     })
 }
 
@@ -238,21 +198,6 @@ fn headers(request: &Request, size: u64) -> Result<HeaderMap, TransferError> {
     }
     headers.insert(CONTENT_LENGTH, size.into());
     Ok(headers)
-}
-
-/// Returns the error in S3's XML; else the beginning of the response.
-fn refusal(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(body);
-    let element = |name: &str| {
-        let (_, rest) = text.split_once(&format!("<{name}>"))?;
-        let (content, _) = rest.split_once(&format!("</{name}>"))?;
-        Some(content.to_owned())
-    };
-    match (element("Code"), element("Message")) {
-        (Some(code), Some(message)) => format!("{message} ({code})"),
-        (Some(code), None) => code,
-        _ => excerpt(body),
-    }
 }
 
 /// Counts what is sent, to show it and to take it back.
@@ -358,13 +303,6 @@ mod tests {
     fn invalid_headers_are_rejected() {
         assert!(headers(&upload(&[("a b", "c")]), 5).is_err());
         assert!(headers(&upload(&[("a", "b\nc")]), 5).is_err());
-    }
-
-    #[test]
-    fn errors_of_s3_are_quoted_and_others_are_cut() {
-        let xml = b"<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>";
-        assert_eq!(refusal(xml), "Request has expired (AccessDenied)");
-        assert_eq!(refusal(b"  bad\n gateway "), "bad gateway");
     }
 
     #[tokio::test]

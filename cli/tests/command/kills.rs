@@ -233,7 +233,7 @@ async fn kill(packing: Packing) {
     assert_eq!(ended["status"], "completed_with_rejects", "{ended:#}");
     let counted = json!({
         "read": ROWS, "created": model.created, "updated": model.updated,
-        "unchanged": model.unchanged, "superseded": 0, "rejected": model.rejects.len(),
+        "unchanged": model.unchanged, "superseded": 0, "rejected": model.rejects.len(), "absent": 0, "removed": 0,
     });
     assert_eq!(ended["rows"], counted, "{log}");
     let sum = model.created + model.updated + model.unchanged + model.rejects.len() as u64;

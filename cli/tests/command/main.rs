@@ -5,6 +5,7 @@ mod dev;
 mod kills;
 mod parts;
 mod proxy;
+mod rosters;
 
 use std::collections::HashMap;
 use std::fs;
@@ -116,7 +117,7 @@ async fn a_killed_batch_continues_and_ends_exactly() {
         ended["rows"],
         json!({
             "read": people + bad, "created": people, "updated": 0, "unchanged": 0,
-            "superseded": 0, "rejected": bad,
+            "superseded": 0, "rejected": bad, "absent": 0, "removed": 0,
         })
     );
     assert_eq!(ended["attempts"], 3, "{ended:#}");

@@ -1,13 +1,14 @@
 //! Computes what applying rows one by one would do: which members to write, and the outcome of each
 //! row. No I/O: the existing members are passed in.
 
+use std::collections::HashSet;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use hashbrown::hash_table::Entry;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use mpulse_shared::batch::{Mode, Rows};
-use mpulse_shared::member::{Author, Member, MemberId, Profile};
+use mpulse_shared::member::{AccountId, Author, Member, MemberId, Profile};
 use mpulse_shared::time::Timestamp;
 
 /// The provenance and mode of a batch's writes.
@@ -19,6 +20,8 @@ pub struct WriteContext {
     pub by: Author,
     /// How rows of existing members are handled.
     pub mode: Mode,
+    /// The author whose changes a `revert` takes back.
+    pub reverts: Option<Author>,
     at_text: Arc<str>,
 }
 
@@ -29,7 +32,46 @@ impl WriteContext {
             at,
             by,
             mode,
+            reverts: None,
             at_text: at.to_string().into(),
+        }
+    }
+
+    /// Returns the context of a batch that takes back the changes of another author.
+    pub fn reverting(self, author: Author) -> Self {
+        Self {
+            reverts: Some(author),
+            ..self
+        }
+    }
+
+    /// Returns whether a member was last written by the author whose changes are taken back.
+    pub fn may_revert(&self, member: &Member) -> bool {
+        self.reverts.as_ref() == Some(&member.updated_by)
+    }
+
+    /// Returns whether another author wrote a member after the upload of the file.
+    pub fn is_older_than(&self, member: &Member) -> bool {
+        member.updated_at > self.at && member.updated_by != self.by
+    }
+
+    /// Returns whether a change is still to be written, if this is the member now.
+    pub fn is_due(&self, change: &Change, current: Option<&Member>) -> bool {
+        match (&change.next, current) {
+            (next, current) if self.mode == Mode::Revert => {
+                let restores_removed = matches!(next, Next::Member(_)) && change.over.is_none();
+                if restores_removed {
+                    current.is_none()
+                } else {
+                    current.is_some_and(|member| self.may_revert(member))
+                }
+            }
+            (Next::Removed(_), None) => false,
+            (Next::Removed(_), Some(current)) => !self.is_older_than(current),
+            (Next::Member(_), None) => true,
+            (Next::Member(member), Some(current)) => {
+                outcome_of(current, &member.profile, self) == RowOutcome::Updated
+            }
         }
     }
 
@@ -48,15 +90,66 @@ pub enum Existing<'a> {
     Unchanged,
     /// This one, in flight or in the table.
     Member(&'a Member),
+    /// One that differs from the row and that this dry run predicts; its fields are not known any more.
+    Predicted,
 }
 
-/// A member to write, and the member that it replaces.
+/// What a change leaves.
+#[derive(Debug, Clone)]
+pub enum Next {
+    /// This member.
+    Member(Member),
+    /// No member of this id.
+    Removed(MemberId),
+}
+
+impl Next {
+    /// Returns the id.
+    pub fn id(&self) -> &MemberId {
+        match self {
+            Self::Member(member) => &member.profile.id,
+            Self::Removed(id) => id,
+        }
+    }
+
+    /// Returns the member, if there is one.
+    pub fn member(&self) -> Option<&Member> {
+        match self {
+            Self::Member(member) => Some(member),
+            Self::Removed(_) => None,
+        }
+    }
+}
+
+/// A change of one member, and the member that it replaces.
 #[derive(Debug, Clone)]
 pub struct Change {
-    /// The member to write.
-    pub member: Member,
+    /// What to write.
+    pub next: Next,
     /// The existing member; `None` if there is none, or if it was not read.
     pub over: Option<Member>,
+}
+
+/// The outcome of a row that changes a member, for the report of changes.
+#[derive(Debug)]
+pub struct Changed<'a> {
+    /// The row's place in its window.
+    pub row: usize,
+    /// What the row leaves.
+    pub next: &'a Next,
+    /// The member before the row.
+    pub old: Old<'a>,
+}
+
+/// The member before a change.
+#[derive(Debug, Clone, Copy)]
+pub enum Old<'a> {
+    /// There was none.
+    Absent,
+    /// This one.
+    Member(&'a Member),
+    /// One whose fields are not known.
+    Unknown,
 }
 
 /// The changes of a window: at most one per key, from the last of its rows.
@@ -74,11 +167,11 @@ impl Changes {
         &self.all
     }
 
-    /// Returns the member as this window changes it, if it does.
-    pub fn get(&self, id: &MemberId) -> Option<&Member> {
-        let is = |&place: &usize| *self.id(place) == *id;
+    /// Returns what this window leaves of a member, if it changes it.
+    pub fn get(&self, id: &MemberId) -> Option<&Next> {
+        let is = |&place: &usize| self.all[place].next.id() == id;
         let place = self.places.find(self.hasher.hash_one(id), is);
-        place.map(|&place| &self.all[place].member)
+        place.map(|&place| &self.all[place].next)
     }
 
     /// Returns whether both change the same key.
@@ -88,75 +181,108 @@ impl Changes {
         } else {
             (other, self)
         };
-        let mut keys = small.all.iter().map(|change| &change.member.profile.id);
+        let mut keys = small.all.iter().map(|change| change.next.id());
         keys.any(|id| large.get(id).is_some())
     }
 
-    fn id(&self, place: usize) -> &MemberId {
-        &self.all[place].member.profile.id
-    }
-
-    fn set(&mut self, member: Member, over: impl FnOnce() -> Option<Member>) {
+    /// Sets what is left of a member. `over` is the member before the window.
+    pub fn set(&mut self, next: Next, over: impl FnOnce() -> Option<Member>) {
         let (all, hasher) = (&mut self.all, &self.hasher);
-        let id = &member.profile.id;
+        let id = next.id();
         let entry = self.places.entry(
             hasher.hash_one(id),
-            |&place| all[place].member.profile.id == *id,
-            |&place| hasher.hash_one(&all[place].member.profile.id),
+            |&place| all[place].next.id() == id,
+            |&place| hasher.hash_one(all[place].next.id()),
         );
         match entry {
-            Entry::Occupied(place) => all[*place.get()].member = member,
+            Entry::Occupied(place) => all[*place.get()].next = next,
             Entry::Vacant(place) => {
                 place.insert(all.len());
-                all.push(Change {
-                    member,
-                    over: over(),
-                });
+                all.push(Change { next, over: over() });
             }
         }
     }
 }
 
 /// Applies rows in order to the existing members, and returns the changes. `existing` returns the
-/// member of the row with a number, before the first row. Every row increments one counter.
+/// member of the row with a number, before the first row. Every row increments one counter, and each
+/// that changes a member is passed to `changed`. The rows of accounts that a `newer` file has replaced
+/// change nothing.
 pub fn apply<'a>(
     profiles: Vec<Profile>,
     existing: impl Fn(usize, &MemberId) -> Existing<'a>,
     context: &WriteContext,
+    newer: &HashSet<AccountId>,
     rows: &mut Rows,
+    mut changed: impl FnMut(Changed<'_>),
 ) -> Changes {
     let mut changes = Changes::default();
     for (row, profile) in profiles.into_iter().enumerate() {
         rows.read += 1;
+        let is_replaced = !newer.is_empty() && newer.contains(&profile.id.account_id);
         if context.mode == Mode::Overwrite {
+            if is_replaced {
+                rows.superseded += 1;
+                continue;
+            }
             rows.updated += 1;
-            changes.set(Member::new(profile, context.at, context.by.clone()), || {
-                None
-            });
+            let next = Next::Member(Member::new(profile, context.at, context.by.clone()));
+            changes.set(next, || None);
             continue;
         }
         let before = match changes.get(&profile.id) {
-            Some(member) => Existing::Member(member),
+            Some(next) => next.member().map_or(Existing::Absent, Existing::Member),
             None => existing(row, &profile.id),
         };
-        match before {
-            Existing::Absent => {
-                rows.created += 1;
-                changes.set(Member::new(profile, context.at, context.by.clone()), || {
-                    None
-                });
-            }
-            Existing::Unchanged => rows.unchanged += 1,
+        let outcome = match before {
+            Existing::Absent if is_replaced => RowOutcome::Superseded,
+            Existing::Absent => RowOutcome::Created,
+            Existing::Unchanged => RowOutcome::Unchanged,
             Existing::Member(current) => match outcome_of(current, &profile, context) {
-                RowOutcome::Unchanged => rows.unchanged += 1,
-                RowOutcome::Superseded => rows.superseded += 1,
-                RowOutcome::Updated => {
-                    rows.updated += 1;
-                    let next = current.changed(profile, context.at, context.by.clone());
+                RowOutcome::Updated if is_replaced => RowOutcome::Superseded,
+                outcome => outcome,
+            },
+            Existing::Predicted if context.mode == Mode::Create => RowOutcome::Unchanged,
+            Existing::Predicted => RowOutcome::Updated,
+        };
+        match outcome {
+            RowOutcome::Unchanged => rows.unchanged += 1,
+            RowOutcome::Superseded => rows.superseded += 1,
+            RowOutcome::Created => {
+                rows.created += 1;
+                let next = Next::Member(Member::new(profile, context.at, context.by.clone()));
+                let old = Old::Absent;
+                changed(Changed {
+                    row,
+                    next: &next,
+                    old,
+                });
+                changes.set(next, || None);
+            }
+            RowOutcome::Updated => {
+                rows.updated += 1;
+                let by = context.by.clone();
+                if let Existing::Member(current) = before {
+                    let next = Next::Member(current.changed(profile, context.at, by));
+                    let old = Old::Member(current);
+                    changed(Changed {
+                        row,
+                        next: &next,
+                        old,
+                    });
                     let over = current.clone();
                     changes.set(next, || Some(over));
+                } else {
+                    let next = Next::Member(Member::new(profile, context.at, by));
+                    let old = Old::Unknown;
+                    changed(Changed {
+                        row,
+                        next: &next,
+                        old,
+                    });
+                    changes.set(next, || None);
                 }
-            },
+            }
         }
     }
     changes
@@ -165,6 +291,8 @@ pub fn apply<'a>(
 /// The outcome of a row for an existing member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowOutcome {
+    /// There is no member.
+    Created,
     /// The row equals the member, or the batch does not change existing members.
     Unchanged,
     /// A newer request or batch wrote the member last.
@@ -177,7 +305,7 @@ pub enum RowOutcome {
 pub fn outcome_of(current: &Member, profile: &Profile, context: &WriteContext) -> RowOutcome {
     if context.mode == Mode::Create || current.profile == *profile {
         RowOutcome::Unchanged
-    } else if current.updated_at > context.at && current.updated_by != context.by {
+    } else if context.is_older_than(current) {
         RowOutcome::Superseded
     } else {
         RowOutcome::Updated
@@ -214,8 +342,13 @@ mod tests {
         let mut rows = Rows::default();
         let profiles = names.iter().map(|name| profile("4~1", name)).collect();
         let existing = |_, _: &MemberId| before.map_or(Existing::Absent, Existing::Member);
-        let changes = apply(profiles, existing, &context(mode), &mut rows);
+        let (context, newer) = (context(mode), HashSet::new());
+        let changes = apply(profiles, existing, &context, &newer, &mut rows, |_| {});
         (rows, changes)
+    }
+
+    fn member_of(change: &Change) -> &Member {
+        change.next.member().unwrap()
     }
 
     #[test]
@@ -227,7 +360,7 @@ mod tests {
         let [change] = changes.all() else {
             panic!("one key, one change");
         };
-        assert_eq!(change.member.profile.first_name, "b");
+        assert_eq!(member_of(change).profile.first_name, "b");
         assert!(change.over.is_none());
     }
 
@@ -238,7 +371,8 @@ mod tests {
         let mut rows = Rows::default();
         let equal = |_, _: &MemberId| Existing::Unchanged;
         let rows_in = vec![profile("4~1", "a")];
-        let changes = apply(rows_in, equal, &context(Mode::Upsert), &mut rows);
+        let (context, newer) = (context(Mode::Upsert), HashSet::new());
+        let changes = apply(rows_in, equal, &context, &newer, &mut rows, |_| {});
         assert_eq!((rows.unchanged, changes.all().len()), (1, 0));
     }
 
@@ -248,11 +382,12 @@ mod tests {
         let (rows, changes) = run(&["b", "c"], Some(&before), Mode::Upsert);
         assert_eq!(rows.updated, 2);
         let change = &changes.all()[0];
-        assert_eq!(change.member.created_at.millis(), 1);
-        assert_eq!(change.member.created_by, Author::key("ops"));
-        assert_eq!(change.member.updated_at.millis(), 1000);
-        assert_eq!(change.member.updated_by, Author::batch("b"));
-        assert_eq!(change.member.profile.first_name, "c");
+        let member = member_of(change);
+        assert_eq!(member.created_at.millis(), 1);
+        assert_eq!(member.created_by, Author::key("ops"));
+        assert_eq!(member.updated_at.millis(), 1000);
+        assert_eq!(member.updated_by, Author::batch("b"));
+        assert_eq!(member.profile.first_name, "c");
         assert_eq!(change.over.as_ref(), Some(&before));
     }
 
@@ -268,6 +403,29 @@ mod tests {
         assert_eq!((rows.unchanged, changes.all().len()), (1, 0));
         let (rows, changes) = run(&["a", "a"], Some(&stored("a", 1)), Mode::Overwrite);
         assert_eq!((rows.updated, changes.all().len()), (2, 1));
+    }
+
+    #[test]
+    fn a_row_of_an_account_that_a_newer_file_replaced_changes_nothing() {
+        let newer = HashSet::from([AccountId::parse("4").unwrap()]);
+        let before = stored("a", 1);
+        for (name, existing, rows) in [
+            ("a", Existing::Absent, (0, 1)),
+            ("a", Existing::Member(&before), (1, 0)),
+            ("b", Existing::Member(&before), (0, 1)),
+        ] {
+            let mut counted = Rows::default();
+            let changes = apply(
+                vec![profile("4~1", name)],
+                |_, _| existing,
+                &context(Mode::Upsert),
+                &newer,
+                &mut counted,
+                |_| panic!("nothing changes"),
+            );
+            assert!(changes.all().is_empty());
+            assert_eq!((counted.unchanged, counted.superseded), rows);
+        }
     }
 
     #[test]

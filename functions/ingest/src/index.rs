@@ -6,11 +6,15 @@
 //! writes of others; therefore a row that differs from its fingerprint is read, and every write is
 //! conditional.
 //!
+//! A dry run writes nothing, so its index has its predictions instead: they are marked, because the table does not have
+//! what they say.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 use mpulse_shared::member::{AccountId, ClientMemberId, MemberId, Profile};
+
+use crate::account_keys::AccountKeys;
 
 /// The maximum number of fingerprints: seven eighths of 2^24, which is what a hash map of that size
 /// holds before it doubles. With 17 bytes per slot this is 285 MB at most (half as much again while
@@ -39,6 +43,8 @@ pub enum Answer {
     Unchanged,
     /// It exists and differs from the row.
     Differs,
+    /// It differs from the row, and only this dry run knows it.
+    Predicted,
     /// Unknown.
     Unknown,
 }
@@ -61,7 +67,14 @@ pub struct Index {
     hasher: RandomState,
     most: usize,
     first_page: u32,
+    /// Whether there are predictions.
+    predicts: bool,
+    /// The ids of the account that a `replace` is about, as far as its pages were read.
+    keys: Option<AccountKeys>,
 }
+
+/// Marks the hash of a row that is a prediction.
+const PREDICTED: u64 = 1;
 
 /// The index of one account.
 #[derive(Debug)]
@@ -71,6 +84,8 @@ struct Account {
     price: u32,
     /// Read units spent on keys since the last page.
     spent: u32,
+    /// Whether its pages had no member.
+    is_empty: bool,
 }
 
 /// The part of an account that the index knows.
@@ -94,12 +109,42 @@ impl Index {
             hasher: RandomState::new(),
             most,
             first_page,
+            predicts: false,
+            keys: None,
         }
+    }
+
+    /// Keeps the ids of all members on the pages that will be read. They must be of one account.
+    pub fn keep_keys(&mut self, keys: AccountKeys) {
+        self.keys = Some(keys);
+    }
+
+    /// Takes the ids of the account, and whether they are all of them; `None` if there was no room.
+    pub fn take_keys(&mut self, id: &AccountId) -> Option<(AccountKeys, bool)> {
+        let account = self.accounts.get(id);
+        let is_whole = account.is_some_and(|account| account.covered == Covered::All);
+        self.keys.take().map(|keys| (keys, is_whole))
+    }
+
+    /// Returns whether an account is known to have had no member.
+    pub fn was_empty(&self, id: &AccountId) -> bool {
+        let account = self.accounts.get(id);
+        account.is_some_and(|account| account.is_empty && account.covered != Covered::Nothing)
     }
 
     /// Returns what the index contains about a row's member.
     pub fn answer(&self, profile: &Profile) -> Answer {
         let id = &profile.id;
+        if self.predicts
+            && let Some(print) = self.fingerprints.get(&self.key_hash(id))
+            && print & PREDICTED != 0
+        {
+            return if *print == self.value_hash(profile) | PREDICTED {
+                Answer::Unchanged
+            } else {
+                Answer::Predicted
+            };
+        }
         let Some(account) = self.accounts.get(&id.account_id) else {
             return Answer::Unknown;
         };
@@ -156,12 +201,23 @@ impl Index {
     /// Adds a page of an account: its members, and the last key if there are more.
     pub fn add_page(&mut self, id: &AccountId, members: &[Profile], last: Option<ClientMemberId>) {
         for profile in members {
-            self.insert(profile);
+            let (key, value) = (self.key_hash(&profile.id), self.value_hash(profile));
+            match self.fingerprints.get(&key) {
+                // What a dry run predicts is newer.
+                Some(print) if self.predicts && print & PREDICTED != 0 => {}
+                _ => {
+                    self.fingerprints.insert(key, value);
+                }
+            }
+        }
+        if self.keys.as_mut().is_some_and(|keys| !keys.add(members)) {
+            self.keys = None;
         }
         if let Some(account) = self.accounts.get_mut(id) {
             account.covered = last.map_or(Covered::All, Covered::UpTo);
             account.price = (account.price * 2).min(LARGEST_PAGE);
             account.spent = 0;
+            account.is_empty &= members.is_empty();
         }
     }
 
@@ -181,6 +237,17 @@ impl Index {
         }
     }
 
+    /// Records that a dry run would leave this member. Returns `false` if there is no room.
+    pub fn predict(&mut self, profile: &Profile) -> bool {
+        self.predicts = true;
+        let (key, value) = (self.key_hash(&profile.id), self.value_hash(profile));
+        if self.fingerprints.len() >= self.most && !self.fingerprints.contains_key(&key) {
+            return false;
+        }
+        self.fingerprints.insert(key, value | PREDICTED);
+        true
+    }
+
     fn insert(&mut self, profile: &Profile) {
         let (key, value) = (self.key_hash(&profile.id), self.value_hash(profile));
         self.fingerprints.insert(key, value);
@@ -192,12 +259,13 @@ impl Index {
 
     /// The key is hashed too: two members with equal key hashes differ in this hash.
     fn value_hash(&self, profile: &Profile) -> u64 {
-        self.hasher.hash_one((
+        let hash = self.hasher.hash_one((
             &profile.id,
             &profile.first_name,
             &profile.last_name,
             profile.phone_number.as_str(),
-        ))
+        ));
+        hash & !PREDICTED
     }
 }
 
@@ -207,6 +275,7 @@ impl Account {
             covered: Covered::Nothing,
             price: first_page,
             spent: 0,
+            is_empty: true,
         }
     }
 
@@ -319,6 +388,30 @@ mod tests {
         index.add_page(&account(), &[], None);
         assert_eq!(index.answer(&profile("4~1", "a")), Answer::Absent);
         assert_eq!(index.next(&account()), Next::Keys(usize::MAX));
+    }
+
+    #[test]
+    fn predictions_are_marked_and_win_over_pages() {
+        let mut index = Index::new(3, FIRST_PAGE);
+        assert!(index.predict(&profile("4~1", "b")));
+        assert_eq!(index.answer(&profile("4~1", "b")), Answer::Unchanged);
+        assert_eq!(index.answer(&profile("4~1", "a")), Answer::Predicted);
+        let mut index = Index::new(100_000, FIRST_PAGE);
+        until_page(&mut index);
+        assert!(!index.was_empty(&account()));
+        assert!(index.predict(&profile("4~1", "b")));
+        index.add_page(
+            &account(),
+            &[profile("4~1", "a"), profile("4~2", "a")],
+            None,
+        );
+        assert_eq!(index.answer(&profile("4~1", "a")), Answer::Predicted);
+        assert_eq!(index.answer(&profile("4~2", "a")), Answer::Unchanged);
+        assert!(!index.was_empty(&account()));
+        let mut index = Index::new(1, FIRST_PAGE);
+        assert!(index.predict(&profile("4~1", "b")));
+        assert!(!index.predict(&profile("4~2", "b")));
+        assert!(index.predict(&profile("4~1", "c")));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use mpulse_shared::batch::{Batch, Checkpoint, Joining, Position, Status};
+use mpulse_shared::batch::{Batch, Checkpoint, Joining, Position, Status, Sweep};
 use mpulse_shared::metrics::MetricValue;
 use mpulse_shared::store::batches::Batches;
 use mpulse_shared::store::leases::{FinalState, LEASE};
@@ -46,7 +46,8 @@ pub struct Lease<'a> {
 struct Place {
     counted: Position,
     durable: Position,
-    joining: Option<Joining>,
+    sweep: Option<Sweep>,
+    joining: [Option<Joining>; 2],
 }
 
 impl Place {
@@ -54,7 +55,8 @@ impl Place {
         Self {
             counted: checkpoint.counted,
             durable: checkpoint.durable,
-            joining: checkpoint.joining.clone(),
+            sweep: checkpoint.sweep.clone(),
+            joining: [&checkpoint.joining, &checkpoint.joining_changes].map(Clone::clone),
         }
     }
 }

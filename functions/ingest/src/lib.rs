@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lambda_runtime::{Context, Error, LambdaEvent};
-use mpulse_shared::batch::BatchId;
+use mpulse_shared::batch::{Batch, BatchId};
 use mpulse_shared::setup::{Setup, SetupError};
 use mpulse_shared::store::StoreError;
 use mpulse_shared::store::leases::{Claim, Claimant};
@@ -21,16 +21,21 @@ use tracing::Instrument;
 use error::RunError;
 use event::{Message, Upload};
 use guard::Guard;
+use report::Kind;
 use resources::Resources;
 use run::{Run, RunEnd};
 
 pub use tuning::Tuning;
 
+mod account_keys;
 mod backoff;
+mod change_log;
+mod change_report;
 mod compare;
 mod decode;
 mod error;
 mod event;
+mod file_keys;
 mod guard;
 mod index;
 mod layout;
@@ -44,6 +49,7 @@ mod reader;
 mod report;
 mod report_form;
 mod resources;
+mod revert;
 mod row;
 mod run;
 mod seen;
@@ -189,17 +195,31 @@ impl Ingest {
                 return Ok(RunEnd::Ended);
             }
         }
-        // The end is stored: only now may the upload and the parts of the report be deleted.
-        self.delete_upload(upload).await?;
-        // The parts of a report that could not be joined are the only copy of its rows.
+        // The end is stored: only now may the upload and the parts of the reports be deleted.
         let ended = self.resources.batches.get(&batch_id).await?;
-        if ended.is_some_and(|batch| batch.lacks_report()) {
-            return Ok(RunEnd::Ended);
+        let is_kept = |batch: &Batch| batch.keeps_upload(&upload.object.etag);
+        if !ended.as_ref().is_some_and(is_kept) {
+            self.delete_upload(upload).await?;
         }
-        self.resources
-            .report(&upload.object.bucket, &batch_id, guard)
-            .delete_parts()
-            .await?;
+        // The parts of a report that could not be joined are the only copy of its lines.
+        for (kind, is_lost) in [
+            (
+                Kind::Rejects,
+                ended.as_ref().is_some_and(Batch::lacks_report),
+            ),
+            (
+                Kind::Changes,
+                ended.as_ref().is_some_and(Batch::lacks_changes),
+            ),
+        ] {
+            if !is_lost {
+                let bucket = &upload.object.bucket;
+                let report = self
+                    .resources
+                    .report(bucket, &batch_id, kind, guard.clone());
+                report.delete_parts().await?;
+            }
+        }
         Ok(RunEnd::Ended)
     }
 

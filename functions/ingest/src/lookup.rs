@@ -21,6 +21,8 @@ pub struct Found {
     pub members: Members,
     /// For each row, whether its member is known to equal it.
     pub equal: Vec<bool>,
+    /// The rows that differ from a member that only this dry run knows.
+    pub predicted: HashSet<usize>,
 }
 
 /// The requests of one round.
@@ -44,6 +46,7 @@ pub async fn find(
     let mut found = Found {
         members: Members::new(),
         equal: vec![false; rows.len()],
+        predicted: HashSet::new(),
     };
     if mode == Mode::Overwrite {
         return Ok(found);
@@ -57,6 +60,10 @@ pub async fn find(
         unknown.retain(|&row| match index.answer(&rows[row]) {
             Answer::Unknown => !asked.contains(&rows[row].id),
             Answer::Absent => false,
+            Answer::Predicted => {
+                found.predicted.insert(row);
+                false
+            }
             Answer::Unchanged => {
                 found.equal[row] = true;
                 false

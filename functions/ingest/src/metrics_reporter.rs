@@ -52,7 +52,12 @@ impl MetricsReporter {
     /// Publishes the rest, with the metrics of the run's end.
     pub fn publish(&mut self, batch: &Batch, end: &[MetricValue]) {
         let at = &batch.checkpoint;
-        let mut figures = figures(at.rows, self.rows);
+        // The counters of a dry run are predictions.
+        let mut figures = if batch.dry_run {
+            Vec::new()
+        } else {
+            figures(at.rows, self.rows)
+        };
         let units = at.capacity;
         figures.extend([
             MetricValue::count("ReadUnits", units.read_units - self.capacity.read_units),
@@ -88,6 +93,7 @@ fn figures(now: Rows, before: Rows) -> Vec<MetricValue> {
         ("RowsUnchanged", now.unchanged - before.unchanged),
         ("RowsSuperseded", now.superseded - before.superseded),
         ("RowsRejected", now.rejected - before.rejected),
+        ("MembersRemoved", now.removed - before.removed),
     ]
     .map(|(name, rows)| MetricValue::count(name, count(rows)))
     .to_vec()

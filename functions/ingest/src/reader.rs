@@ -3,22 +3,62 @@
 
 use std::collections::BTreeMap;
 
-use mpulse_shared::batch::{Container, Position, WarningCode, Warnings};
+use mpulse_shared::batch::{BatchProblem, Container, Position, WarningCode, Warnings};
 use mpulse_shared::member::Profile;
 
+use crate::change_report::{self, Reported};
 use crate::decode::Decoder;
 use crate::error::RunError;
-use crate::parse::Parser;
+use crate::file_keys::FileKeys;
+use crate::parse::{Parser, Record};
 use crate::report::Encoder;
-use crate::row::{Reject, Row, RowValidator};
+use crate::row::{Reject, RejectedKey, Row, RowValidator};
 use crate::seen::SeenKeys;
 use crate::tuning::Tuning;
+
+/// The lines of a window that may change members, in the order of the file, each with its line number.
+#[derive(Debug)]
+pub enum Lines {
+    /// Valid rows of a roster.
+    Rows {
+        /// The rows.
+        members: Vec<Profile>,
+        /// Their line numbers.
+        lines: Vec<u64>,
+    },
+    /// Lines of a report of changes.
+    Changes {
+        /// The changes.
+        reported: Vec<Reported>,
+        /// Their line numbers.
+        lines: Vec<u64>,
+    },
+}
+
+impl Lines {
+    fn len(&self) -> usize {
+        match self {
+            Self::Rows { lines, .. } | Self::Changes { lines, .. } => lines.len(),
+        }
+    }
+}
+
+impl Default for Lines {
+    fn default() -> Self {
+        Self::Rows {
+            members: Vec::new(),
+            lines: Vec::new(),
+        }
+    }
+}
 
 /// Some rows of the file.
 #[derive(Debug)]
 pub struct Window {
-    /// The valid rows, in the order of the file.
-    pub members: Vec<Profile>,
+    /// What may change members.
+    pub lines: Lines,
+    /// The number of rejected rows whose client member id cannot be read, in mode `replace`.
+    pub unreadable: u64,
     /// The number of rejected rows.
     pub refused: u64,
     /// Their number by code.
@@ -44,6 +84,10 @@ pub struct Reader<'a> {
     pub validate: RowValidator<'a>,
     /// Formats rejected rows.
     pub encoder: &'a Encoder,
+    /// Whether the file is a report of changes to take back.
+    pub reverts: bool,
+    /// The keys of the file, in mode `replace`.
+    pub keys: Option<FileKeys>,
     /// The keys of the rows so far.
     pub seen: SeenKeys,
     /// The size of windows.
@@ -51,15 +95,31 @@ pub struct Reader<'a> {
 }
 
 impl Window {
-    fn at(begin: Position) -> Self {
+    fn at(begin: Position, reverts: bool) -> Self {
+        let lines = if reverts {
+            Lines::Changes {
+                reported: Vec::new(),
+                lines: Vec::new(),
+            }
+        } else {
+            Lines::default()
+        };
         Self {
-            members: Vec::new(),
+            lines,
+            unreadable: 0,
             refused: 0,
             codes: BTreeMap::new(),
             report: String::new(),
             warnings: Warnings::default(),
             object_bytes: 0,
             end: begin,
+        }
+    }
+
+    fn add_row(&mut self, profile: Profile, line: u64) {
+        if let Lines::Rows { members, lines } = &mut self.lines {
+            members.push(profile);
+            lines.push(line);
         }
     }
 
@@ -70,6 +130,24 @@ impl Window {
     }
 }
 
+/// Adds a line of a report of changes to a window.
+fn take_back(window: &mut Window, record: &Record<'_>) -> Result<(), RunError> {
+    let Some(change) = change_report::read(record) else {
+        return Err(RunError::File(BatchProblem {
+            code: "not_a_change_report".to_owned(),
+            message: format!(
+                "Line {} is not that of a report of changes.",
+                record.start.line
+            ),
+        }));
+    };
+    if let Lines::Changes { reported, lines } = &mut window.lines {
+        reported.push(change);
+        lines.push(record.start.line);
+    }
+    Ok(())
+}
+
 impl Reader<'_> {
     /// Returns the next window, ending at byte `until` at the latest; `None` at the end of the
     /// file.
@@ -78,15 +156,18 @@ impl Reader<'_> {
     /// Returns an error if the file cannot be read.
     pub async fn next(&mut self, until: Option<u64>) -> Result<Option<Window>, RunError> {
         let begin = self.parser.position();
-        let mut window = Window::at(begin);
-        while window.members.len() < self.tuning.window_members
+        let mut window = Window::at(begin, self.reverts);
+        while window.lines.len() < self.tuning.window_members
             && window.report.len() < self.tuning.window_report
             && until.is_none_or(|until| window.end.offset < until)
         {
-            let row = self
-                .parser
-                .next()
-                .map(|record| (self.validate.validate(&record), record.start.line));
+            let record = self.parser.next();
+            if let (Some(record), true) = (&record, self.reverts) {
+                take_back(&mut window, record)?;
+                window.end = self.parser.position();
+                continue;
+            }
+            let row = record.map(|record| (self.validate.validate(&record), record.start.line));
             match row {
                 Some((Row::Skip, _)) => {}
                 Some((Row::Member(profile, warning), line)) => {
@@ -96,12 +177,15 @@ impl Reader<'_> {
                     if self.seen.is_repeated(&profile.id) {
                         window.warnings.count(WarningCode::RepeatedKey, line);
                     }
-                    window.members.push(profile);
+                    if let Some(keys) = &mut self.keys {
+                        keys.add(&profile.id.client_member_id);
+                    }
+                    window.add_row(profile, line);
                 }
-                Some((Row::Reject(reject), _)) => window.add(&reject, self.encoder),
+                Some((Row::Reject(reject), _)) => self.reject(&mut window, &reject),
                 Some((Row::FirstLineOnly(reject), _)) => {
                     self.parser.keep_first_line();
-                    window.add(&reject, self.encoder);
+                    self.reject(&mut window, &reject);
                 }
                 None => {
                     let Some(bytes) = self.source.next().await? else {
@@ -120,6 +204,15 @@ impl Reader<'_> {
         }
         window.object_bytes = self.object_bytes(window.end);
         Ok((window.end != begin).then_some(window))
+    }
+
+    fn reject(&mut self, window: &mut Window, reject: &Reject) {
+        match (&reject.key, &mut self.keys) {
+            (RejectedKey::Read(id), Some(keys)) => keys.add(id),
+            (RejectedKey::Unreadable, Some(_)) => window.unreadable += 1,
+            _ => {}
+        }
+        window.add(reject, self.encoder);
     }
 
     /// Returns the bytes of the object up to a position: exactly, if the object is the text.

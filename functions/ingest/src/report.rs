@@ -3,6 +3,8 @@
 //! While a batch runs, the rejected rows of each checkpoint are one object. Its key contains the
 //! run and the byte at which it begins, so a stale run cannot overwrite another's part. At the end,
 //! the parts that belong to the batch's segments are joined in order into one object ([`join`]).
+//! The report of changes is made in the same way. It is longer, so the parts of many checkpoints are
+//! also stored as one, which S3 can copy.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -10,6 +12,7 @@ use std::time::Duration;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::list_objects_v2::paginator::ListObjectsV2Paginator;
 use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 use bytes::Bytes;
 use mpulse_shared::batch::{BatchId, Joining, Layout};
 use mpulse_shared::media_type;
@@ -17,13 +20,16 @@ use mpulse_shared::store::StoreError;
 
 use crate::error::RunError;
 use crate::guard::Guard;
-use crate::report_form::{BOM, OWN, RAW, escape, is_report};
+use crate::report_form::{BOM, OWN, RAW, escape, is_report, push_quoted};
 use crate::row::{Original, Reject};
 
 pub use workbook::MAX_ROWS as MAX_WORKBOOK_ROWS;
 
 pub mod join;
 mod workbook;
+
+/// The maximum number of objects of one DeleteObjects (an AWS limit).
+const MAX_DELETE: usize = 1000;
 
 /// Formats rejected rows as lines of the report.
 #[derive(Debug)]
@@ -55,6 +61,11 @@ impl Encoder {
         }
     }
 
+    /// Returns the first line of the report.
+    pub fn header(&self) -> &str {
+        &self.header
+    }
+
     /// Adds a row's line.
     pub fn write(&self, out: &mut String, reject: &Reject) {
         let number = reject.line.to_string();
@@ -81,34 +92,50 @@ fn line<'a>(out: &mut String, fields: impl Iterator<Item = &'a str>) {
         if at > 0 {
             out.push(',');
         }
-        if field.contains(['"', ',', '\n', '\r']) {
-            out.push('"');
-            out.push_str(&field.replace('"', "\"\""));
-            out.push('"');
-        } else {
-            out.push_str(field);
-        }
+        push_quoted(out, field);
     }
     out.push_str("\r\n");
 }
 
-/// The objects of one batch's report.
+/// The reports of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The rejected rows.
+    Rejects,
+    /// The changes.
+    Changes,
+}
+
+/// The objects of one report of a batch.
 #[derive(Debug, Clone)]
 pub struct Report {
     client: Client,
     bucket: String,
     batch_id: BatchId,
+    kind: Kind,
     guard: Guard,
     /// The longest wait before a part is opened again.
     first_wait: Duration,
 }
 
+/// A part of a report: the lines of the rows of one window of a run, or of several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span {
+    /// The position at which the first window begins.
+    pub from: u64,
+    /// The run.
+    pub run: u32,
+    /// The position at which the last of several windows ends.
+    pub to: Option<u64>,
+}
+
 impl Report {
-    /// The report of a batch in a bucket.
+    /// Returns a report of a batch in a bucket.
     pub fn new(
         client: Client,
         bucket: String,
         batch_id: BatchId,
+        kind: Kind,
         guard: Guard,
         first_wait: Duration,
     ) -> Self {
@@ -116,18 +143,18 @@ impl Report {
             client,
             bucket,
             batch_id,
+            kind,
             guard,
             first_wait,
         }
     }
 
-    /// Stores the lines of the rows that run `run` rejected, starting with byte `from`.
+    /// Stores the lines of a part.
     ///
     /// # Errors
     /// Returns an error if the run must stop.
-    pub async fn put_part(&self, run: u32, from: u64, lines: String) -> Result<(), RunError> {
-        self.put(&self.part_key(run, from), Bytes::from(lines))
-            .await
+    pub async fn put_part(&self, span: Span, lines: impl Into<Bytes>) -> Result<(), RunError> {
+        self.put(&self.part_key(span), lines.into()).await
     }
 
     /// Stores the report as a workbook too, if it is not too large for one. Returns whether it was stored.
@@ -175,24 +202,40 @@ impl Report {
 
     /// Returns the key of the finished report.
     fn key(&self) -> String {
-        self.batch_id.rejects_key()
+        match self.kind {
+            Kind::Rejects => self.batch_id.rejects_key(),
+            Kind::Changes => self.batch_id.changes_key(),
+        }
     }
 
-    fn part_key(&self, run: u32, from: u64) -> String {
+    /// Returns the prefix of the keys of its parts.
+    pub fn parts_prefix(&self) -> String {
+        match self.kind {
+            Kind::Rejects => self.batch_id.reject_parts_prefix(),
+            Kind::Changes => self.batch_id.change_parts_prefix(),
+        }
+    }
+
+    fn part_key(&self, Span { from, run, to }: Span) -> String {
         // With fixed widths, the order of keys is the order of positions in the file.
-        format!(
-            "{}{from:020}-{run:06}.csv",
-            self.batch_id.reject_parts_prefix()
-        )
+        let to = to.map(|to| format!("-{to:020}")).unwrap_or_default();
+        format!("{}{from:020}-{run:06}{to}.csv", self.parts_prefix())
     }
 
-    /// Returns the position and run of a part's key.
-    fn part_of(&self, key: &str) -> Option<(u64, u32)> {
+    /// Returns the part of a key.
+    fn part_of(&self, key: &str) -> Option<Span> {
         let name = key
-            .strip_prefix(&self.batch_id.reject_parts_prefix())?
+            .strip_prefix(&self.parts_prefix())?
             .strip_suffix(".csv")?;
-        let (from, run) = name.split_once('-')?;
-        Some((from.parse().ok()?, run.parse().ok()?))
+        let mut numbers = name.split('-');
+        Some(Span {
+            from: numbers.next()?.parse().ok()?,
+            run: numbers.next()?.parse().ok()?,
+            to: match numbers.next() {
+                Some(to) => Some(to.parse().ok()?),
+                None => None,
+            },
+        })
     }
 
     /// Deletes the parts, once the end is stored.
@@ -200,21 +243,34 @@ impl Report {
     /// # Errors
     /// Returns an error if the S3 request fails.
     pub async fn delete_parts(&self) -> Result<(), StoreError> {
-        let mut keys = Vec::new();
+        const OPERATION: &str = "DeleteObjects of report parts";
         let mut pages = self.list().send();
+        let mut all = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| StoreError::sdk("ListObjectsV2 of a report", error))?;
-            let objects = page.contents.unwrap_or_default();
-            keys.extend(objects.into_iter().filter_map(|object| object.key));
+            for object in page.contents.unwrap_or_default() {
+                let id = ObjectIdentifier::builder().set_key(object.key).build();
+                all.push(id.map_err(|error| StoreError::unreadable(OPERATION, error))?);
+            }
         }
-        for key in keys {
-            self.client
-                .delete_object()
+        for some in all.chunks(MAX_DELETE) {
+            let delete = Delete::builder()
+                .set_objects(Some(some.to_vec()))
+                .quiet(true)
+                .build()
+                .map_err(|error| StoreError::unreadable(OPERATION, error))?;
+            let answer = self
+                .client
+                .delete_objects()
                 .bucket(&self.bucket)
-                .key(key)
+                .delete(delete)
                 .send()
                 .await
-                .map_err(|error| StoreError::sdk("DeleteObject of a report part", error))?;
+                .map_err(|error| StoreError::sdk(OPERATION, error))?;
+            if let Some(error) = answer.errors().first() {
+                let code = error.code().unwrap_or("without a code").to_owned();
+                return Err(StoreError::unreadable(OPERATION, code));
+            }
         }
         Ok(())
     }
@@ -241,7 +297,7 @@ impl Report {
         self.client
             .list_objects_v2()
             .bucket(&self.bucket)
-            .prefix(self.batch_id.reject_parts_prefix())
+            .prefix(self.parts_prefix())
             .into_paginator()
     }
 
@@ -265,6 +321,7 @@ mod tests {
     use mpulse_shared::batch::Container;
 
     use super::*;
+    use crate::row::RejectedKey;
 
     fn encoder(names: &[&str]) -> Encoder {
         Encoder::new(&Layout {
@@ -282,6 +339,7 @@ mod tests {
             code: "required",
             message: "phone_number is required".into(),
             original,
+            key: RejectedKey::Unreadable,
         }
     }
 

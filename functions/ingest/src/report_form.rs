@@ -35,6 +35,26 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// Appends a field of the file to a line of a report, quoted if need be (RFC 4180).
+pub fn push_field(out: &mut String, text: &str) {
+    if is_formula(text) {
+        push_quoted(out, &format!("{ESCAPE}{text}"));
+    } else {
+        push_quoted(out, text);
+    }
+}
+
+/// Appends a field of a CSV line, quoted if need be (RFC 4180).
+pub fn push_quoted(out: &mut String, field: &str) {
+    if field.contains(['"', ',', '\n', '\r']) {
+        out.push('"');
+        out.push_str(&field.replace('"', "\"\""));
+        out.push('"');
+    } else {
+        out.push_str(field);
+    }
+}
+
 /// Returns a field of a report as it was in the file.
 pub fn unescape(text: &str) -> &str {
     match text.strip_prefix(ESCAPE) {

@@ -7,7 +7,7 @@ use mpulse_shared::setup::{FromSetup, Setup, SetupError};
 use mpulse_shared::store::batches::Batches;
 
 use crate::guard::Guard;
-use crate::report::Report;
+use crate::report::{Kind, Report};
 use crate::table::Table;
 use crate::tuning::Tuning;
 
@@ -43,12 +43,13 @@ impl Resources {
             .publish(&[MetricValue::count("RunsFailed", 1.0)], &[]);
     }
 
-    /// Returns the report of a batch.
-    pub fn report(&self, bucket: &str, batch_id: &BatchId, guard: Guard) -> Report {
+    /// Returns a report of a batch.
+    pub fn report(&self, bucket: &str, batch_id: &BatchId, kind: Kind, guard: Guard) -> Report {
         Report::new(
             self.s3.clone(),
             bucket.to_owned(),
             batch_id.clone(),
+            kind,
             guard,
             self.tuning.first_wait,
         )

@@ -3,7 +3,9 @@
 use std::fmt::Write;
 
 use mpulse_shared::batch::{Layout, WarningCode};
-use mpulse_shared::member::{ACCOUNT_NOT_ALLOWED, Field, FieldError, Profile, RawProfile, Rules};
+use mpulse_shared::member::{
+    ACCOUNT_NOT_ALLOWED, AccountId, ClientMemberId, Field, FieldError, Profile, RawProfile, Rules,
+};
 use mpulse_shared::scope::Scope;
 
 use crate::decode::charset;
@@ -25,6 +27,19 @@ pub struct Reject {
     pub message: String,
     /// The row itself.
     pub original: Original,
+    /// The member that the row is about.
+    pub key: RejectedKey,
+}
+
+/// The member that a rejected row is about: a `replace` must not remove it.
+#[derive(Debug, PartialEq, Eq)]
+pub enum RejectedKey {
+    /// The member of this id.
+    Read(ClientMemberId),
+    /// A member of another account.
+    OtherAccount,
+    /// It cannot be read.
+    Unreadable,
 }
 
 /// The content of a rejected row.
@@ -65,6 +80,8 @@ pub struct RowValidator<'a> {
     pub least: usize,
     /// Whether the file is a report, in which fields may be escaped.
     pub is_report: bool,
+    /// The account that the file replaces, in mode `replace`.
+    pub replaces: Option<&'a str>,
 }
 
 impl<'a> RowValidator<'a> {
@@ -83,6 +100,15 @@ impl<'a> RowValidator<'a> {
             accounts,
             least: columns.max().unwrap_or_default(),
             is_report: report_form::is_report(&layout.names),
+            replaces: None,
+        }
+    }
+
+    /// Rejects rows of other accounts than this one.
+    pub fn replacing(self, account: Option<&'a str>) -> Self {
+        Self {
+            replaces: account,
+            ..self
         }
     }
 }
@@ -140,15 +166,43 @@ impl RowValidator<'_> {
             .take(self.layout.names.len())
             .map(|field| std::str::from_utf8(field).map(|text| self.unescaped(text).to_owned()))
             .collect();
+        let key = self.key(record);
         Row::Reject(match originals {
             Ok(fields) => Reject {
                 line: record.start.line,
                 code,
                 message: message(&errors),
                 original: Original::Fields(fields),
+                key,
             },
-            Err(_) => refuse(record, code, message(&errors)),
+            Err(_) => Reject {
+                key,
+                ..refuse(record, code, message(&errors))
+            },
         })
+    }
+
+    /// Returns the member that a rejected row is about, in mode `replace`.
+    fn key(&self, record: &Record<'_>) -> RejectedKey {
+        let Some(account) = self.replaces else {
+            return RejectedKey::Unreadable;
+        };
+        let text = |field: Field| {
+            let &(_, column) = self
+                .layout
+                .fields
+                .iter()
+                .find(|(known, _)| *known == field)?;
+            let text = std::str::from_utf8(record.field(column)?).ok()?;
+            Some(as_text(self.unescaped(text)))
+        };
+        let other = text(Field::AccountId).and_then(|text| AccountId::parse(text).ok());
+        if other.is_some_and(|other| other.as_str() != account) {
+            return RejectedKey::OtherAccount;
+        }
+        text(Field::ClientMemberId)
+            .and_then(|text| ClientMemberId::parse(text).ok())
+            .map_or(RejectedKey::Unreadable, RejectedKey::Read)
     }
 
     /// Returns whether a field seems to contain a row: a line end and a delimiter.
@@ -212,6 +266,15 @@ impl RowValidator<'_> {
             return Err(errors);
         }
         let profile = self.rules.check(&raw)?;
+        if let Some(account) = self.replaces
+            && profile.id.account_id.as_str() != account
+        {
+            return Err(vec![FieldError::new(
+                Field::AccountId.name(),
+                "other_account",
+                format!("is not {account}, the account that the batch replaces"),
+            )]);
+        }
         if self.accounts.covers(&profile.id.account_id) {
             return Ok(profile);
         }
@@ -337,6 +400,7 @@ fn refuse(record: &Record<'_>, code: &'static str, message: String) -> Reject {
                 .take(RAW_SHOWN)
                 .collect(),
         ),
+        key: RejectedKey::Unreadable,
     }
 }
 

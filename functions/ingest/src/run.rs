@@ -5,18 +5,22 @@
 //! saved; only then is anything written. What a crash leaves unfinished lies between the two
 //! offsets of the checkpoint, and the next run applies exactly that again, without counting it.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fmt::Write;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use mpulse_shared::batch::{Batch, BatchProblem, Layout, Status};
+use mpulse_shared::batch::{Batch, BatchProblem, Joining, Layout, Mode, Status};
 use mpulse_shared::member::{Author, Rules};
 use mpulse_shared::store::leases::FinalState;
 
+use crate::account_keys::AccountKeys;
+use crate::change_log::ChangeLog;
+use crate::change_report;
 use crate::compare::WriteContext;
 use crate::decode::{Decoder, Encoding, Input};
 use crate::error::RunError;
+use crate::file_keys::{FileKeys, Pass};
 use crate::guard::Guard;
 use crate::index::Index;
 use crate::layout::{self, Head, Settings};
@@ -25,15 +29,18 @@ use crate::metrics_reporter::MetricsReporter;
 use crate::parse::Parser;
 use crate::pipeline::Pipeline;
 use crate::reader::Reader;
-use crate::report::Encoder;
-use crate::report::MAX_WORKBOOK_ROWS;
 use crate::report::join::Join;
+use crate::report::{Encoder, Kind, MAX_WORKBOOK_ROWS};
 use crate::resources::Resources;
 use crate::row::RowValidator;
 use crate::seen::SeenKeys;
 use crate::source::{self, Object};
 use crate::stop_early;
 use crate::tuning::MAX_STALLED;
+
+mod sweep;
+
+use sweep::SweepEnd;
 
 /// A run.
 pub struct Run<'a> {
@@ -66,12 +73,24 @@ impl<'a> Run<'a> {
         let table = resources
             .table
             .for_run(guard.clone(), resources.tuning.first_wait);
-        let report = resources.report(&object.bucket, &batch.batch_id, guard.clone());
-        let context = WriteContext::new(
+        let report = |kind| resources.report(&object.bucket, &batch.batch_id, kind, guard.clone());
+        let mut context = WriteContext::new(
             batch.uploaded_at.unwrap_or(batch.created_at),
             Author::batch(batch.batch_id.as_str()),
             batch.mode,
         );
+        if let (Mode::Revert, Some(parent)) = (batch.mode, &batch.parent_batch_id) {
+            context = context.reverting(Author::batch(parent.as_str()));
+        }
+        let tuning = resources.tuning;
+        let mut index = Index::new(tuning.max_fingerprints, tuning.first_page);
+        if batch.mode == Mode::Replace {
+            index.keep_keys(AccountKeys::new(tuning.max_account_keys));
+        }
+        let changes = batch
+            .changes
+            .then(|| ChangeLog::new(report(Kind::Changes), batch.attempts, tuning.large_part));
+        let report = report(Kind::Rejects);
         let reporter = MetricsReporter::new(resources.metrics.clone(), &batch);
         let lease = Lease::new(
             &resources.batches,
@@ -81,7 +100,6 @@ impl<'a> Run<'a> {
             table.clone(),
             reporter,
         );
-        let tuning = resources.tuning;
         Self {
             resources,
             object,
@@ -90,10 +108,12 @@ impl<'a> Run<'a> {
                 resources,
                 lease,
                 table,
-                index: Index::new(tuning.max_fingerprints, tuning.first_page),
+                index,
                 report,
+                changes,
                 context,
                 pending: VecDeque::new(),
+                predicted: HashMap::new(),
             },
         }
     }
@@ -151,43 +171,51 @@ impl<'a> Run<'a> {
     /// before are still written.
     async fn file_failed(&mut self, problem: BatchProblem) -> Result<Option<FinalState>, RunError> {
         self.pipeline.wait_for_all().await?;
-        let has_report = self.join_report().await?;
-        Ok(Some(FinalState {
-            status: Status::Failed,
-            has_report,
-            has_workbook: has_report && self.make_workbook().await?,
-            problem: Some(self.problem(&problem.code, problem.message)),
-        }))
+        let problem = self.problem(&problem.code, problem.message);
+        self.final_state(Status::Failed, Some(problem))
+            .await
+            .map(Some)
     }
 
     /// Returns the final state of a batch whose runs fail repeatedly; without a report, if it cannot be
     /// made either.
     async fn give_up(&mut self, mut message: String) -> Result<FinalState, RunError> {
-        let has_report = match self.join_report().await {
-            Err(RunError::Store(error)) => {
-                let id = &self.pipeline.lease.batch.batch_id;
-                let cause = mpulse_shared::store::chain(&error);
-                tracing::error!(cause, "a report could not be joined");
-                let _ = write!(
-                    message,
-                    " The report of rejected rows could not be made; its parts are kept in the \
-                     bucket, under {}.",
-                    id.reject_parts_prefix()
-                );
-                if let Some(joining) = self.pipeline.lease.batch.checkpoint.joining.take() {
-                    // If this fails too, the bucket's lifecycle rule deletes it.
-                    let _ = self.pipeline.report.abort(&joining).await;
-                }
-                false
-            }
-            result => result?,
-        };
+        let has_report = self.try_to_join(Kind::Rejects, &mut message).await?;
+        let has_changes = self.try_to_join(Kind::Changes, &mut message).await?;
         Ok(FinalState {
             status: Status::Failed,
             has_report,
             has_workbook: false,
+            has_changes,
             problem: Some(self.problem("system_failure", message)),
         })
+    }
+
+    /// Joins a report of a batch whose runs fail repeatedly. If it cannot be joined, the message says where its parts are.
+    async fn try_to_join(&mut self, kind: Kind, message: &mut String) -> Result<bool, RunError> {
+        match self.join(kind).await {
+            Err(RunError::Store(error)) => {
+                let id = &self.pipeline.lease.batch.batch_id;
+                let cause = mpulse_shared::store::chain(&error);
+                tracing::error!(cause, "a report could not be joined");
+                let (name, parts) = match kind {
+                    Kind::Rejects => ("rejected rows", id.reject_parts_prefix()),
+                    Kind::Changes => ("changes", id.change_parts_prefix()),
+                };
+                let _ = write!(
+                    message,
+                    " The report of {name} could not be made; its parts are kept in the bucket, under {parts}."
+                );
+                if let Some(joining) = self.joining(kind).take()
+                    && let Some(report) = self.report(kind)
+                {
+                    // If this fails too, the bucket's lifecycle rule deletes it.
+                    let _ = report.abort(&joining).await;
+                }
+                Ok(false)
+            }
+            result => result,
+        }
     }
 
     /// Returns why the batch fails, and which counted rows may not be written.
@@ -214,25 +242,36 @@ impl<'a> Run<'a> {
         let encoder = Encoder::new(&layout);
         let durable = self.pipeline.lease.batch.checkpoint.durable;
         let counted = self.pipeline.lease.batch.checkpoint.counted.offset;
+        let first_row = self.pipeline.lease.batch.checkpoint.first_row;
         let account_id = self.pipeline.lease.batch.account_id.clone();
         let accounts = self.pipeline.lease.batch.accounts.clone();
-        let format = self.pipeline.lease.batch.format.clone();
-        let region = format.default_region.as_deref();
-        let rules = match region.map(str::parse) {
-            Some(Ok(region)) => Rules { region },
-            _ => self.resources.rules,
-        };
+        let stop_early = self.pipeline.lease.batch.format.stop_early;
+        let mode = self.pipeline.lease.batch.mode;
+        let (replaces, reverts) = (mode == Mode::Replace, mode == Mode::Revert);
+        if reverts && !change_report::is_report(&layout.names) {
+            return Err(RunError::File(BatchProblem {
+                code: "not_a_change_report".to_owned(),
+                message: "The file is not a report of changes.".to_owned(),
+            }));
+        }
         let mut parser = Parser::new(layout.delimiter, durable);
         parser.push(&rest);
+        let account_id = account_id.as_deref();
+        let most = self.resources.tuning.max_file_keys;
         let mut reader = Reader {
             source,
             parser,
-            validate: RowValidator::new(&layout, rules, account_id.as_deref(), &accounts),
+            validate: RowValidator::new(&layout, self.rules(), account_id, &accounts)
+                .replacing(account_id.filter(|_| replaces)),
             seen: SeenKeys::default(),
             encoder: &encoder,
+            reverts,
+            // Unless an earlier run has read some of the rows.
+            keys: (replaces && durable == first_row).then(|| FileKeys::new(Pass::ONLY, most)),
             tuning: self.resources.tuning,
         };
-        while self.pipeline.lease.batch.checkpoint.durable.offset < counted {
+        let mut at = durable;
+        while at.offset < counted {
             let Some(window) = self
                 .pipeline
                 .lease
@@ -241,6 +280,7 @@ impl<'a> Run<'a> {
             else {
                 break;
             };
+            at = window.end;
             self.pipeline.apply_again(window).await?;
         }
         loop {
@@ -258,10 +298,17 @@ impl<'a> Run<'a> {
                 self.pipeline.wait_for_all().await?;
                 // What follows the last row, such as blank lines, belongs to no window.
                 self.pipeline.lease.batch.checkpoint.bytes_done = self.object.size;
-                return self.final_state(&encoder).await.map(Some);
+                if replaces {
+                    match self.sweep(reader.keys).await? {
+                        SweepEnd::Done => {}
+                        SweepEnd::Failed(problem) => return Err(RunError::File(problem)),
+                        SweepEnd::Stopped => break,
+                    }
+                }
+                return self.completed().await.map(Some);
             };
             self.pipeline.count_and_write(window).await?;
-            if format.stop_early
+            if stop_early
                 && let Some(problem) = stop_early::problem(&self.pipeline.lease.batch.checkpoint)
             {
                 return Err(RunError::File(problem));
@@ -269,53 +316,67 @@ impl<'a> Run<'a> {
         }
         self.pipeline.wait_for_all().await?;
         if self.pipeline.lease.batch.status == Status::Cancelling {
-            let mut final_state = self.final_state(&encoder).await?;
-            final_state.status = Status::Cancelled;
-            return Ok(Some(final_state));
+            return self.final_state(Status::Cancelled, None).await.map(Some);
         }
         self.pipeline.lease.save().await?;
         Ok(None)
     }
 
-    async fn final_state(&mut self, encoder: &Encoder) -> Result<FinalState, RunError> {
+    /// Returns the final state of a batch whose file was read to its end.
+    async fn completed(&mut self) -> Result<FinalState, RunError> {
+        let status = match self.pipeline.lease.batch.checkpoint.rows.rejected {
+            0 => Status::Completed,
+            _ => Status::CompletedWithRejects,
+        };
+        self.final_state(status, None).await
+    }
+
+    /// Joins the reports, as far as they exist, and returns the final state.
+    async fn final_state(
+        &mut self,
+        status: Status,
+        problem: Option<BatchProblem>,
+    ) -> Result<FinalState, RunError> {
         self.pipeline.lease.save().await?;
-        let has_report = self.join(encoder).await?;
+        let has_report = self.join(Kind::Rejects).await?;
+        let has_changes = self.join(Kind::Changes).await?;
         Ok(FinalState {
-            status: if has_report {
-                Status::CompletedWithRejects
-            } else {
-                Status::Completed
-            },
+            status,
             has_report,
             has_workbook: has_report && self.make_workbook().await?,
-            problem: None,
+            has_changes,
+            problem,
         })
     }
 
-    /// Joins the report of a batch that failed, as far as it exists.
-    async fn join_report(&mut self) -> Result<bool, RunError> {
-        let Some(layout) = self.pipeline.lease.batch.checkpoint.layout.clone() else {
+    /// Joins a report's parts into one object, and saves the progress after each piece. Returns
+    /// `false` if there are none.
+    async fn join(&mut self, kind: Kind) -> Result<bool, RunError> {
+        let at = &self.pipeline.lease.batch.checkpoint;
+        let rows = at.rows;
+        let (header, lines) = match (kind, &at.layout) {
+            (Kind::Rejects, Some(layout)) => {
+                (Encoder::new(layout).header().to_owned(), rows.rejected)
+            }
+            (Kind::Rejects, None) => return Ok(false),
+            (Kind::Changes, _) => (
+                change_report::header(),
+                rows.created + rows.updated + rows.removed,
+            ),
+        };
+        let Some(report) = self.report(kind).filter(|_| lines > 0) else {
             return Ok(false);
         };
-        self.join(&Encoder::new(&layout)).await
-    }
-
-    /// Joins the report's parts into one object, and saves the progress after each piece. Returns
-    /// `false` if no row was rejected.
-    async fn join(&mut self, encoder: &Encoder) -> Result<bool, RunError> {
-        if self.pipeline.lease.batch.checkpoint.rows.rejected == 0 {
-            return Ok(false);
-        }
-        let segments = self.pipeline.lease.batch.checkpoint.segments.clone();
-        let found = Join::new(self.pipeline.report.clone(), encoder, &segments);
+        let segments = at.segments.clone();
+        let found = Join::new(report, &header, &segments);
         let Some(mut join) = self.pipeline.lease.while_renewing(found).await? else {
             return Ok(false);
         };
-        let earlier = self.pipeline.lease.batch.checkpoint.joining.clone();
+        let earlier = self.joining(kind).clone();
         let opened = join.open(earlier.as_ref());
         self.pipeline.lease.while_renewing(opened).await?;
         while let Some(joining) = join.progress() {
-            self.pipeline.lease.batch.checkpoint.joining = Some(joining);
+            *self.joining(kind) = Some(joining);
             self.pipeline.lease.save().await?;
             if !self
                 .pipeline
@@ -327,8 +388,29 @@ impl<'a> Run<'a> {
             }
         }
         self.pipeline.lease.while_renewing(join.complete()).await?;
-        self.pipeline.lease.batch.checkpoint.joining = None;
+        *self.joining(kind) = None;
         Ok(true)
+    }
+
+    /// Returns a report of the batch, if it has such a report.
+    fn report(&self, kind: Kind) -> Option<crate::report::Report> {
+        match kind {
+            Kind::Rejects => Some(self.pipeline.report.clone()),
+            Kind::Changes => self
+                .pipeline
+                .changes
+                .as_ref()
+                .map(|log| log.report().clone()),
+        }
+    }
+
+    /// Returns the progress of joining a report.
+    fn joining(&mut self, kind: Kind) -> &mut Option<Joining> {
+        let at = &mut self.pipeline.lease.batch.checkpoint;
+        match kind {
+            Kind::Rejects => &mut at.joining,
+            Kind::Changes => &mut at.joining_changes,
+        }
     }
 
     /// Makes the report as a workbook too, unless it has too many rows. Returns whether it exists.
@@ -346,20 +428,11 @@ impl<'a> Run<'a> {
     /// Opens the file where the next row begins. Returns the layout, as an earlier run saved it or from the header; the
     /// text; and what was already read of the rows.
     async fn open(&mut self) -> Result<(Layout, Decoder, Bytes), RunError> {
+        let input = self.input();
         let batch = &self.pipeline.lease.batch;
-        let input = Input {
-            client: self.resources.s3.clone(),
-            object: self.object.clone(),
-            format: batch.format.clone(),
-            first_wait: self.resources.tuning.first_wait,
-        };
         if let Some(layout) = batch.checkpoint.layout.clone() {
-            let known = Encoding {
-                container: layout.container,
-                charset: layout.charset.clone(),
-            };
             let offset = batch.checkpoint.durable.offset;
-            let opened = Decoder::open(&input, Some(known), offset);
+            let opened = Decoder::open(&input, Some(encoding_of(&layout)), offset);
             let source = self.pipeline.lease.while_renewing(opened).await?;
             return Ok((layout, source, Bytes::new()));
         }
@@ -380,6 +453,7 @@ impl<'a> Run<'a> {
                     let checkpoint = &mut self.pipeline.lease.batch.checkpoint;
                     checkpoint.counted = at;
                     checkpoint.durable = at;
+                    checkpoint.first_row = at;
                     checkpoint.layout = Some(layout.clone());
                     let taken = usize::try_from(at.offset).unwrap_or(usize::MAX);
                     return Ok((layout, source, head.split_off(taken).freeze()));
@@ -392,5 +466,32 @@ impl<'a> Run<'a> {
                 }
             }
         }
+    }
+
+    /// Returns how to read the file.
+    fn input(&self) -> Input {
+        Input {
+            client: self.resources.s3.clone(),
+            object: self.object.clone(),
+            format: self.pipeline.lease.batch.format.clone(),
+            first_wait: self.resources.tuning.first_wait,
+        }
+    }
+
+    /// Returns the rules for the fields of rows.
+    fn rules(&self) -> Rules {
+        let region = self.pipeline.lease.batch.format.default_region.as_deref();
+        match region.map(str::parse) {
+            Some(Ok(region)) => Rules { region },
+            _ => self.resources.rules,
+        }
+    }
+}
+
+/// Returns how a file is encoded, as an earlier run has found.
+fn encoding_of(layout: &Layout) -> Encoding {
+    Encoding {
+        container: layout.container,
+        charset: layout.charset.clone(),
     }
 }

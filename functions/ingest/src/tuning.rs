@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{backoff, index};
+use crate::{account_keys, backoff, change_log, file_keys, index};
 
 /// Runs in a row that end in an error without progress before the batch fails.
 pub const MAX_STALLED: u32 = 3;
@@ -20,6 +20,14 @@ pub struct Tuning {
     pub depth: usize,
     /// The maximum number of fingerprints.
     pub max_fingerprints: usize,
+    /// The most members that a dry run remembers whole.
+    pub max_remembered: usize,
+    /// The maximum number of a file's keys in memory.
+    pub max_file_keys: usize,
+    /// The most memory for an account's keys, in bytes.
+    pub max_account_keys: usize,
+    /// The length of a large part of the report of changes, in bytes.
+    pub large_part: usize,
     /// The cost limit of an account's first page, in read units: fewer rows read no page.
     pub first_page: u32,
     /// The longest wait before the first retry of a request.
@@ -33,6 +41,10 @@ impl Default for Tuning {
             window_report: 1024 * 1024,
             depth: 3,
             max_fingerprints: index::MAX_FINGERPRINTS,
+            max_remembered: 500_000,
+            max_file_keys: file_keys::MAX_KEYS,
+            max_account_keys: account_keys::MAX_BYTES,
+            large_part: change_log::LARGE_PART,
             first_page: index::FIRST_PAGE,
             first_wait: backoff::FIRST,
         }

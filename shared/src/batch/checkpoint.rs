@@ -139,6 +139,9 @@ pub struct Checkpoint {
     /// What was accepted and looks wrong.
     #[serde(default, skip_serializing_if = "Warnings::is_empty")]
     pub warnings: Warnings,
+    /// The position of the first row.
+    #[serde(default)]
+    pub first_row: Position,
     /// Rejected rows whose client member id cannot be read; counted in mode `replace`.
     #[serde(default)]
     pub unreadable_rows: u64,
@@ -168,6 +171,12 @@ pub struct Sweep {
     pub passes: u32,
     /// The current pass.
     pub pass: u32,
+    /// Whether the absent members are counted: only then are they removed.
+    pub is_counted: bool,
+    /// The number of absent members, as far as they are counted.
+    pub absent: u64,
+    /// The number of different keys in the file, as far as they are counted.
+    pub file_keys: u64,
     /// The last id that is counted in this pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counted: Option<String>,

@@ -1,9 +1,8 @@
 //! Joins the parts of a batch's report into one object, at the end of the batch.
 //!
-//! The batch's segments determine the parts, and their length determines the pieces. So every run
+//! The batch's segments determine the parts, and their lengths determine the pieces. So every run
 //! that joins sends the same pieces: a run continues the upload of a dead one, and a concurrent one
-//! does no harm. One piece is in memory at a time, and a record of each part.
-//!
+//! does no harm. S3 copies a large part by itself; of the others, one piece is in memory at a time.
 
 use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::primitives::ByteStream;
@@ -16,7 +15,7 @@ use mpulse_shared::parts::part_size;
 use mpulse_shared::store::StoreError;
 use mpulse_shared::store::parts::is_unknown_upload;
 
-use super::{Encoder, Report};
+use super::{Report, Span};
 use crate::backoff;
 use crate::error::RunError;
 
@@ -26,12 +25,13 @@ const READS: usize = 4;
 /// Attempts in a row without a byte before a part counts as unreadable.
 const TRIES: u32 = 8;
 
+/// The smallest piece of a multipart upload, except the last, in bytes (an S3 limit).
+const SMALLEST_PIECE: u64 = 5 << 20;
+
 /// A part of the report, as a run stored it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Part {
-    /// The byte of the file at which its rows begin.
-    from: u64,
-    run: u32,
+    span: Span,
     /// Its length.
     bytes: u64,
 }
@@ -44,6 +44,17 @@ struct Slice {
     to: u64,
 }
 
+/// A piece of the joined report, which is one part of its upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Piece {
+    /// Its first byte in the joined report.
+    from: u64,
+    /// The byte after its last.
+    to: u64,
+    /// The part that is this piece, so that S3 can copy it.
+    copy: Option<usize>,
+}
+
 /// A report that is being joined.
 #[derive(Debug)]
 pub struct Join {
@@ -54,11 +65,78 @@ pub struct Join {
     starts: Vec<u64>,
     /// The length of the joined report in bytes.
     total: u64,
-    piece_bytes: u64,
+    pieces: Vec<Piece>,
     /// The upload of the pieces; `None` if none is needed (any more).
     upload: Option<String>,
     /// The pieces that have been uploaded.
     sent: Vec<CompletedPart>,
+}
+
+/// Returns the parts that belong to the segments, in order. A part of several windows takes the place of theirs.
+fn belonging(mut parts: Vec<Part>, segments: &[Segment]) -> Vec<Part> {
+    parts.retain(|part| {
+        let Span { from, run, to } = part.span;
+        segments.iter().any(|segment| {
+            segment.run == run
+                && segment.from <= from
+                && to.map_or(from < segment.to, |to| to <= segment.to)
+        })
+    });
+    parts.sort_unstable_by_key(|part| (part.span.from, part.span.to.is_none()));
+    let mut end = 0;
+    parts.retain(|part| match part.span.to {
+        Some(to) => {
+            end = to;
+            true
+        }
+        None => part.span.from >= end,
+    });
+    parts
+}
+
+/// Divides a report into pieces: `first` bytes of its header, then its parts of these lengths.
+fn plan(first: u64, parts: impl Iterator<Item = u64>, piece_bytes: u64) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    // What is not in a piece yet begins at `from`.
+    let (mut from, mut end) = (0, first);
+    for (number, bytes) in parts.enumerate() {
+        let start = end;
+        end += bytes;
+        if bytes >= SMALLEST_PIECE {
+            let rest = start - from;
+            let is_copied = rest == 0 || rest >= SMALLEST_PIECE;
+            if is_copied && rest > 0 {
+                pieces.push(Piece {
+                    from,
+                    to: start,
+                    copy: None,
+                });
+            }
+            pieces.push(Piece {
+                from: if is_copied { start } else { from },
+                to: end,
+                copy: is_copied.then_some(number),
+            });
+            from = end;
+        }
+        while end - from >= piece_bytes {
+            let to = from + piece_bytes;
+            pieces.push(Piece {
+                from,
+                to,
+                copy: None,
+            });
+            from = to;
+        }
+    }
+    if from < end {
+        pieces.push(Piece {
+            from,
+            to: end,
+            copy: None,
+        });
+    }
+    pieces
 }
 
 impl Join {
@@ -68,7 +146,7 @@ impl Join {
     /// Returns an error if the run must stop.
     pub async fn new(
         report: Report,
-        encoder: &Encoder,
+        header: &str,
         segments: &[Segment],
     ) -> Result<Option<Self>, RunError> {
         report.guard.check()?;
@@ -77,23 +155,20 @@ impl Join {
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| StoreError::sdk("ListObjectsV2 of a report", error))?;
             for object in page.contents() {
-                let Some((from, run)) = object.key().and_then(|key| report.part_of(key)) else {
+                let Some(span) = object.key().and_then(|key| report.part_of(key)) else {
                     continue;
                 };
-                let counts = |s: &Segment| s.run == run && s.from <= from && from < s.to;
-                if segments.iter().any(counts) {
-                    let bytes = object.size().and_then(|size| u64::try_from(size).ok());
-                    let bytes = bytes.unwrap_or_default();
-                    parts.push(Part { from, run, bytes });
-                }
+                let bytes = object.size().and_then(|size| u64::try_from(size).ok());
+                let bytes = bytes.unwrap_or_default();
+                parts.push(Part { span, bytes });
             }
             report.guard.check()?;
         }
+        let parts = belonging(parts, segments);
         if parts.is_empty() {
             return Ok(None);
         }
-        parts.sort_unstable();
-        let header = Bytes::from(encoder.header.clone());
+        let header = Bytes::from(header.to_owned());
         let mut total = header.len() as u64;
         let starts = parts
             .iter()
@@ -103,13 +178,15 @@ impl Join {
                 start
             })
             .collect();
+        let lengths = parts.iter().map(|part| part.bytes);
+        let pieces = plan(header.len() as u64, lengths, part_size(total));
         Ok(Some(Self {
             report,
             header,
             parts,
             starts,
             total,
-            piece_bytes: part_size(total),
+            pieces,
             upload: None,
             sent: Vec::new(),
         }))
@@ -134,7 +211,7 @@ impl Join {
                 return Ok(());
             }
         }
-        if self.total > self.piece_bytes {
+        if self.pieces.len() > 1 {
             self.report.guard.check()?;
             let answer = self
                 .report
@@ -166,12 +243,52 @@ impl Join {
     /// # Errors
     /// Returns an error if the run must stop.
     pub async fn send_piece(&mut self) -> Result<bool, RunError> {
-        let from = self.sent.len() as u64 * self.piece_bytes;
-        let Some(upload) = self.upload.clone().filter(|_| from < self.total) else {
+        let piece = self.pieces.get(self.sent.len()).copied();
+        let Some((upload, piece)) = self.upload.clone().zip(piece) else {
             return Ok(false);
         };
-        let content = self.piece(from, self.total).await?;
         let number = i32::try_from(self.sent.len() + 1).unwrap_or(i32::MAX);
+        let e_tag = match piece.copy {
+            Some(part) => self.copy_part(upload, number, part).await?,
+            None => self.upload_part(upload, number, piece).await?,
+        };
+        self.sent.push(completed(number, e_tag));
+        Ok(true)
+    }
+
+    /// Lets S3 copy a part. Returns the ETag.
+    async fn copy_part(
+        &self,
+        upload: String,
+        number: i32,
+        part: usize,
+    ) -> Result<Option<String>, RunError> {
+        self.report.guard.check()?;
+        let source = self.report.part_key(self.parts[part].span);
+        let answer = self
+            .report
+            .client
+            .upload_part_copy()
+            .bucket(&self.report.bucket)
+            .key(self.report.key())
+            .upload_id(upload)
+            .part_number(number)
+            // The key has no characters that need encoding.
+            .copy_source(format!("{}/{source}", self.report.bucket))
+            .send()
+            .await
+            .map_err(|error| StoreError::sdk("UploadPartCopy of a report", error))?;
+        Ok(answer.copy_part_result.and_then(|part| part.e_tag))
+    }
+
+    /// Reads and sends a piece. Returns the ETag.
+    async fn upload_part(
+        &self,
+        upload: String,
+        number: i32,
+        piece: Piece,
+    ) -> Result<Option<String>, RunError> {
+        let content = self.piece(piece.from, piece.to).await?;
         self.report.guard.check()?;
         let answer = self
             .report
@@ -185,8 +302,7 @@ impl Join {
             .send()
             .await
             .map_err(|error| StoreError::sdk("UploadPart of a report", error))?;
-        self.sent.push(completed(number, answer.e_tag));
-        Ok(true)
+        Ok(answer.e_tag)
     }
 
     /// Makes one object of the pieces.
@@ -241,10 +357,12 @@ impl Join {
             };
             for piece in page.parts() {
                 let number = i32::try_from(sent.len() + 1).unwrap_or(i32::MAX);
-                let from = sent.len() as u64 * self.piece_bytes;
-                let size = self.piece_bytes.min(self.total.saturating_sub(from));
+                let size = self
+                    .pieces
+                    .get(sent.len())
+                    .map(|piece| piece.to - piece.from);
                 let is_ours = piece.part_number() == Some(number)
-                    && piece.size().and_then(|n| u64::try_from(n).ok()) == Some(size);
+                    && piece.size().and_then(|n| u64::try_from(n).ok()) == size;
                 if !is_ours {
                     return Ok(Some(sent));
                 }
@@ -276,9 +394,8 @@ impl Join {
         }
     }
 
-    /// Returns the piece that begins at byte `from` of the joined report, which ends at `end`.
-    async fn piece(&self, from: u64, end: u64) -> Result<Bytes, RunError> {
-        let to = end.min(from + self.piece_bytes);
+    /// Returns the bytes of the joined report from `from` to before `to`.
+    async fn piece(&self, from: u64, to: u64) -> Result<Bytes, RunError> {
         let mut content = BytesMut::with_capacity(usize::try_from(to - from).unwrap_or_default());
         if let Ok(skipped) = usize::try_from(from)
             && let Some(header) = self.header.get(skipped..)
@@ -302,7 +419,7 @@ impl Join {
             .skip(first.saturating_sub(1))
             .take_while(|&(_, &start)| start < to)
             .map(|(part, &start)| Slice {
-                key: self.report.part_key(part.run, part.from),
+                key: self.report.part_key(part.span),
                 from: from.saturating_sub(start),
                 to: part.bytes.min(to - start),
             })
@@ -356,4 +473,95 @@ fn completed(number: i32, e_tag: Option<String>) -> CompletedPart {
         .part_number(number)
         .set_e_tag(e_tag)
         .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn part(from: u64, run: u32, to: Option<u64>) -> Part {
+        let span = Span { from, run, to };
+        Part { span, bytes: 1 }
+    }
+
+    #[test]
+    fn a_part_of_several_windows_takes_the_place_of_theirs() {
+        let segments = [
+            Segment {
+                run: 1,
+                from: 0,
+                to: 30,
+            },
+            Segment {
+                run: 2,
+                from: 30,
+                to: 60,
+            },
+        ];
+        let parts = vec![
+            part(0, 1, None),
+            part(10, 1, None),
+            part(0, 1, Some(20)),
+            part(20, 1, None),
+            // The run was killed before it could save that.
+            part(20, 1, Some(40)),
+            part(30, 1, None),
+            part(30, 2, None),
+            part(30, 2, Some(50)),
+            part(50, 2, None),
+        ];
+        let spans: Vec<_> = belonging(parts, &segments)
+            .into_iter()
+            .map(|part| (part.span.from, part.span.run, part.span.to))
+            .collect();
+        assert_eq!(
+            spans,
+            [
+                (0, 1, Some(20)),
+                (20, 1, None),
+                (30, 2, Some(50)),
+                (50, 2, None)
+            ]
+        );
+    }
+
+    #[test]
+    fn large_parts_are_copied_and_small_ones_are_put_together() {
+        let piece = |from: u64, to: u64, copy| Piece { from, to, copy };
+        let of = |parts: &[u64]| plan(1, parts.iter().copied(), 8 * MIB);
+        assert_eq!(of(&[3]), [piece(0, 4, None)]);
+        // The header is too short for a piece: the first part is read.
+        let large = 9 * MIB;
+        assert_eq!(
+            of(&[large, large, 7]),
+            [
+                piece(0, 1 + large, None),
+                piece(1 + large, 1 + 2 * large, Some(1)),
+                piece(1 + 2 * large, 8 + 2 * large, None),
+            ]
+        );
+        // Small parts make pieces of the same size; their rest is a piece if it is large enough.
+        let pieces = of(&[4 * MIB, 4 * MIB, 5 * MIB - 1, large, 4 * MIB, large]);
+        assert_eq!(
+            pieces,
+            [
+                piece(0, 4 * MIB + 1 + 4 * MIB - 1, None),
+                piece(8 * MIB, 13 * MIB, None),
+                piece(13 * MIB, 22 * MIB, Some(3)),
+                piece(22 * MIB, 35 * MIB, None),
+            ]
+        );
+        for pieces in [pieces, of(&[large; 4])] {
+            let (last, others) = pieces.split_last().unwrap();
+            assert!(
+                others
+                    .iter()
+                    .all(|piece| piece.to - piece.from >= SMALLEST_PIECE)
+            );
+            assert!(pieces.windows(2).all(|pair| pair[0].to == pair[1].from));
+            assert!(last.to > last.from);
+        }
+    }
 }

@@ -12,12 +12,12 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, BatchStatementErrorCodeEnum as Code, BatchStatementRequest,
     BatchStatementResponse, ReturnConsumedCapacity,
 };
-use mpulse_shared::member::{Member, MemberId, Profile};
+use mpulse_shared::member::{Member, MemberId};
 use mpulse_shared::store::StoreError;
 use tokio::task::JoinSet;
 
 use super::{RunTable, WRITES, joined, write_units};
-use crate::compare::{Changes, RowOutcome, WriteContext, outcome_of};
+use crate::compare::{Changes, Next, WriteContext};
 use crate::error::RunError;
 
 const OPERATION: &str = "BatchExecuteStatement of members";
@@ -27,6 +27,7 @@ const OPERATION: &str = "BatchExecuteStatement of members";
 pub struct Statements {
     insert: String,
     update: String,
+    delete: String,
 }
 
 impl Statements {
@@ -44,15 +45,26 @@ impl Statements {
                  AND client_member_id = ? AND first_name = ? AND last_name = ? \
                  AND phone_number = ? AND updated_at = ? AND updated_by = ?"
             ),
+            delete: format!(
+                "DELETE FROM \"{table}\" WHERE account_id = ? AND client_member_id = ? \
+                 AND first_name = ? AND last_name = ? AND phone_number = ? AND updated_at = ? \
+                 AND updated_by = ?"
+            ),
         }
     }
 
-    /// The statement for a new member, created by the batch.
+    /// The statement for a member that does not exist.
     fn insert(
         &self,
-        profile: &Profile,
+        member: &Member,
         context: &WriteContext,
     ) -> Result<BatchStatementRequest, RunError> {
+        let profile = &member.profile;
+        let created_at = if member.created_at == context.at {
+            text(context.at_text())
+        } else {
+            AttributeValue::S(member.created_at.to_string())
+        };
         request(
             &self.insert,
             vec![
@@ -61,9 +73,9 @@ impl Statements {
                 text(&profile.first_name),
                 text(&profile.last_name),
                 text(profile.phone_number.as_str()),
+                created_at,
                 text(context.at_text()),
-                text(context.at_text()),
-                text(context.by.as_str()),
+                text(member.created_by.as_str()),
                 text(context.by.as_str()),
             ],
         )
@@ -72,29 +84,40 @@ impl Statements {
     /// The statement for a member that is changed if it still equals `over`.
     fn update(
         &self,
-        next: &Profile,
+        next: &Member,
         context: &WriteContext,
         over: &Member,
     ) -> Result<BatchStatementRequest, RunError> {
-        let now = &over.profile;
-        request(
-            &self.update,
-            vec![
-                text(&next.first_name),
-                text(&next.last_name),
-                text(next.phone_number.as_str()),
-                text(context.at_text()),
-                text(context.by.as_str()),
-                text(next.id.account_id.as_str()),
-                text(next.id.client_member_id.as_str()),
-                text(&now.first_name),
-                text(&now.last_name),
-                text(now.phone_number.as_str()),
-                AttributeValue::S(over.updated_at.to_string()),
-                text(over.updated_by.as_str()),
-            ],
-        )
+        let next = &next.profile;
+        let mut parameters = vec![
+            text(&next.first_name),
+            text(&next.last_name),
+            text(next.phone_number.as_str()),
+            text(context.at_text()),
+            text(context.by.as_str()),
+        ];
+        parameters.extend(is_still(over));
+        request(&self.update, parameters)
     }
+
+    /// The statement that removes a member if it still equals `over`.
+    fn delete(&self, over: &Member) -> Result<BatchStatementRequest, RunError> {
+        request(&self.delete, is_still(over).into())
+    }
+}
+
+/// Returns the parameters of the condition that a member still is this one.
+fn is_still(member: &Member) -> [AttributeValue; 7] {
+    let profile = &member.profile;
+    [
+        text(profile.id.account_id.as_str()),
+        text(profile.id.client_member_id.as_str()),
+        text(&profile.first_name),
+        text(&profile.last_name),
+        text(profile.phone_number.as_str()),
+        AttributeValue::S(member.updated_at.to_string()),
+        text(member.updated_by.as_str()),
+    ]
 }
 
 fn request(
@@ -191,10 +214,15 @@ impl RunTable {
     ) -> Result<(Vec<Step>, Vec<Step>), RunError> {
         let mut statements = Vec::with_capacity(steps.len());
         for step in &steps {
-            let profile = &changes.all()[step.place].member.profile;
-            statements.push(match &step.over {
-                None => self.table.statements.insert(profile, context)?,
-                Some(over) => self.table.statements.update(profile, context, over)?,
+            let all = &self.table.statements;
+            statements.push(match (&changes.all()[step.place].next, &step.over) {
+                (Next::Member(member), None) => all.insert(member, context)?,
+                (Next::Member(member), Some(over)) => all.update(member, context, over)?,
+                (Next::Removed(_), Some(over)) => all.delete(over)?,
+                (Next::Removed(_), None) => {
+                    let reason = "a member that does not exist is to be removed";
+                    return Err(StoreError::unreadable(OPERATION, reason).into());
+                }
             });
         }
         let permit = self.limiter.writing(write_units(steps.len())).await;
@@ -257,23 +285,19 @@ impl RunTable {
     ) -> Result<Vec<Step>, RunError> {
         let ids: Vec<&MemberId> = met
             .iter()
-            .map(|step| &changes.all()[step.place].member.profile.id)
+            .map(|step| changes.all()[step.place].next.id())
             .collect();
         let mut found = self.fetch(&ids).await?;
         let mut steps = Vec::new();
         for step in met {
-            let wanted = &changes.all()[step.place].member;
-            let over = found.remove(&wanted.profile.id);
-            if let Some(current) = &over
-                && outcome_of(current, &wanted.profile, context) != RowOutcome::Updated
-            {
+            let wanted = &changes.all()[step.place];
+            let over = found.remove(wanted.next.id());
+            if context.is_due(wanted, over.as_ref()) {
+                let place = step.place;
+                steps.push(Step { place, over });
+            } else {
                 existing.extend(over);
-                continue;
             }
-            steps.push(Step {
-                place: step.place,
-                over,
-            });
         }
         Ok(steps)
     }

@@ -88,10 +88,10 @@ impl RunTable {
 /// Creates write requests for members as new members, without regard to existing ones.
 fn puts(changes: &[Change], context: &WriteContext) -> Result<Vec<WriteRequest>, RunError> {
     let mut writes = Vec::with_capacity(changes.len());
-    for change in changes {
+    for member in changes.iter().filter_map(|change| change.next.member()) {
         let put = PutRequest::builder()
             .set_item(Some(to_new_item(
-                &change.member.profile,
+                &member.profile,
                 context.at_text(),
                 &context.by,
             )))

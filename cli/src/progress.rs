@@ -43,6 +43,14 @@ impl Progress {
         progress
     }
 
+    /// Starts a stage that is too short to be shown: its notes are printed only.
+    pub fn hidden() -> Self {
+        Self {
+            bar: ProgressBar::hidden(),
+            last_line: Some(Arc::new(Mutex::new(Instant::now()))),
+        }
+    }
+
     fn new(name: &'static str, template: &str, length: u64) -> Self {
         let now = Instant::now();
         let is_terminal = io::stderr().is_terminal();
@@ -156,7 +164,7 @@ fn batch_line(batch: &Batch) -> String {
 }
 
 /// The counters by name, in the order in which they are shown.
-pub fn outcomes(batch: &Batch) -> [(u64, &'static str); 5] {
+pub fn outcomes(batch: &Batch) -> [(u64, &'static str); 6] {
     let rows = &batch.rows;
     [
         (rows.created, "created"),
@@ -164,6 +172,7 @@ pub fn outcomes(batch: &Batch) -> [(u64, &'static str); 5] {
         (rows.unchanged, "unchanged"),
         (rows.superseded, "superseded"),
         (rows.rejected, "rejected"),
+        (rows.removed, "removed"),
     ]
 }
 

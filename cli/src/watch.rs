@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use super::progress::Progress;
 use crate::client::{Batch, Client, ClientError};
+use crate::progress::Progress;
 
 /// The waits between two polls: an eighth of the time so far, within these bounds.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(300);
