@@ -27,6 +27,9 @@ impl fmt::Display for Report<'_> {
         let batch = self.batch;
         writeln!(f, "{:12}{}", "batch", batch.id)?;
         writeln!(f, "{:12}{}", "status", batch.status)?;
+        if batch.dry_run {
+            writeln!(f, "{:12}nothing was written", "dry run")?;
+        }
         if let Some(problem) = batch.problem_text() {
             writeln!(f, "{:12}{problem}", "problem")?;
         }
@@ -195,6 +198,7 @@ rejects     http://127.0.0.1:9000/api/members/batch/01K/rejects
             ..batch("completed")
         };
         let text = report(&plan);
+        assert!(text.contains("dry run     nothing was written\n"), "{text}");
         assert!(text.contains("read        1000\nelapsed"), "{text}");
         assert!(!text.contains("price"), "{text}");
         let failed = report(&Batch {
