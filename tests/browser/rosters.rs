@@ -62,7 +62,7 @@ async fn a_roster_is_previewed_applied_and_reverted_on_a_phone_by_keyboard() {
     let stack = Stack::start().await;
     stack.upload(roster("4", PEOPLE)).await;
     let ids = roster_ids("4", PEOPLE);
-    let (first, last) = (&ids[0], &ids[PEOPLE as usize - 1]);
+    let (first, last) = (&ids[0], ids.last().expect("people"));
     let before = stack.get(&format!("/api/members/{first}")).await.json();
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("july.csv");

@@ -380,7 +380,7 @@ async fn check(ground: &Ground, seed: u64) {
         .then(|| after.values().next().cloned())
         .flatten();
     if let Some(mut member) = touched.clone() {
-        member.profile.first_name = "Cy".to_owned();
+        "Cy".clone_into(&mut member.profile.first_name);
         member.updated_at = Timestamp::from_millis(1_700_000_000_005);
         member.updated_by = Author::key("other");
         bench.put(&member).await;

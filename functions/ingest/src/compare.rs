@@ -206,7 +206,7 @@ impl Changes {
 
 /// Applies rows in order to the existing members, and returns the changes. `existing` returns the
 /// member of the row with a number, before the first row. Every row increments one counter, and each
-/// that changes a member is passed to `changed`. The rows of accounts that a `newer` file has replaced
+/// that changes a member is passed to `report`. The rows of accounts that a `newer` file has replaced
 /// change nothing.
 pub fn apply<'a>(
     profiles: Vec<Profile>,
@@ -214,7 +214,7 @@ pub fn apply<'a>(
     context: &WriteContext,
     newer: &HashSet<AccountId>,
     rows: &mut Rows,
-    mut changed: impl FnMut(Changed<'_>),
+    mut report: impl FnMut(Changed<'_>),
 ) -> Changes {
     let mut changes = Changes::default();
     for (row, profile) in profiles.into_iter().enumerate() {
@@ -252,7 +252,7 @@ pub fn apply<'a>(
                 rows.created += 1;
                 let next = Next::Member(Member::new(profile, context.at, context.by.clone()));
                 let old = Old::Absent;
-                changed(Changed {
+                report(Changed {
                     row,
                     next: &next,
                     old,
@@ -265,7 +265,7 @@ pub fn apply<'a>(
                 if let Existing::Member(current) = before {
                     let next = Next::Member(current.changed(profile, context.at, by));
                     let old = Old::Member(current);
-                    changed(Changed {
+                    report(Changed {
                         row,
                         next: &next,
                         old,
@@ -275,7 +275,7 @@ pub fn apply<'a>(
                 } else {
                     let next = Next::Member(Member::new(profile, context.at, by));
                     let old = Old::Unknown;
-                    changed(Changed {
+                    report(Changed {
                         row,
                         next: &next,
                         old,

@@ -28,7 +28,7 @@ pub use workbook::MAX_ROWS as MAX_WORKBOOK_ROWS;
 pub mod join;
 mod workbook;
 
-/// The maximum number of objects of one DeleteObjects (an AWS limit).
+/// The maximum number of objects of one `DeleteObjects` (an AWS limit).
 const MAX_DELETE: usize = 1000;
 
 /// Formats rejected rows as lines of the report.

@@ -8,13 +8,13 @@ use crate::change_report::{Kind, Reported};
 use crate::compare::{Changed, Changes, Next, Old, WriteContext};
 
 /// Applies lines in order to the existing members, and returns the changes. `existing` returns a member before the first
-/// line. Every line increments one counter, and each that changes a member is passed to `changed`.
+/// line. Every line increments one counter, and each that changes a member is passed to `report`.
 pub fn apply<'a>(
     lines: Vec<Reported>,
     existing: impl Fn(&MemberId) -> Option<&'a Member>,
     context: &WriteContext,
     rows: &mut Rows,
-    mut changed: impl FnMut(Changed<'_>),
+    mut report: impl FnMut(Changed<'_>),
 ) -> Changes {
     let mut changes = Changes::default();
     for (row, reported) in lines.into_iter().enumerate() {
@@ -53,7 +53,7 @@ pub fn apply<'a>(
             next: &next,
             old,
         };
-        changed(next_of);
+        report(next_of);
         let over = current.cloned();
         changes.set(next, || over);
     }

@@ -19,7 +19,7 @@ use crate::batch::BatchId;
 const COPY_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// The largest object that one request copies, and the size of a part of a larger one, in bytes. It fits into
-/// [`COPY_TIMEOUT`] several times at 100 MB/s, which is less than S3 does usually. S3 requires parts for more than 5 GiB.
+/// `COPY_TIMEOUT` several times at 100 MB/s, which is less than S3 does usually. S3 requires parts for more than 5 GiB.
 pub const COPY_PART_BYTES: u64 = 256 * 1024 * 1024;
 
 /// The maximum number of parts of an object (an S3 limit).

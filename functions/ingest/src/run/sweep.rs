@@ -237,12 +237,12 @@ impl Run<'_> {
             rows.removed += 1;
             let next = Next::Removed(member.profile.id.clone());
             let old = Old::Member(&member);
-            let changed = Changed {
+            let removal = Changed {
                 row: 0,
                 next: &next,
                 old,
             };
-            change_report::write(&mut report, None, &changed, false);
+            change_report::write(&mut report, None, &removal, false);
             changes.set(next, || Some(member));
         }
         if !is_again {
