@@ -93,8 +93,8 @@ mod tests {
         Reported { kind, id, old }
     }
 
-    /// Returns the counters, and the first name that is left.
-    fn revert(lines: Vec<Reported>, current: Option<&Member>) -> (Rows, Option<Option<String>>) {
+    /// Returns the counters, and what a change leaves: a first name, or `gone`.
+    fn revert(lines: Vec<Reported>, current: Option<&Member>) -> (Rows, Option<String>) {
         let context = WriteContext::new(
             Timestamp::from_millis(9),
             Author::batch("revert"),
@@ -105,7 +105,9 @@ mod tests {
         let changes = apply(lines, |_| current, &context, &mut rows, |_| {});
         let left = changes.all().first().map(|change| {
             let member = change.next.member();
-            member.map(|member| member.profile.first_name.clone())
+            member.map_or("gone".to_owned(), |member| {
+                member.profile.first_name.clone()
+            })
         });
         (rows, left)
     }
@@ -115,11 +117,11 @@ mod tests {
         let (ours, theirs) = (member("new", "batch:parent"), member("x", "key:ops"));
         let old = || Some(member("old", "key:ops"));
         let (rows, left) = revert(vec![line(Kind::Created, None)], Some(&ours));
-        assert_eq!((rows.removed, left), (1, Some(None)));
+        assert_eq!((rows.removed, left), (1, Some("gone".into())));
         let (rows, left) = revert(vec![line(Kind::Updated, old())], Some(&ours));
-        assert_eq!((rows.updated, left), (1, Some(Some("old".into()))));
+        assert_eq!((rows.updated, left), (1, Some("old".into())));
         let (rows, left) = revert(vec![line(Kind::Removed, old())], None);
-        assert_eq!((rows.created, left), (1, Some(Some("old".into()))));
+        assert_eq!((rows.created, left), (1, Some("old".into())));
         for (kind, old, current) in [
             (Kind::Created, None, Some(&theirs)),
             (Kind::Created, None, None),
@@ -142,6 +144,6 @@ mod tests {
         ];
         let (rows, left) = revert(lines, Some(&ours));
         assert_eq!((rows.updated, rows.unchanged), (1, 1));
-        assert_eq!(left, Some(Some("first".into())));
+        assert_eq!(left, Some("first".into()));
     }
 }
