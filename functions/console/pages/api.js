@@ -99,4 +99,11 @@ export function path(url) {
 }
 
 export const member = (id) => `/api/members/${encodeURIComponent(id)}`;
+
+// The public id of a member: the account, and the client's id with everything but letters, digits and .-_:@ encoded.
+export function memberId(account, client) {
+  const escaped = client.replace(/[~%]/g, (character) => (character === "~" ? "~7E" : "~25"));
+  const encoded = encodeURIComponent(escaped).replace(/[!*'()]/g, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`);
+  return `${account}~${encoded.replaceAll("%3A", ":").replaceAll("%40", "@")}`;
+}
 export const batch = (id, tail = "") => `/api/members/batch/${encodeURIComponent(id)}${tail}`;

@@ -1,6 +1,6 @@
 // The changes of a batch: the beginning and the end of its report, as old and new values. Removed members are at the end.
 
-import { call, path } from "./api.js";
+import { call, memberId, path } from "./api.js";
 import { lineEnd, parse, unescaped } from "./csv.js";
 import { alert, count, facts, h, link, table } from "./dom.js";
 import { part, report } from "./report.js";
@@ -25,7 +25,7 @@ async function read(url, signal) {
   const all = new Map();
   for (const record of records) {
     const one = Object.fromEntries((names ?? []).map((name, at) => [name.replace(/^\uFEFF/, ""), unescaped(record[at] ?? "")]));
-    const id = `${one.account_id}~${one.client_member_id}`;
+    const id = memberId(one.account_id, one.client_member_id);
     // The two ends overlap if the report is short.
     if (SIGNS[one.change]) all.set(`${one.line} ${id}`, { ...one, id });
   }
