@@ -59,7 +59,8 @@ async fn a_file_is_sent_and_its_rejected_rows_are_corrected_and_sent_again() {
     browser.shows("The first 25 of 100").await;
     browser.shows("phone_number is required").await;
     browser.shows("Lee 200").await;
-    let lines = browser.run("return [...document.querySelectorAll('td:first-child')].map((cell) => cell.textContent)").await;
+    let lines = "return [...document.querySelectorAll('table[aria-label=\"Rejected rows\"] td:first-child')].map((cell) => cell.textContent)";
+    let lines = browser.run(lines).await;
     assert_eq!(lines[1], "202", "the header is line 1");
 
     let downloads = folder.path().join("downloads");
