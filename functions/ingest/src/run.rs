@@ -40,8 +40,6 @@ use crate::tuning::MAX_STALLED;
 
 mod sweep;
 
-use sweep::SweepEnd;
-
 /// A run.
 pub struct Run<'a> {
     resources: &'a Resources,
@@ -58,6 +56,17 @@ pub enum RunEnd {
     Ended,
     /// The next run has to continue.
     HandBack,
+}
+
+/// How a sweep ends.
+#[derive(Debug)]
+pub enum SweepEnd {
+    /// All absent members are removed.
+    Done,
+    /// The next run has to continue, or the batch is cancelled.
+    Stopped,
+    /// Nobody is removed.
+    Failed(BatchProblem),
 }
 
 impl<'a> Run<'a> {

@@ -10,7 +10,7 @@ use std::time::Instant;
 use mpulse_shared::batch::{BatchProblem, Limit, Status, Sweep};
 use mpulse_shared::member::{AccountId, ClientMemberId, Member, MemberId};
 
-use super::Run;
+use super::{Run, SweepEnd};
 use crate::account_keys::{AccountKeys, Place};
 use crate::change_report;
 use crate::compare::{Changed, Changes, Next, Old};
@@ -29,17 +29,6 @@ const IDS: usize = 4096;
 
 /// The cost limit of a page of the account, in members: the megabyte that one Query reads at most.
 const PAGE: u32 = 4096;
-
-/// How a sweep ends.
-#[derive(Debug)]
-pub enum SweepEnd {
-    /// All absent members are removed.
-    Done,
-    /// The next run has to continue, or the batch is cancelled.
-    Stopped,
-    /// Nobody is removed.
-    Failed(BatchProblem),
-}
 
 /// The ids of the account's members, in order: from memory as far as they are there, then from the table.
 struct Ids {
