@@ -98,6 +98,7 @@ async fn a_roster_is_previewed_applied_and_reverted_on_a_phone_by_keyboard() {
         "= 18\nunchanged",
         "! 0\nrejected",
         "− removed",
+        "1 member: about 5% of the account’s members",
         last,
         " → Ada",
         "Grace",
@@ -211,8 +212,49 @@ async fn removed_members_at_the_end_of_a_large_report_are_shown_first() {
     browser.shows("Members who would be removed").await;
     browser.shows("100 of 150:").await;
     browser.shows("100 of 7,850:").await;
+    browser
+        .shows("150 members: about 1.9% of the account’s members")
+        .await;
     let first =
         "return document.querySelector('.gone tbody tr').textContent.startsWith('− removed')";
     assert_eq!(browser.run(first).await, true);
+
+    // Without its end, the report would seem to remove nobody.
+    let script = "const before = window.fetch;
+        window.fetch = (url, options) => (options?.headers?.range?.startsWith('bytes=-')
+            ? Promise.reject(new TypeError('cut')) : before(url, options));";
+    browser.run(script).await;
+    browser.press("All batches").await;
+    browser.press("large.csv").await;
+    browser.shows("The report cannot be shown here").await;
+    assert!(!browser.text().await.contains("100 of 7,850:"));
+    browser.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_in_the_middle_of_a_large_report_leads_to_its_changes() {
+    let stack = Stack::start().await;
+    stack.upload(roster("4", 8000)).await;
+    let mut file = mpulse_tests::HEADER.to_owned();
+    for index in 0..8000 {
+        file.push_str(&row_of("4", index, "Nell"));
+    }
+    let request = json!({"file_name": "large.csv"});
+    let batch = stack.upload_with(&request, file).await;
+    assert_eq!(batch["rows"]["updated"], 8000, "{batch}");
+    let ids = roster_ids("4", 8000);
+    let browser = Browser::signed_in(&stack, &stack.writer).await;
+    browser.look(PHONE).await;
+    for id in [&ids[0], ids.last().expect("people")] {
+        browser.go(&format!("/admin/#/members/{id}")).await;
+        browser.shows("~ updated by large.csv").await;
+    }
+    browser.go(&format!("/admin/#/members/{}", ids[4000])).await;
+    browser
+        .shows("To see what the batch did to this member, download the changes of large.csv")
+        .await;
+    is_usable(&browser, "member-in-the-middle").await;
+    browser.press("large.csv").await;
+    browser.shows("Download the changes").await;
     browser.end().await;
 }

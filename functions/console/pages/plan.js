@@ -1,7 +1,7 @@
 // What can be done with an ended batch: a dry run is applied, another batch is reverted. Each is confirmed in numbers.
 
 import { call, may, path } from "./api.js";
-import { showChanges } from "./changes.js";
+import { share, showChanges } from "./changes.js";
 import { ask, button, count, h, link, plural, say } from "./dom.js";
 
 // Shows what can be done with an ended batch, and its changes.
@@ -32,18 +32,12 @@ async function make(url, words) {
 
 const are = (n, one, rest) => `${plural(n, one)} ${n === 1 ? "is" : "are"} ${rest}`;
 
-// About which share of its account's members a batch removes. Rows are counted, so a member with several rows counts several times.
-function share({ removed, updated, unchanged, superseded }) {
-  const percent = (removed * 100) / (removed + updated + unchanged + superseded);
-  return percent < 0.1 ? "under 0.1%" : `about ${Number(percent.toPrecision(percent < 10 ? 2 : 3))}%`;
-}
-
 // What happens if a plan is applied.
 function applied({ rows, mode, removal }) {
   const { created, updated, removed, rejected } = rows;
   return h("div", null,
     h("ul", null,
-      removed > 0 && h("li", { class: "gone" }, h("b", null, are(removed, "member", "removed")), `: ${share(rows)} of the account’s members`),
+      removed > 0 && h("li", { class: "gone" }, h("b", null, are(removed, "member", "removed")), `: ${share(rows)}`),
       created > 0 && h("li", null, are(created, "member", "created")),
       updated > 0 && h("li", null, are(updated, "member", "updated")),
       rejected > 0 && h("li", null, are(rejected, "row", "rejected")),
