@@ -71,9 +71,7 @@ impl BatchId {
     pub fn reject_parts_prefix(&self) -> String {
         format!("{REJECTS}{self}/")
     }
-}
 
-impl BatchId {
     /// Returns the key of the report of changes.
     #[must_use]
     pub fn changes_key(&self) -> String {

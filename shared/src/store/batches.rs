@@ -27,7 +27,7 @@ pub const MAX_PAGE: usize = 100;
 const MAX_PAGES: usize = 10;
 
 /// The wait before unprocessed keys are requested again.
-pub(super) const UNPROCESSED_WAIT: Duration = Duration::from_millis(50);
+const UNPROCESSED_WAIT: Duration = Duration::from_millis(50);
 
 /// The table of batches.
 #[derive(Debug, Clone)]
@@ -164,31 +164,43 @@ impl Batches {
 
     async fn get_all(&self, ids: &[BatchId]) -> Result<Vec<Batch>, StoreError> {
         const OPERATION: &str = "BatchGetItem of batches";
-        let mut keys: Vec<Item> = ids
-            .iter()
-            .map(|id| Item::from([("batch_id".to_owned(), AttributeValue::S(id.to_string()))]))
+        let keys = ids.iter().map(|id| text(id.as_str())).collect();
+        let items = self.items(OPERATION, keys, false).await?;
+        items
+            .into_iter()
+            .map(|item| read(OPERATION, item))
+            .collect()
+    }
+
+    /// Returns the items that exist among these keys, at most [`MAX_PAGE`].
+    pub(super) async fn items(
+        &self,
+        operation: &'static str,
+        keys: Vec<AttributeValue>,
+        is_consistent: bool,
+    ) -> Result<Vec<Item>, StoreError> {
+        let mut keys: Vec<Item> = keys
+            .into_iter()
+            .map(|key| Item::from([("batch_id".to_owned(), key)]))
             .collect();
-        let mut batches = Vec::with_capacity(ids.len());
+        let mut items = Vec::with_capacity(keys.len());
         while !keys.is_empty() {
             let request = KeysAndAttributes::builder()
                 .set_keys(Some(std::mem::take(&mut keys)))
+                .consistent_read(is_consistent)
                 .build()
-                .map_err(|error| StoreError::unreadable(OPERATION, error))?;
-            let mut answer = self
+                .map_err(|error| StoreError::unreadable(operation, error))?;
+            let answer = self
                 .client
                 .batch_get_item()
                 .request_items(&self.table, request)
                 .send()
                 .await
-                .map_err(|error| StoreError::sdk(OPERATION, error))?;
-            for item in answer
+                .map_err(|error| StoreError::sdk(operation, error))?;
+            let found = answer
                 .responses
-                .as_mut()
-                .and_then(|tables| tables.remove(&self.table))
-                .unwrap_or_default()
-            {
-                batches.push(read(OPERATION, item)?);
-            }
+                .and_then(|mut tables| tables.remove(&self.table));
+            items.extend(found.unwrap_or_default());
             if let Some(unprocessed) = answer
                 .unprocessed_keys
                 .and_then(|mut tables| tables.remove(&self.table))
@@ -197,7 +209,7 @@ impl Batches {
                 tokio::time::sleep(UNPROCESSED_WAIT).await;
             }
         }
-        Ok(batches)
+        Ok(items)
     }
 
     /// Adds `child` to the children of a batch. Returns `false` if the batch does not exist or has

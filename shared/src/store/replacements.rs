@@ -3,12 +3,12 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
+use aws_sdk_dynamodb::types::AttributeValue;
 
 use tokio::task::JoinSet;
 
-use super::batches::Batches;
-use super::item::{Item, text};
+use super::batches::{Batches, MAX_PAGE};
+use super::item::text;
 use super::update::Set;
 use super::{StoreError, if_condition_held};
 use crate::member::AccountId;
@@ -16,9 +16,6 @@ use crate::time::Timestamp;
 
 /// The prefix of the keys of these items. No batch id contains a colon.
 const PREFIX: &str = "replaced:";
-
-/// The maximum number of keys of one BatchGetItem (an AWS limit).
-const KEYS: usize = 100;
 
 const READ: &str = "BatchGetItem of replacements";
 
@@ -37,7 +34,7 @@ impl Batches {
         accounts: &[AccountId],
     ) -> Result<HashMap<AccountId, Timestamp>, StoreError> {
         let mut requests = JoinSet::new();
-        for some in accounts.chunks(KEYS) {
+        for some in accounts.chunks(MAX_PAGE) {
             requests.spawn(self.clone().replaced_at_some(some.to_vec()));
         }
         let mut found = HashMap::new();
@@ -51,39 +48,14 @@ impl Batches {
         self,
         accounts: Vec<AccountId>,
     ) -> Result<Vec<(AccountId, Timestamp)>, StoreError> {
-        let mut found = Vec::new();
-        let mut keys: Vec<Item> = accounts
-            .iter()
-            .map(|account| Item::from([("batch_id".to_owned(), key(account))]))
-            .collect();
-        while !keys.is_empty() {
-            let request = KeysAndAttributes::builder()
-                .set_keys(Some(std::mem::take(&mut keys)))
-                .consistent_read(true)
-                .build()
-                .map_err(|error| StoreError::unreadable(READ, error))?;
-            let answer = self
-                .client
-                .batch_get_item()
-                .request_items(&self.table, request)
-                .send()
-                .await
-                .map_err(|error| StoreError::sdk(READ, error))?;
-            let items = answer.responses.and_then(|mut all| all.remove(&self.table));
-            for item in items.unwrap_or_default() {
-                let field = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
-                let account = field("batch_id").and_then(|key| key.strip_prefix(PREFIX));
-                let at = field("replaced_at").and_then(|at| at.parse().ok());
-                if let (Some(account), Some(at)) = (account, at) {
-                    found.push((AccountId::from_stored(account.to_owned()), at));
-                }
-            }
-            let left = answer
-                .unprocessed_keys
-                .and_then(|mut all| all.remove(&self.table));
-            if let Some(left) = left {
-                keys = left.keys;
-                tokio::time::sleep(super::batches::UNPROCESSED_WAIT).await;
+        let keys = accounts.iter().map(key).collect();
+        let mut found = Vec::with_capacity(accounts.len());
+        for item in self.items(READ, keys, true).await? {
+            let field = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
+            let account = field("batch_id").and_then(|key| key.strip_prefix(PREFIX));
+            let at = field("replaced_at").and_then(|at| at.parse().ok());
+            if let (Some(account), Some(at)) = (account, at) {
+                found.push((AccountId::from_stored(account.to_owned()), at));
             }
         }
         Ok(found)
