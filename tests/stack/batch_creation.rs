@@ -1,37 +1,17 @@
 //! Creating a batch: its fields, its upload URL, and its parent.
 
-use mpulse_tests::{Answer, HEADER, Rows, Stack, roster, send, text};
+use mpulse_tests::{HEADER, Rows, Stack, roster, send, text};
 use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
-use reqwest::multipart::{Form, Part};
+use reqwest::multipart::Form;
 use serde_json::{Value, json};
+
+use crate::body_uploads::{inline, part, post_form};
 
 const BATCHES: &str = "/api/members/batch";
 
 /// A valid id that no batch has.
 const UNKNOWN: &str = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
-
-async fn inline(stack: &Stack, answer: Answer) -> Value {
-    answer.expect(202);
-    let batch = answer.json();
-    let location = format!(
-        "{}{BATCHES}/{}",
-        stack.local_stack.api_url(),
-        text(&batch["batch_id"])
-    );
-    assert_eq!(answer.header("location"), location);
-    assert_eq!(batch["status"], "queued");
-    assert!(batch.get("upload").is_none(), "nothing is left to send");
-    stack.wait_for_batch(text(&batch["batch_id"])).await
-}
-
-fn part(content: impl Into<Vec<u8>>) -> Part {
-    Part::bytes(content.into()).file_name("members.csv")
-}
-
-async fn post_form(stack: &Stack, form: Form) -> Answer {
-    send(stack.request(Method::POST, BATCHES).multipart(form)).await
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_batch_describes_how_to_send_its_file() {

@@ -11,7 +11,8 @@ const BATCHES: &str = "/api/members/batch";
 /// The largest file in a body.
 const MAX_INLINE: usize = 4 * 1024 * 1024;
 
-async fn inline(stack: &Stack, answer: Answer) -> Value {
+/// Checks the response that creates a batch for a file in the body, and waits for its end.
+pub async fn inline(stack: &Stack, answer: Answer) -> Value {
     answer.expect(202);
     let batch = answer.json();
     let location = format!(
@@ -25,11 +26,13 @@ async fn inline(stack: &Stack, answer: Answer) -> Value {
     stack.wait_for_batch(text(&batch["batch_id"])).await
 }
 
-fn part(content: impl Into<Vec<u8>>) -> Part {
+/// Returns a file as a part of a form.
+pub fn part(content: impl Into<Vec<u8>>) -> Part {
     Part::bytes(content.into()).file_name("members.csv")
 }
 
-async fn post_form(stack: &Stack, form: Form) -> Answer {
+/// Sends a form that creates a batch.
+pub async fn post_form(stack: &Stack, form: Form) -> Answer {
     send(stack.request(Method::POST, BATCHES).multipart(form)).await
 }
 

@@ -104,6 +104,13 @@ impl Ground {
         aborted.expect("the upload is under way");
     }
 
+    /// Returns the ETag of the joined report.
+    async fn e_tag(&self) -> Option<String> {
+        let head = self.bench.s3.head_object().bucket(BUCKET);
+        let head = head.key(self.upload.batch.batch_id.rejects_key());
+        head.send().await.expect("the report").e_tag
+    }
+
     /// Returns the keys of the batch's objects.
     async fn keys(&self) -> Vec<String> {
         let list = self.bench.s3.list_objects_v2().bucket(BUCKET).send().await;
@@ -142,15 +149,7 @@ async fn a_report_of_many_pieces_is_joined_by_several_runs() {
     ground.check(&batch).await;
     // This upload was completed, and no other is open.
     let key = ground.upload.batch.batch_id.rejects_key();
-    let head = ground
-        .bench
-        .s3
-        .head_object()
-        .bucket(BUCKET)
-        .key(&key)
-        .send()
-        .await;
-    let etag = head.expect("the report").e_tag.expect("an ETag");
+    let etag = ground.e_tag().await.expect("an ETag");
     assert!(etag.ends_with("-3\""), "of three pieces: {etag}");
     let parts = ground.bench.s3.list_parts().bucket(BUCKET).key(&key);
     let parts = parts.upload_id(&first.upload_id).send().await;
@@ -176,15 +175,7 @@ async fn a_completed_join_that_was_not_saved_is_not_repeated() {
     let put = put.body(ground.wanted.clone().into_bytes().into());
     let before = put.send().await.expect("it is stored").e_tag;
     ground.check(&ground.last_run().await).await;
-    let head = ground
-        .bench
-        .s3
-        .head_object()
-        .bucket(BUCKET)
-        .key(&key)
-        .send()
-        .await;
-    assert_eq!(head.expect("the report").e_tag, before);
+    assert_eq!(ground.e_tag().await, before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
