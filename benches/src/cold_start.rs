@@ -109,6 +109,7 @@ pub async fn run(args: &ColdStartArgs) -> Result<ColdStart, Error> {
         port: 0,
         invoke: None,
         faults: None,
+        events_to: None,
     })
     .await?;
     let secret = Secret::from_text(KEY.1.to_owned());
@@ -175,8 +176,7 @@ fn ours(local_stack: &LocalStack, function: &Function) -> Result<Program, Error>
 }
 
 fn lambda_variables(local_stack: &LocalStack) -> HashMap<String, String> {
-    let (dynamodb, s3) = (local_stack.dynamodb_url(), local_stack.s3_url());
-    environment_for(local_stack.template(), &dynamodb, &s3)
+    environment_for(local_stack.template(), &local_stack.endpoints())
 }
 
 /// The same read by a Python function with boto3 and a Node function with its SDK.

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use mpulse_local::template::Function;
-use mpulse_local::{Data, LocalStack, environment_for};
+use mpulse_local::{Data, Endpoints, LocalStack, environment_for};
 use mpulse_shared::time::Timestamp;
 use serde_json::{Value, json};
 
@@ -40,12 +40,16 @@ impl Ground {
         let local_stack = local_stack::start(Data::Ephemeral, None).await?;
         let setup = local_stack.setup();
         let members = setup.required("MEMBERS_TABLE")?;
-        let table = NullTable::start(members, local_stack.dynamodb_url()).await?;
+        let endpoints = local_stack.endpoints();
+        let table = NullTable::start(members, endpoints.dynamodb.clone()).await?;
         let functions = &local_stack.template().functions;
         let function = functions.iter().find(|f| f.binary == "ingest");
         let function = function.ok_or("the template has no ingest")?.clone();
-        let environment =
-            environment_for(local_stack.template(), &table.url, &local_stack.s3_url());
+        let endpoints = Endpoints {
+            dynamodb: table.url.clone(),
+            ..endpoints
+        };
+        let environment = environment_for(local_stack.template(), &endpoints);
         let uploads = Uploads::new(&setup, BUCKET)?;
         uploads.make_bucket().await?;
         Ok(Self {

@@ -13,7 +13,8 @@ use clap::Args;
 use mpulse_local::faults::{self, Spec};
 use mpulse_local::template::{Template, TemplateError};
 use mpulse_local::{
-    BUILT_IN_TEMPLATE, Data, LOG_FILTER, LocalStack, LocalStackError, Options, environment_for,
+    BUILT_IN_TEMPLATE, Data, EVENTS_OFFSET, Endpoints, LOG_FILTER, LocalStack, LocalStackError,
+    Options, environment_for,
 };
 use mpulse_shared::key::{Key, Role, Secret};
 use mpulse_shared::setup::{FromSetup, Setup, SetupError};
@@ -27,11 +28,11 @@ use crate::credential::{Credential, DEFAULT_DATA, KeyFile, KeyFileError};
 use crate::output::print;
 use crate::signals::Signals;
 
-/// The default port of the API; S3 and DynamoDB use the next two ports.
+/// The default port of the API; S3, DynamoDB and EventBridge use the next ports.
 pub const DEFAULT_PORT: u16 = 9000;
 
-/// The highest port with two ports above it.
-pub const MAX_PORT: u16 = u16::MAX - 2;
+/// The highest port with enough ports above it.
+pub const MAX_PORT: u16 = u16::MAX - EVENTS_OFFSET;
 
 /// The template in the current folder.
 const TEMPLATE: &str = "template.yaml";
@@ -47,7 +48,7 @@ const ADMIN: &str = "admin";
 )]
 pub struct DevArgs {
     /// The API's port; 0 selects any free one.
-    #[arg(long, help = "The API's port on 127.0.0.1; S3 is on the next, DynamoDB on the one after",
+    #[arg(long, help = "The API's port on 127.0.0.1; S3, DynamoDB and EventBridge are on the next three",
           default_value_t = DEFAULT_PORT, value_parser = clap::value_parser!(u16).range(..=i64::from(MAX_PORT)))]
     pub port: u16,
 
@@ -70,6 +71,10 @@ pub struct DevArgs {
     /// Inject faults: failing requests, throttling, a budget of write units
     #[arg(long, value_name = "SPEC", long_help = faults::HELP)]
     faults: Option<Spec>,
+
+    /// Send events to this URL, by POST
+    #[arg(long, value_name = "URL")]
+    events_to: Option<String>,
 
     /// The template to run [default: ./template.yaml, or the built-in one]
     #[arg(long, value_name = "PATH")]
@@ -134,6 +139,7 @@ pub async fn run(args: DevArgs) -> Result<(), DevError> {
         port: args.port,
         invoke: args.invoke,
         faults: args.faults,
+        events_to: args.events_to,
     };
     // A signal during the start ends the process as usual: nothing is in progress yet.
     let local_stack = tokio::select! {
@@ -162,8 +168,7 @@ async fn announce(
     let credential = admin_key(&keys, fixed, file).await?;
     let places = Places {
         api: local_stack.api_url(),
-        s3: local_stack.s3_url(),
-        dynamodb: local_stack.dynamodb_url(),
+        endpoints: local_stack.endpoints(),
         faults: faults_of(local_stack),
     };
     Ok(print(&places.announcement(&credential))?)
@@ -171,7 +176,8 @@ async fn announce(
 
 /// Returns the injected faults, with the seed that repeats them, and the URLs of the proxies.
 fn faults_of(local_stack: &LocalStack) -> Option<String> {
-    let (faults, [dynamodb, s3]) = local_stack.faults().zip(local_stack.faulty_urls())?;
+    let faults = local_stack.faults()?;
+    let Endpoints { dynamodb, s3, .. } = local_stack.faulty_endpoints()?;
     let spec = faults.spec();
     Some(format!("With faults {spec}: DynamoDB {dynamodb}, S3 {s3}"))
 }
@@ -250,8 +256,7 @@ fn new_credential() -> Result<Credential, getrandom::Error> {
 /// The addresses of the local stack.
 struct Places {
     api: String,
-    s3: String,
-    dynamodb: String,
+    endpoints: Endpoints,
     /// A line about injected faults.
     faults: Option<String>,
 }
@@ -259,15 +264,20 @@ struct Places {
 impl Places {
     /// The text on standard output after the start. The `curl` lines work as printed.
     fn announcement(&self, credential: &Credential) -> String {
-        let Self {
-            api, s3, dynamodb, ..
-        } = self;
+        let api = &self.api;
+        let Endpoints {
+            s3,
+            dynamodb,
+            events,
+        } = &self.endpoints;
         let user = quoted(&format!("{}:{}", credential.id, credential.secret));
         let find = quoted(&format!("{api}/api/members/?aid=4"));
         let create = quoted(&format!("{api}/api/members/"));
         let member = r#"{"account_id": "4", "client_member_id": "5622780", "first_name": "Zoë", "last_name": "Brien", "phone_number": "(714) 555-0123"}"#;
         let mut text = String::new();
-        let engines = format!("API and console {api}, S3 {s3}, DynamoDB {dynamodb}");
+        let engines = format!(
+            "API and console {api}, S3 {s3}, DynamoDB {dynamodb}, EventBridge {events}"
+        );
         let lines = [
             String::new(),
             "Create a member:".to_owned(),
@@ -311,8 +321,7 @@ pub fn setup(port: u16) -> Result<Setup, DevError> {
 /// Returns an error if the template cannot be read.
 pub fn environment(port: u16) -> Result<HashMap<String, String>, DevError> {
     let template = Template::parse(&template(None)?, &HashMap::new())?;
-    let url = |offset: u16| format!("http://127.0.0.1:{}", u32::from(port) + u32::from(offset));
-    Ok(environment_for(&template, &url(2), &url(1)))
+    Ok(environment_for(&template, &Endpoints::beside(port)))
 }
 
 /// Returns the template to use: the given one, the one in the current folder, or the built-in one.
@@ -403,8 +412,7 @@ mod tests {
     fn the_last_line_says_that_it_is_ready() {
         let places = Places {
             api: "http://127.0.0.1:9000".into(),
-            s3: "http://127.0.0.1:9001".into(),
-            dynamodb: "http://127.0.0.1:9002".into(),
+            endpoints: Endpoints::beside(9000),
             faults: Some("With faults seed=7: …".into()),
         };
         let text = places.announcement(&credential("admin:sec-ret_1"));

@@ -78,6 +78,11 @@ impl DataFolder {
         self.path().join("dynamodb")
     }
 
+    /// Returns the file of all events.
+    pub(crate) fn event_log(&self) -> PathBuf {
+        self.path().join("events.jsonl")
+    }
+
     /// Returns the folder of the queues, if they have one.
     pub(crate) fn queues(&self) -> Option<PathBuf> {
         let Self::Folder { path, .. } = self else {

@@ -19,6 +19,7 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+use crate::addresses::Endpoints;
 use crate::settings::lambda_variables;
 use crate::template::Table;
 
@@ -159,7 +160,10 @@ async fn sweep(engine: Engine) {
 
 /// Creates a client without a timeout: filling a new index may take long.
 fn client(address: SocketAddr) -> Result<Client, SetupError> {
-    let variables = lambda_variables(&format!("http://{address}"), "");
+    let variables = lambda_variables(&Endpoints {
+        dynamodb: format!("http://{address}"),
+        ..Endpoints::default()
+    });
     let client = Setup::new(variables.into_iter().collect()).dynamodb()?;
     let config = client.config().to_builder();
     Ok(Client::from_conf(

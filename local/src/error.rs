@@ -7,6 +7,7 @@ use mpulse_shared::store::StoreError;
 use thiserror::Error;
 
 use crate::dynamodb::DynamoDbError;
+use crate::events::EventBridgeError;
 use crate::faults::ProxyError;
 use crate::host::HostError;
 use crate::queue::QueueError;
@@ -57,6 +58,9 @@ pub enum LocalStackError {
     /// The queues are not available.
     #[error(transparent)]
     Queue(#[from] QueueError),
+    /// Events cannot be logged or sent.
+    #[error(transparent)]
+    Events(#[from] EventBridgeError),
     /// A function cannot start.
     #[error(transparent)]
     Host(#[from] HostError),

@@ -1,7 +1,7 @@
 //! The local stack: template.yaml in one process, with its tables, buckets, queues, routes and
 //! functions, reached through the ordinary AWS SDK and plain HTTP.
 //!
-//! A [`LocalStack`] listens on three ports of 127.0.0.1 only: the API, then S3, then DynamoDB.
+//! A [`LocalStack`] listens on four ports of 127.0.0.1 only: the API, then S3, DynamoDB and EventBridge.
 //! Acknowledged data survives a killed process, and interrupted work continues at the next start.
 //! The template is the only description of the system.
 
@@ -11,6 +11,7 @@ mod credentials;
 mod data_folder;
 pub mod dynamodb;
 mod error;
+mod events;
 pub mod faults;
 pub mod gateway;
 pub mod host;
@@ -26,6 +27,7 @@ pub mod template;
 mod tests;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use mpulse_shared::setup::{FromSetup, Setup};
@@ -37,6 +39,7 @@ use addresses::url;
 use clock::Clock;
 use data_folder::DataFolder;
 use dynamodb::DynamoDb;
+use events::EventBridge;
 use faults::{FaultProxies, Faults, Spec};
 use gateway::Gateway;
 use host::{Host, InvokeError};
@@ -46,10 +49,11 @@ use s3::S3;
 use settings::lambda_variables;
 use template::{Function, Template};
 
+pub use addresses::{EVENTS_OFFSET, Endpoints};
 pub use credentials::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
 pub use data_folder::Data;
 pub use error::LocalStackError;
-pub use settings::{environment_for, setup_at, setup_for};
+pub use settings::{environment_for, setup_for};
 
 /// The template that is built into this program.
 pub const BUILT_IN_TEMPLATE: &str = include_str!("../../template.yaml");
@@ -67,8 +71,7 @@ pub struct Options {
     pub parameters: HashMap<String, String>,
     /// Where data is stored.
     pub data: Data,
-    /// The port of the API; S3 has the next one and DynamoDB the one after. 0 selects three free
-    /// ports.
+    /// The port of the API; S3, DynamoDB and EventBridge have the next ones. 0 selects free ports.
     pub port: u16,
     /// The URL at which functions are invoked (that of `cargo lambda watch`), if not in this
     /// process.
@@ -76,6 +79,8 @@ pub struct Options {
     /// The faults to inject between the functions and the engines, if any. With an empty
     /// specification, faults can be set later ([`LocalStack::faults`]).
     pub faults: Option<Spec>,
+    /// The URL to which events are sent, if any.
+    pub events_to: Option<String>,
 }
 
 /// A running local stack. [`LocalStack::stop`] ends it; dropping it leaves that to the end of the
@@ -89,10 +94,11 @@ pub struct LocalStack {
     host: Arc<Host>,
     proxies: Option<FaultProxies>,
     s3: S3,
+    events: EventBridge,
     dynamodb: DynamoDb,
     // Last, since fields are dropped in order: the folder is released once everything else is
     // closed.
-    _data_folder: DataFolder,
+    data_folder: DataFolder,
 }
 
 impl LocalStack {
@@ -103,7 +109,7 @@ impl LocalStack {
     pub async fn start(options: Options) -> Result<Self, LocalStackError> {
         let template = Template::parse(&options.template, &options.parameters)?;
         let data_folder = DataFolder::open(&options.data)?;
-        let (ports, [api, s3, dynamodb]) = listen(options.port).await?;
+        let (ports, [api, s3, dynamodb, events]) = listen(options.port).await?;
         let dynamodb = DynamoDb::start(dynamodb, &data_folder.database(), &template.tables).await?;
         let rest = Rest {
             options: &options,
@@ -111,7 +117,8 @@ impl LocalStack {
             data_folder: &data_folder,
             ports,
         };
-        let (proxies, s3, host, gateway, pollers) = match rest.start(api, s3).await {
+        let started = rest.start(api, s3, events).await;
+        let (proxies, s3, events, host, gateway, pollers) = match started {
             Ok(started) => started,
             Err(error) => {
                 dynamodb.stop().await;
@@ -126,8 +133,9 @@ impl LocalStack {
             host,
             proxies,
             s3,
+            events,
             dynamodb,
-            _data_folder: data_folder,
+            data_folder,
         })
     }
 
@@ -137,16 +145,16 @@ impl LocalStack {
         url(self.ports.api)
     }
 
-    /// Returns the URL of S3.
+    /// Returns the URLs of the services of AWS.
     #[must_use]
-    pub fn s3_url(&self) -> String {
-        url(self.ports.s3)
+    pub fn endpoints(&self) -> Endpoints {
+        self.ports.endpoints()
     }
 
-    /// Returns the URL of DynamoDB.
+    /// Returns the file to which EventBridge appends events, one JSON object a line.
     #[must_use]
-    pub fn dynamodb_url(&self) -> String {
-        url(self.ports.dynamodb)
+    pub fn event_log(&self) -> PathBuf {
+        self.data_folder.event_log()
     }
 
     /// Returns the handle of the injected faults, if there are any.
@@ -155,12 +163,12 @@ impl LocalStack {
         self.proxies.as_ref().map(|proxies| &proxies.faults)
     }
 
-    /// Returns the URLs of DynamoDB and S3 with injected faults, if there are any. Functions in
-    /// this process use them; functions elsewhere have to be configured.
+    /// Returns the URLs with injected faults, if there are any. Functions in this process use
+    /// them; functions elsewhere have to be configured.
     #[must_use]
-    pub fn faulty_urls(&self) -> Option<[&str; 2]> {
+    pub fn faulty_endpoints(&self) -> Option<Endpoints> {
         let proxies = self.proxies.as_ref()?;
-        Some([proxies.dynamodb.url(), proxies.s3.url()])
+        Some(proxies.endpoints(&self.endpoints()))
     }
 
     /// Returns the template.
@@ -173,7 +181,7 @@ impl LocalStack {
     /// tests.
     #[must_use]
     pub fn setup(&self) -> Setup {
-        setup_for(&self.template, &self.dynamodb_url(), &self.s3_url())
+        setup_for(&self.template, &self.endpoints())
     }
 
     /// Runs the function of a binary with an event, as AWS would.
@@ -199,6 +207,7 @@ impl LocalStack {
             proxies.stop().await;
         }
         self.s3.stop().await;
+        self.events.stop().await;
         self.dynamodb.stop().await;
     }
 }
@@ -206,15 +215,33 @@ impl LocalStack {
 impl FaultProxies {
     /// Returns the variables of a function that uses the proxies. A function that responds
     /// to requests may sign URLs of S3 for clients, which must not see faults: it uses S3 directly.
-    fn variables_of(&self, function: &Function, s3_url: &str) -> [(String, String); 5] {
-        let s3_url = if function.routes.is_empty() {
-            self.s3.url()
-        } else {
-            s3_url
-        };
-        lambda_variables(self.dynamodb.url(), s3_url)
+    fn variables_of(&self, function: &Function, direct: &Endpoints) -> [(String, String); 6] {
+        let mut faulty = self.endpoints(direct);
+        if !function.routes.is_empty() {
+            faulty.s3.clone_from(&direct.s3);
+        }
+        lambda_variables(&faulty)
+    }
+
+    /// Returns the URLs of the proxies, and the direct one of the service without a proxy.
+    fn endpoints(&self, direct: &Endpoints) -> Endpoints {
+        Endpoints {
+            dynamodb: self.dynamodb.url().to_owned(),
+            s3: self.s3.url().to_owned(),
+            events: direct.events.clone(),
+        }
     }
 }
+
+/// The parts that are started when the tables exist.
+type Started = (
+    Option<FaultProxies>,
+    S3,
+    EventBridge,
+    Arc<Host>,
+    Gateway,
+    Vec<Poller>,
+);
 
 /// What remains to be started when the tables exist.
 struct Rest<'a> {
@@ -229,12 +256,13 @@ impl Rest<'_> {
         &self,
         api: TcpListener,
         s3: TcpListener,
-    ) -> Result<(Option<FaultProxies>, S3, Arc<Host>, Gateway, Vec<Poller>), LocalStackError> {
+        events: TcpListener,
+    ) -> Result<Started, LocalStackError> {
         let template = self.template;
-        let (dynamodb_url, s3_url) = (url(self.ports.dynamodb), url(self.ports.s3));
+        let endpoints = self.ports.endpoints();
         let proxies = match self.options.faults {
             Some(spec) => {
-                Some(FaultProxies::start(spec, &template.tables, &dynamodb_url, &s3_url).await?)
+                Some(FaultProxies::start(spec, &template.tables, &endpoints).await?)
             }
             None => None,
         };
@@ -250,8 +278,8 @@ impl Rest<'_> {
                 let mut environment: HashMap<_, _> =
                     function.environment.clone().into_iter().collect();
                 environment.extend(match &proxies {
-                    Some(proxies) => proxies.variables_of(function, &s3_url),
-                    None => lambda_variables(&dynamodb_url, &s3_url),
+                    Some(proxies) => proxies.variables_of(function, &endpoints),
+                    None => lambda_variables(&endpoints),
                 });
                 environment.insert("AWS_LAMBDA_FUNCTION_NAME".to_owned(), function.name.clone());
                 environment
@@ -264,7 +292,12 @@ impl Rest<'_> {
             &template.buckets,
             queues.clone(),
         )?;
-        forget_dead_runs(&setup_for(template, &dynamodb_url, &s3_url)).await?;
+        let events = EventBridge::start(
+            events,
+            &self.data_folder.event_log(),
+            self.options.events_to.as_deref(),
+        )?;
+        forget_dead_runs(&setup_for(template, &endpoints)).await?;
         let gateway = Gateway::start(api, &template.functions, Arc::clone(&host));
         let mut pollers = Vec::new();
         for function in &template.functions {
@@ -279,7 +312,7 @@ impl Rest<'_> {
                 }
             }
         }
-        Ok((proxies, s3, host, gateway, pollers))
+        Ok((proxies, s3, events, host, gateway, pollers))
     }
 }
 

@@ -10,6 +10,7 @@ fn options(data: Data) -> Options {
         port: 0,
         invoke: None,
         faults: None,
+        events_to: None,
     }
 }
 

@@ -75,6 +75,8 @@ pub enum Mode {
     Replace,
     /// Takes back a change of another batch: the file is that batch's change report.
     Revert,
+    /// Removes every member of the account; the file is empty.
+    Erase,
 }
 
 impl Mode {
@@ -82,6 +84,12 @@ impl Mode {
     #[must_use]
     pub fn compares(self) -> bool {
         self != Self::Overwrite
+    }
+
+    /// Returns whether the batch removes members that are not in its file.
+    #[must_use]
+    pub fn removes_absent(self) -> bool {
+        matches!(self, Self::Replace | Self::Erase)
     }
 }
 
@@ -131,7 +139,7 @@ pub struct Batch {
     /// Whether the batch reports its changes.
     #[serde(default)]
     pub changes: bool,
-    /// Which members a `replace` may remove.
+    /// Which members a `replace` or `erase` may remove.
     #[serde(default, skip_serializing_if = "Removal::is_default")]
     pub removal: Removal,
     /// The batch whose corrected report this file is, that previewed this file, or that this batch reverts.

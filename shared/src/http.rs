@@ -10,6 +10,7 @@ pub mod form;
 pub mod key_view;
 pub mod link;
 pub mod member_view;
+pub mod person_view;
 mod response;
 mod service;
 

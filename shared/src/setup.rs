@@ -186,6 +186,24 @@ impl Setup {
         Ok(aws_sdk_s3::Client::from_conf(config.build()))
     }
 
+    /// Creates a client for EventBridge. `AWS_ENDPOINT_URL_EVENTBRIDGE` sets another endpoint than AWS.
+    ///
+    /// # Errors
+    /// Returns an error if the region or the credentials are missing.
+    pub fn eventbridge(&self) -> Result<aws_sdk_eventbridge::Client, SetupError> {
+        let mut config = aws_sdk_eventbridge::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(self.region()?)
+            .credentials_provider(self.credentials()?)
+            .http_client(self.http())
+            .retry_config(self.retries())
+            .timeout_config(timeouts());
+        if let Some(url) = self.endpoint("AWS_ENDPOINT_URL_EVENTBRIDGE") {
+            config = config.endpoint_url(url);
+        }
+        Ok(aws_sdk_eventbridge::Client::from_conf(config.build()))
+    }
+
     /// Returns the origin of upload URLs, as `https://host`, which a page that uploads must be
     /// allowed to reach. The S3 client does not expose it, so the template sets it
     /// (`UPLOAD_ORIGIN`), unless there is another endpoint.

@@ -1,4 +1,4 @@
-//! Storage: members, batches and keys in DynamoDB, files in S3.
+//! Storage: members, batches and keys in DynamoDB, files in S3. Events go to EventBridge.
 //!
 //! Each store is one table or the bucket, with only the methods that its callers need. A function's
 //! policy in template.yaml allows exactly the actions of the methods that the function calls.
@@ -10,6 +10,7 @@ use thiserror::Error;
 
 pub mod batches;
 pub mod copies;
+pub mod events;
 pub mod files;
 pub mod item;
 pub mod keys;
@@ -20,7 +21,7 @@ pub mod parts;
 mod replacements;
 mod update;
 
-/// A request to DynamoDB or S3 failed, after the SDK's retries.
+/// A request to DynamoDB, S3 or EventBridge failed, after the SDK's retries.
 #[derive(Debug, Error)]
 #[error("{operation} failed")]
 pub struct StoreError {

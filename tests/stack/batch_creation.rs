@@ -33,7 +33,7 @@ async fn a_new_batch_describes_how_to_send_its_file() {
         json!({"content-type": "text/csv", "content-length": "12"})
     );
     assert!(
-        text(&upload["url"]).starts_with(&stack.local_stack.s3_url()),
+        text(&upload["url"]).starts_with(&stack.local_stack.endpoints().s3),
         "{upload}"
     );
     assert!(text(&upload["expires_at"]) > text(&batch["created_at"]));

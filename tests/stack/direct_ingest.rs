@@ -47,6 +47,7 @@ impl Bench {
             port: 0,
             invoke: None,
             faults: Some(faults.parse().expect("the faults can be read")),
+            events_to: None,
         })
         .await
         .expect("the local stack starts");
@@ -68,11 +69,11 @@ impl Bench {
 
     /// Returns the settings by which a function reaches the engines through the faults.
     pub fn faulty_setup(&self) -> Setup {
-        let [dynamodb, s3] = self
+        let endpoints = self
             .local_stack
-            .faulty_urls()
+            .faulty_endpoints()
             .expect("faults were asked for");
-        mpulse_local::setup_for(self.local_stack.template(), dynamodb, s3)
+        mpulse_local::setup_for(self.local_stack.template(), &endpoints)
     }
 
     /// Creates a batch and stores its file.

@@ -37,7 +37,7 @@ async fn clients_reach_s3_without_faults() {
     let stack = Stack::with_faults("seed=7").await;
     let batch = stack.open_batch(&json!({})).await;
     let url = text(&batch["upload"]["url"]);
-    assert!(url.starts_with(&stack.local_stack.s3_url()), "{url}");
+    assert!(url.starts_with(&stack.local_stack.endpoints().s3), "{url}");
 
     let file = format!("{}4,c1,,Lee,{}\n", mpulse_tests::HEADER, phone(1));
     let batch = stack.upload(file).await;
@@ -45,7 +45,7 @@ async fn clients_reach_s3_without_faults() {
     let rejects = stack.get(text(&batch["links"]["rejects"])).await;
     rejects.expect(302);
     let url = rejects.header("location");
-    assert!(url.starts_with(&stack.local_stack.s3_url()), "{url}");
+    assert!(url.starts_with(&stack.local_stack.endpoints().s3), "{url}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

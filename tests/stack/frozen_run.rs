@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use ingest::{Service, Tuning};
-use mpulse_local::BUILT_IN_TEMPLATE;
 use mpulse_local::template::Template;
+use mpulse_local::{BUILT_IN_TEMPLATE, Endpoints};
 use mpulse_shared::batch::{Batch, Mode, Status};
 use mpulse_shared::member::{AccountId, Author, Member, MemberId};
 use mpulse_shared::setup::Setup;
@@ -56,7 +56,12 @@ async fn the_run_that_is_frozen() {
     let url = |name: &str| settings[name].as_str().expect("a URL").to_owned();
     let template = Template::parse(BUILT_IN_TEMPLATE, &HashMap::new());
     let template = template.expect("the template is valid");
-    let setup = mpulse_local::setup_for(&template, &url("dynamodb"), &url("s3"));
+    let endpoints = Endpoints {
+        dynamodb: url("dynamodb"),
+        s3: url("s3"),
+        events: url("events"),
+    };
+    let setup = mpulse_local::setup_for(&template, &endpoints);
     // Longer than it is frozen, so that the deadline is not what stops it.
     let time = Duration::from_mins(15);
     let done = deliver(&service(&setup), &settings["event"], time).await;
@@ -68,11 +73,12 @@ struct Run(Child);
 
 impl Run {
     fn start(bench: &Bench, event: &Value) -> Self {
-        let [dynamodb, s3] = bench
+        let endpoints = bench
             .local_stack
-            .faulty_urls()
+            .faulty_endpoints()
             .expect("faults were asked for");
-        let settings = json!({"dynamodb": dynamodb, "s3": s3, "event": event});
+        let settings = json!({"dynamodb": endpoints.dynamodb, "s3": endpoints.s3,
+            "events": endpoints.events, "event": event});
         let child = Command::new(env::current_exe().expect("a path"))
             .args(["--ignored", "--exact", "frozen_run::the_run_that_is_frozen"])
             .env(SETTINGS, settings.to_string())

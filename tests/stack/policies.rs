@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 type Actions = BTreeSet<(String, String)>;
 
 /// The stores: the name by which functions use one, its files, and the resource.
-const STORES: [(&str, &[&str], &str); 5] = [
+const STORES: [(&str, &[&str], &str); 6] = [
     ("members", &["members.rs"], "MembersTable"),
     (
         "batches",
@@ -29,10 +29,11 @@ const STORES: [(&str, &[&str], &str); 5] = [
     ("keys", &["keys.rs"], "KeysTable"),
     ("files", &["files.rs", "copies.rs"], "FilesBucket"),
     ("parts", &["parts.rs"], "FilesBucket"),
+    ("events", &["events.rs"], "EventBusName"),
 ];
 
 /// The SDK's calls, and the IAM actions that each requires.
-const CALLS: [(&str, &[&str]); 22] = [
+const CALLS: [(&str, &[&str]); 23] = [
     ("get_item", &["dynamodb:GetItem"]),
     ("put_item", &["dynamodb:PutItem"]),
     ("update_item", &["dynamodb:UpdateItem"]),
@@ -63,6 +64,7 @@ const CALLS: [(&str, &[&str]); 22] = [
     ("complete_multipart_upload", &["s3:PutObject"]),
     ("abort_multipart_upload", &["s3:AbortMultipartUpload"]),
     ("list_parts", &["s3:ListMultipartUploadParts"]),
+    ("put_events", &["events:PutEvents"]),
 ];
 
 fn root() -> PathBuf {
@@ -400,7 +402,7 @@ fn every_name_in_the_template_exists_and_every_resource_is_named() {
 }
 
 /// The code that reads a setting.
-const READERS: [(&str, &[&str]); 9] = [
+const READERS: [(&str, &[&str]); 11] = [
     (
         "MEMBERS_TABLE",
         &["store::members::", "required(\"MEMBERS_TABLE\")"],
@@ -422,6 +424,8 @@ const READERS: [(&str, &[&str]); 9] = [
         &[".max_write_units_per_second("],
     ),
     ("UPLOAD_ORIGIN", &[".upload_origin("]),
+    ("EVENT_BUS", &["store::events::"]),
+    ("STACK_NAME", &["store::events::"]),
 ];
 
 #[test]

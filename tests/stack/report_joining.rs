@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use ingest::{Service, Tuning};
+use mpulse_local::Endpoints;
 use mpulse_shared::batch::{Batch, Joining, Mode, Status};
 use mpulse_shared::time::Timestamp;
 use mpulse_tests::HEADER;
@@ -34,8 +35,12 @@ impl Ground {
         // Slow enough for the test to see the progress of a run.
         let bench = Bench::start("latency=30..40,seed=7").await;
         let local_stack = &bench.local_stack;
-        let [_, s3] = local_stack.faulty_urls().expect("faults were asked for");
-        let slow = mpulse_local::setup_for(local_stack.template(), &local_stack.dynamodb_url(), s3);
+        let faulty = local_stack.faulty_endpoints().expect("faults were asked for");
+        let endpoints = Endpoints {
+            s3: faulty.s3,
+            ..local_stack.endpoints()
+        };
+        let slow = mpulse_local::setup_for(local_stack.template(), &endpoints);
         let tuning = Tuning {
             first_wait: Duration::from_millis(2),
             ..Tuning::default()

@@ -202,7 +202,7 @@ async fn a_renamed_bucket_receives_the_uploads() {
     assert!(
         url.starts_with(&format!(
             "{}/rosters-of-us-east-1/",
-            stack.local_stack.s3_url()
+            stack.local_stack.endpoints().s3
         )),
         "{url}"
     );

@@ -2,6 +2,7 @@
 //! killed.
 
 mod dev;
+mod events;
 mod kills;
 mod parts;
 mod proxy;

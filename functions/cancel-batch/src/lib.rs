@@ -12,6 +12,7 @@ use mpulse_shared::key::Role;
 use mpulse_shared::problem::Problem;
 use mpulse_shared::setup::{Setup, SetupError};
 use mpulse_shared::store::batches::Batches;
+use mpulse_shared::store::events::{Event, Events};
 use mpulse_shared::store::files::Files;
 use mpulse_shared::store::parts::Parts;
 use mpulse_shared::time::Timestamp;
@@ -25,7 +26,7 @@ pub fn service(setup: &Setup) -> Result<Service, SetupError> {
 }
 
 async fn cancel(
-    (batches, files, parts): (Batches, Files, Parts),
+    (batches, files, parts, events): (Batches, Files, Parts, Events),
     caller: Caller,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
@@ -37,6 +38,10 @@ async fn cancel(
         let uploaded = files.find_awaited(&batch).await?;
         let status = batch.status_at(uploaded.is_some(), now);
         let Some(to) = status.when_cancelled() else {
+            // An earlier request may have been interrupted before it sent the event.
+            if batch.status == Status::Cancelled && batch.started_at.is_none() {
+                events.send(Event::batch_ended(&batch)).await?;
+            }
             return Err(Problem::conflict(format!(
                 "The batch has already ended: its status is {}.",
                 status.name()
@@ -57,6 +62,9 @@ async fn cancel(
         }
         let batch = batch_view::requested(&batches, &request, mine).await?;
         tracing::info!(batch_id = %batch.batch_id, status = batch.status.name(), "cancelled a batch");
+        if to == Status::Cancelled {
+            events.send(Event::batch_ended(&batch)).await?;
+        }
         let status = match batch.status {
             Status::Cancelled => StatusCode::OK,
             _ => StatusCode::ACCEPTED,

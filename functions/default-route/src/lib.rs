@@ -12,6 +12,7 @@ pub const ROUTES: &[(&str, &[&str])] = &[
     ("/", &["GET"]),
     ("/admin", &["GET"]),
     ("/api/docs", &["GET"]),
+    ("/api/accounts/*/members", &["DELETE"]),
     ("/api/health", &["GET"]),
     ("/api/keys", &["GET", "POST"]),
     ("/api/keys/*", &["DELETE", "GET"]),
@@ -28,6 +29,7 @@ pub const ROUTES: &[(&str, &[&str])] = &[
     ("/api/members/batch/*/revert", &["POST"]),
     ("/api/members/*", &["DELETE", "GET", "PATCH"]),
     ("/api/openapi.yaml", &["GET"]),
+    ("/api/persons", &["DELETE", "GET"]),
     ("/assets/*", &["GET"]),
 ];
 

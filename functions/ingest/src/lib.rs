@@ -12,6 +12,7 @@ use lambda_runtime::{Context, Error, LambdaEvent};
 use mpulse_shared::batch::{Batch, BatchId};
 use mpulse_shared::setup::{Setup, SetupError};
 use mpulse_shared::store::StoreError;
+use mpulse_shared::store::events::Event;
 use mpulse_shared::store::leases::{Claim, Claimant};
 use mpulse_shared::time::Timestamp;
 use serde_json::{Value, json};
@@ -167,7 +168,7 @@ impl Ingest {
         let margin = MARGIN.min(left / 4);
         // No request begins in the second half of the margin.
         let guard = Guard::new(taken, now + left.saturating_sub(margin / 2));
-        match claim {
+        let is_late = match claim {
             Claim::Taken(batch) => {
                 let stop_at = now + left.saturating_sub(margin);
                 let object = upload.object.clone();
@@ -184,6 +185,7 @@ impl Ingest {
                 if run.work().instrument(span).await? == RunEnd::HandBack {
                     return Ok(RunEnd::HandBack);
                 }
+                false
             }
             Claim::Held => {
                 tracing::info!(%batch_id, "another run holds the lease");
@@ -194,37 +196,53 @@ impl Ingest {
                 tracing::warn!(%batch_id, "the batch of the upload does not exist; ignored");
                 return Ok(RunEnd::Ended);
             }
-        }
-        // The end is stored: only now may the upload and the parts of the reports be deleted.
+        };
         let ended = self.resources.batches.get(&batch_id).await?;
+        let sent = match &ended {
+            Some(batch) if !is_late => {
+                let event = Event::batch_ended(batch);
+                self.resources.events.send(event).await
+            }
+            _ => Ok(()),
+        };
+        self.clean_up(upload, &batch_id, ended.as_ref(), guard)
+            .await?;
+        // If the event was not sent, the next delivery of the message sends it.
+        sent?;
+        Ok(RunEnd::Ended)
+    }
+
+    /// Deletes the upload and the parts of the reports of a batch whose end is stored.
+    async fn clean_up(
+        &self,
+        upload: &Upload,
+        batch_id: &BatchId,
+        ended: Option<&Batch>,
+        guard: Guard,
+    ) -> Result<(), StoreError> {
         let is_kept = |batch: &Batch| batch.keeps_upload(&upload.object.etag);
-        if !ended.as_ref().is_some_and(is_kept) {
+        if !ended.is_some_and(is_kept) {
             self.delete_upload(upload).await?;
         }
         // The parts of a report that could not be joined are the only copy of its lines.
         for (kind, is_lost) in [
-            (
-                Kind::Rejects,
-                ended.as_ref().is_some_and(Batch::lacks_report),
-            ),
-            (
-                Kind::Changes,
-                ended.as_ref().is_some_and(Batch::lacks_changes),
-            ),
+            (Kind::Rejects, ended.is_some_and(Batch::lacks_report)),
+            (Kind::Changes, ended.is_some_and(Batch::lacks_changes)),
         ] {
             if !is_lost {
                 let bucket = &upload.object.bucket;
                 let report = self
                     .resources
-                    .report(bucket, &batch_id, kind, guard.clone());
+                    .report(bucket, batch_id, kind, guard.clone());
                 report.delete_parts().await?;
             }
         }
-        Ok(RunEnd::Ended)
+        Ok(())
     }
 
-    /// Records a file that arrived after the end of its batch, as a warning. It is deleted unread.
-    async fn note_late_upload(&self, id: &BatchId, upload: &Upload) -> Result<(), StoreError> {
+    /// Records a file that arrived after the end of its batch, as a warning. It is deleted unread. Returns whether it
+    /// arrived after the end.
+    async fn note_late_upload(&self, id: &BatchId, upload: &Upload) -> Result<bool, StoreError> {
         let ended = self.resources.batches.get(id).await?;
         let is_late = ended.is_some_and(|batch| batch.finished_at < Some(upload.at));
         let bytes = upload.object.size;
@@ -241,7 +259,7 @@ impl Ingest {
                 "a file arrived after the end of its batch; deleted unread"
             );
         }
-        Ok(())
+        Ok(is_late)
     }
 
     async fn delete_upload(&self, upload: &Upload) -> Result<(), StoreError> {

@@ -1,10 +1,11 @@
-//! What every run uses: the tables, the bucket, the validation rules and the metrics.
+//! What every run uses: the tables, the bucket, the event bus, the validation rules and the metrics.
 
 use mpulse_shared::batch::BatchId;
 use mpulse_shared::member::Rules;
 use mpulse_shared::metrics::{MetricValue, Metrics};
 use mpulse_shared::setup::{FromSetup, Setup, SetupError};
 use mpulse_shared::store::batches::Batches;
+use mpulse_shared::store::events::Events;
 
 use crate::guard::Guard;
 use crate::report::{Kind, Report};
@@ -15,6 +16,7 @@ use crate::tuning::Tuning;
 pub struct Resources {
     pub table: Table,
     pub batches: Batches,
+    pub events: Events,
     pub s3: aws_sdk_s3::Client,
     pub rules: Rules,
     pub metrics: Metrics,
@@ -30,6 +32,7 @@ impl Resources {
         Ok(Self {
             table: Table::from_setup(setup)?,
             batches: Batches::from_setup(setup)?,
+            events: Events::from_setup(setup)?,
             s3: setup.s3()?,
             rules: Rules::from_setup(setup)?,
             metrics: Metrics::from_setup(setup),

@@ -181,6 +181,9 @@ impl<'a> Run<'a> {
         if begun_with.is_some_and(|etag| *etag != self.object.etag) {
             return Err(source::replaced());
         }
+        if self.pipeline.lease.batch.mode == Mode::Erase {
+            return self.erase().await;
+        }
         let (layout, source, rest) = self.open().await?;
         let encoder = Encoder::new(&layout);
         let durable = self.pipeline.lease.batch.checkpoint.durable;
@@ -257,6 +260,20 @@ impl<'a> Run<'a> {
                 return Err(RunError::File(problem));
             }
         }
+        self.stop().await
+    }
+
+    /// Removes every member of the account. Returns as [`Run::read_to_end`].
+    async fn erase(&mut self) -> Result<Option<FinalState>, RunError> {
+        match self.sweep(None).await? {
+            SweepEnd::Done => self.completed().await.map(Some),
+            SweepEnd::Failed(problem) => Err(RunError::File(problem)),
+            SweepEnd::Stopped => self.stop().await,
+        }
+    }
+
+    /// Returns the final state of a cancelled batch; otherwise saves the checkpoint for the next run.
+    async fn stop(&mut self) -> Result<Option<FinalState>, RunError> {
         self.pipeline.wait_for_all().await?;
         if self.pipeline.lease.batch.status == Status::Cancelling {
             return self.final_state(Status::Cancelled, None).await.map(Some);

@@ -2,6 +2,7 @@
 
 use mpulse_shared::http::cursor;
 use mpulse_shared::http::form::whole_number;
+use mpulse_shared::http::person_view::{phone_number, unplussed};
 use mpulse_shared::member::{AccountId, ClientMemberId, FieldError, InvalidMemberId, MemberId};
 use mpulse_shared::phone::{DefaultRegion, Phone};
 use mpulse_shared::scope::Scope;
@@ -65,10 +66,7 @@ impl Query {
                 self.filter.client_member_id = Some(ClientMemberId::parse(value)?);
             }
             "ph" | "phone_number" => {
-                let phone = region
-                    .parse(unplussed(value).as_ref())
-                    .map_err(|error| FieldError::new(name, "invalid_phone", error.to_string()))?;
-                self.filter.phone_number = Some(phone);
+                self.filter.phone_number = Some(phone_number(name, value, region)?);
             }
             "limit" => {
                 self.limit = whole_number(value)
@@ -158,15 +156,6 @@ impl Query {
             .ok_or_else(|| {
                 FieldError::new("cursor", "invalid_cursor", "is not a cursor of this list")
             })
-    }
-}
-
-/// Restores a plus sign that was not escaped in the URL and arrived as a space: people type
-/// `?ph=+17145550123`.
-fn unplussed(value: &str) -> std::borrow::Cow<'_, str> {
-    match value.strip_prefix(' ') {
-        Some(rest) if rest.starts_with(|c: char| c.is_ascii_digit()) => format!("+{rest}").into(),
-        _ => value.into(),
     }
 }
 

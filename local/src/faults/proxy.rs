@@ -27,6 +27,7 @@ use super::handle::Faults;
 use super::operation::Operation;
 use super::refusal::{Body, EXCEEDED, FAILED, Refusal, full, json_answer, streamed};
 use super::spec::Spec;
+use crate::addresses::Endpoints;
 use crate::serve::Server;
 use crate::template::Table;
 
@@ -107,13 +108,12 @@ impl FaultProxies {
     pub(crate) async fn start(
         spec: Spec,
         tables: &[Table],
-        dynamodb_url: &str,
-        s3_url: &str,
+        endpoints: &Endpoints,
     ) -> Result<Self, ProxyError> {
         let faults = Faults::new(spec, tables);
         Ok(Self {
-            dynamodb: Proxy::start(&faults, Engine::DynamoDb, dynamodb_url).await?,
-            s3: Proxy::start(&faults, Engine::S3, s3_url).await?,
+            dynamodb: Proxy::start(&faults, Engine::DynamoDb, &endpoints.dynamodb).await?,
+            s3: Proxy::start(&faults, Engine::S3, &endpoints.s3).await?,
             faults,
         })
     }

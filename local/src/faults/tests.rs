@@ -262,11 +262,12 @@ impl TestStack {
             port: 0,
             invoke: None,
             faults: Some(spec(text)),
+            events_to: None,
         })
         .await
         .unwrap();
-        let [dynamodb, s3] = local_stack.faulty_urls().unwrap();
-        let faulty = setup_for(local_stack.template(), dynamodb, s3).with_retries(1, FIRST_WAIT);
+        let endpoints = local_stack.faulty_endpoints().unwrap();
+        let faulty = setup_for(local_stack.template(), &endpoints).with_retries(1, FIRST_WAIT);
         let direct = local_stack.setup().with_retries(1, FIRST_WAIT);
         let table = direct.required("MEMBERS_TABLE").unwrap().to_owned();
         Self {

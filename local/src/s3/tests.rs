@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::*;
 use crate::clock::Clock;
 use crate::queue::open_all;
+use crate::addresses::Endpoints;
 use crate::settings::lambda_variables;
 use crate::template::Template;
 
@@ -36,7 +37,10 @@ impl Stack {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let s3 = S3::start(listener, folder.path(), &template.buckets, queues).unwrap();
-        let variables = lambda_variables("", &format!("http://{address}"));
+        let variables = lambda_variables(&Endpoints {
+            s3: format!("http://{address}"),
+            ..Endpoints::default()
+        });
         let setup = Setup::new(variables.into_iter().collect());
         Self {
             client: setup.s3().unwrap(),

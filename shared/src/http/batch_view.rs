@@ -74,7 +74,7 @@ pub struct BatchView<'a> {
     stop_early: bool,
     dry_run: bool,
     changes: bool,
-    /// `None` unless the mode is `replace`.
+    /// `None` unless the mode is `replace` or `erase`.
     removal: Option<Removal>,
     parent_batch_id: Option<&'a BatchId>,
     applied_by: Option<&'a BatchId>,
@@ -251,7 +251,7 @@ impl<'a> BatchView<'a> {
             stop_early: format.stop_early,
             dry_run: batch.dry_run,
             changes: batch.changes,
-            removal: (batch.mode == Mode::Replace).then_some(batch.removal),
+            removal: batch.mode.removes_absent().then_some(batch.removal),
             parent_batch_id: batch.parent_batch_id.as_ref(),
             applied_by: batch.applied_by.as_ref(),
             child_batch_ids: &batch.child_batch_ids,

@@ -1,4 +1,4 @@
-//! The end of a batch in mode `replace`: removes the members of the account that are not in the file.
+//! The end of a batch in mode `replace` or `erase`: removes the members of the account that are not in the file.
 //!
 //! The absent members are counted first, and nothing is removed if they are more than the limit. Then they are removed in
 //! windows, in the order of their ids: each window is read, counted and saved, and then removed, so that what a crash leaves
@@ -7,7 +7,7 @@
 
 use std::time::Instant;
 
-use mpulse_shared::batch::{BatchProblem, Limit, Status, Sweep};
+use mpulse_shared::batch::{BatchProblem, Limit, Mode, Status, Sweep};
 use mpulse_shared::member::{AccountId, ClientMemberId, Member, MemberId};
 
 use super::{Run, SweepEnd};
@@ -283,6 +283,9 @@ impl Run<'_> {
     fn refusal(&self, sweep: &Sweep) -> Option<BatchProblem> {
         let batch = &self.pipeline.lease.batch;
         let (at, removal) = (&batch.checkpoint, batch.removal);
+        if batch.mode == Mode::Erase {
+            return unexpected(sweep.absent, removal.limit);
+        }
         if sweep.absent == 0 {
             return None;
         }
@@ -413,4 +416,15 @@ impl Run<'_> {
     fn is_dry_run(&self) -> bool {
         self.pipeline.is_dry_run()
     }
+}
+
+/// Returns why an account with this number of members is not erased; `None` if the number is the expected one.
+fn unexpected(members: u64, expected: Limit) -> Option<BatchProblem> {
+    (expected != Limit::Members(members)).then(|| BatchProblem {
+        code: "unexpected_member_count".to_owned(),
+        message: format!(
+            "The account has {members} members and not {expected}, so nobody was removed. If all of them are to be \
+             removed, send the request again with expected_members={members}."
+        ),
+    })
 }

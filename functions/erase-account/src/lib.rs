@@ -1,0 +1,119 @@
+//! `DELETE /api/accounts/{id}/members`: removes every member of an account, as a batch.
+//!
+//! The batch has an empty file, and its mode is `erase`. It keeps no report of its changes, because that
+//! would contain what is to be erased.
+
+use bytes::Bytes;
+use lambda_http::http::StatusCode;
+use lambda_http::http::header::LOCATION;
+use lambda_http::{Body, Request, RequestExt, Response};
+use mpulse_shared::access::Caller;
+use mpulse_shared::batch::{Batch, BatchRequest, Limit, Mode, Removal, UploadedObject};
+use mpulse_shared::http::batch_view::{self, BatchView};
+use mpulse_shared::http::form::whole_number;
+use mpulse_shared::http::{self, Service, link};
+use mpulse_shared::key::Role;
+use mpulse_shared::member::{AccountId, Author, FieldError};
+use mpulse_shared::problem::Problem;
+use mpulse_shared::setup::{Setup, SetupError};
+use mpulse_shared::store::batches::Batches;
+use mpulse_shared::store::files::Files;
+use mpulse_shared::time::Timestamp;
+
+/// The number of members that the caller expects to be removed.
+const EXPECTED: &str = "expected_members";
+
+/// Creates the service.
+///
+/// # Errors
+/// Returns an error if a setting is missing.
+pub fn service(setup: &Setup) -> Result<Service, SetupError> {
+    http::authorized(setup, Role::Admin, erase)
+}
+
+async fn erase(
+    (batches, files): (Batches, Files),
+    caller: Caller,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    let parameters = request.path_parameters();
+    let id = parameters.first("id").unwrap_or_default();
+    let account_id = AccountId::parse(id)
+        .map_err(|error| Problem::invalid_fields(vec![FieldError { field: "account_id".to_owned(), ..error }]))?;
+    caller.require_account(&account_id)?;
+    let query = request.uri().query().unwrap_or_default();
+    let expected = expected(query).map_err(Problem::invalid_fields)?;
+
+    let asked = BatchRequest {
+        account_id: Some(account_id),
+        mode: Mode::Erase,
+        size: Some(0),
+        changes: Some(false),
+        removal: Some(Removal {
+            limit: Limit::Members(expected),
+            ..Removal::default()
+        }),
+        ..BatchRequest::default()
+    };
+    let author = Author::key(caller.key_id.as_str());
+    let mut batch = Batch::new(
+        asked,
+        author.as_str().to_owned(),
+        caller.accounts,
+        Timestamp::now(),
+    );
+    batch.request_id = http::request_id(&request);
+    batches.create(&batch).await?;
+    // A crash before the file is stored leaves a batch that expires.
+    files.put_upload(&batch, Bytes::new()).await?;
+    tracing::info!(batch_id = %batch.batch_id, "created a batch");
+
+    let base = link::base(&request);
+    let uploaded = Some(UploadedObject { bytes: 0 });
+    let view = BatchView::new(&batch, uploaded, &base, batch.created_at);
+    let mut response = http::json(StatusCode::ACCEPTED, &view)?;
+    let location = batch_view::url(&base, &batch.batch_id);
+    http::set_header(&mut response, LOCATION, &location)?;
+    Ok(response)
+}
+
+/// Reads the query string.
+fn expected(query: &str) -> Result<u64, Vec<FieldError>> {
+    let mut expected = None;
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        if name != EXPECTED {
+            let message = format!("must be {EXPECTED}");
+            return Err(vec![FieldError::new(&name, "unknown_parameter", message)]);
+        }
+        let number = whole_number(&value).ok_or_else(|| {
+            vec![FieldError::new(
+                EXPECTED,
+                "invalid_number",
+                "must be a whole number",
+            )]
+        })?;
+        expected = Some(number);
+    }
+    expected.ok_or_else(|| {
+        vec![FieldError::new(
+            EXPECTED,
+            "required",
+            "is required: the number of members that the account has. If it has another number, no member is removed",
+        )]
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_expected_number_is_required() {
+        let codes = |query| expected(query).map_err(|errors| errors[0].code);
+        assert_eq!(codes("expected_members=12"), Ok(12));
+        assert_eq!(codes(""), Err("required"));
+        assert_eq!(codes("expected_members="), Err("invalid_number"));
+        assert_eq!(codes("expected_members=-1"), Err("invalid_number"));
+        assert_eq!(codes("members=1"), Err("unknown_parameter"));
+    }
+}
