@@ -29,7 +29,7 @@ pub struct Dev {
 }
 
 impl Dev {
-    /// Starts one on this port and the two above it.
+    /// Starts one on this port and the three above it.
     ///
     /// # Errors
     /// Returns an error if `mpulse` is not built or does not start.
@@ -93,26 +93,44 @@ impl Dev {
         Ok(file)
     }
 
-    /// Sends a roster of new members by `mpulse upload`, and returns the seconds it took.
+    /// Sends a roster of new members by `mpulse upload`. Returns the seconds it took, and the batch's id.
     ///
     /// # Errors
     /// Returns an error if not every row was created.
-    pub async fn upload(&self, roster: &Path, rows: u64) -> Result<f64, Error> {
-        let began = Instant::now();
+    pub async fn upload(&self, roster: &Path, rows: u64) -> Result<(f64, String), Error> {
         let mut upload = Command::new(&self.program);
         upload.arg("upload").arg(roster);
-        upload.args(["--url", &format!("http://127.0.0.1:{}", self.port)]);
-        upload.args(["--key", KEY]);
-        let output = upload.stderr(Stdio::null()).output().await?;
+        let (seconds, summary) = self.run(upload, ("created", rows)).await?;
+        let id = value(&summary, "batch").ok_or("the summary has no batch")?;
+        Ok((seconds, id.to_owned()))
+    }
+
+    /// Reverts a batch by `mpulse revert`. Returns the seconds it took.
+    ///
+    /// # Errors
+    /// Returns an error if not every member was removed.
+    pub async fn revert(&self, batch: &str, rows: u64) -> Result<f64, Error> {
+        let mut revert = Command::new(&self.program);
+        revert.args(["revert", batch, "--yes"]);
+        Ok(self.run(revert, ("removed", rows)).await?.0)
+    }
+
+    /// Runs a command whose summary must have this counter. Returns the seconds it took, and the summary.
+    async fn run(
+        &self,
+        mut command: Command,
+        (counter, rows): (&str, u64),
+    ) -> Result<(f64, String), Error> {
+        let began = Instant::now();
+        command.args(["--url", &format!("http://127.0.0.1:{}", self.port)]);
+        command.args(["--key", KEY]);
+        let output = command.stderr(Stdio::null()).output().await?;
         let seconds = began.elapsed().as_secs_f64();
-        let output_text = String::from_utf8_lossy(&output.stdout);
-        let created = output_text
-            .lines()
-            .find_map(|line| line.strip_prefix("created"));
-        if created.map(str::trim) != Some(&rows.to_string()) {
-            return Err(format!("not every row was created:\n{output_text}").into());
+        let summary = String::from_utf8_lossy(&output.stdout).into_owned();
+        if value(&summary, counter) != Some(&rows.to_string()) {
+            return Err(format!("{counter} is not {rows}:\n{summary}").into());
         }
-        Ok(seconds)
+        Ok((seconds, summary))
     }
 
     /// Ends it.
@@ -122,6 +140,12 @@ impl Dev {
     pub async fn end(mut self) -> Result<(), Error> {
         Ok(self.child.kill().await?)
     }
+}
+
+/// Returns the value behind a label of a summary.
+fn value<'a>(summary: &'a str, label: &str) -> Option<&'a str> {
+    let mut lines = summary.lines();
+    lines.find_map(|line| Some(line.strip_prefix(label)?.trim()))
 }
 
 /// Waits until the local stack reports that it is ready.

@@ -39,7 +39,7 @@ pub struct LookupArgs {
     #[arg(long, default_value = "15")]
     seconds: u64,
 
-    /// The port of the local stack; the two above it are used too
+    /// The port of the local stack; the three above it are used too
     #[arg(long, default_value = "9700")]
     port: u16,
 

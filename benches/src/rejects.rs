@@ -47,7 +47,7 @@ pub async fn run(args: &RejectsArgs) -> Result<Rejects, Error> {
         roster::write(&file, wanted, wanted)?;
         let object = ground.uploads.upload(&file, Mode::Upsert).await?;
         let (figures, rows) =
-            function::measure(&ground, &object, None, "all rows rejected").await?;
+            function::measure(&ground, &object, None, "all rows rejected", None).await?;
         if rows.rejected != wanted {
             return Err(format!("{wanted} invalid rows became {rows:?}").into());
         }

@@ -45,12 +45,12 @@ pub fn run(args: &ReportArgs) -> Result<(), Error> {
         let measured = serde_json::from_str(&fs::read_to_string(file)?)
             .map_err(|error| format!("{}: {error}", file.display()))?;
         let (section, text) = match measured {
-            // A run with its peers is the comparison; one alone is a point of the plot.
+            // One without variants and peers is a point of the plot.
             Measured::Speed(alone) if alone.ratios().is_empty() => {
                 scale.push(alone);
                 continue;
             }
-            Measured::Speed(speed) => ("speed", speed_section(&speed)),
+            Measured::Speed(speed) => (speed_section_of(&speed), speed_section(&speed)),
             Measured::Rejects(rejects) => (
                 "rejects",
                 origin(&rejects.origin) + &figures(&rejects.ingest),
@@ -118,6 +118,17 @@ fn figures(all: &[Figures]) -> String {
     text
 }
 
+/// Returns the section of a measurement of ingest: with its peers, packed, or of rosters.
+fn speed_section_of(speed: &Speed) -> &'static str {
+    if speed.sdk_loop.is_some() {
+        "speed"
+    } else if speed.origin.command.contains("--packed") {
+        "packed"
+    } else {
+        "rosters"
+    }
+}
+
 fn speed_section(speed: &Speed) -> String {
     let mut text = origin(&speed.origin) + &figures(&speed.all());
     text.push_str("\n| rows per CPU-second | ratio |\n| --- | ---: |\n");
@@ -130,17 +141,18 @@ fn speed_section(speed: &Speed) -> String {
 fn upload_section(upload: &Upload) -> String {
     let mut text = origin(&upload.origin);
     text.push_str(
-        "| rows | stored in | rows a second | engine, CPU µs a row | everything else, CPU µs a row | peak anonymous memory |\n\
-         | ---: | --- | ---: | ---: | ---: | ---: |\n",
+        "| rows | stored in | rows a second | engine, CPU µs a row | everything else, CPU µs a row | reverted, rows a second | peak anonymous memory |\n\
+         | ---: | --- | ---: | ---: | ---: | ---: | ---: |\n",
     );
     for load in &upload.loads {
         let [engine, other] = load.micros_per_row();
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {engine:.0} | {other:.0} | {} |",
+            "| {} | {} | {} | {engine:.0} | {other:.0} | {} | {} |",
             grouped(load.rows),
             load.place(),
             rounded(load.rate()),
+            load.revert_rate().map_or_else(|| "-".to_owned(), rounded),
             mebibytes(Some(load.peak_anon_bytes)),
         );
     }

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use mpulse_shared::batch::{BatchRequest, Mode};
@@ -42,6 +43,10 @@ pub struct IngestArgs {
     /// Measure it with the roster packed in this way too, in mode overwrite; may be repeated
     #[arg(long, value_name = "PACKING")]
     packed: Vec<Packing>,
+
+    /// Measure each packed roster with a run that is interrupted in its middle too
+    #[arg(long)]
+    interrupted: bool,
 
     /// Measure mode upsert without the report of changes too
     #[arg(long)]
@@ -106,7 +111,7 @@ pub async fn run(args: &IngestArgs) -> Result<Speed, Error> {
     for mode in modes.into_iter().map(Mode::from) {
         let object = ground.uploads.upload(&file, mode).await?;
         let (figures, rows) =
-            function::measure(&ground, &object, program, function::name(mode)).await?;
+            function::measure(&ground, &object, program, function::name(mode), None).await?;
         if rows.created + rows.updated != args.rows {
             return Err(format!("{} rows became {rows:?}", args.rows).into());
         }
@@ -119,18 +124,30 @@ pub async fn run(args: &IngestArgs) -> Result<Speed, Error> {
         };
         let object = ground.uploads.upload_for(request, &file).await?;
         let name = format!("{}, without changes", function::name(Mode::Upsert));
-        ingest.push(function::measure(&ground, &object, program, &name).await?.0);
+        let (figures, _) = function::measure(&ground, &object, program, &name, None).await?;
+        ingest.push(figures);
     }
     for packing in &args.packed {
         let packed = work.path().join("packed");
         packing.pack(&file, &packed)?;
-        let object = ground.uploads.upload(&packed, Mode::Overwrite).await?;
         let name = format!("{}, {}", function::name(Mode::Overwrite), packing.name());
-        let (figures, rows) = function::measure(&ground, &object, program, &name).await?;
-        if rows.created + rows.updated != args.rows {
-            return Err(format!("{} rows became {rows:?}", args.rows).into());
+        let mut runs = vec![(name.clone(), false)];
+        if args.interrupted {
+            runs.push((format!("{name}, interrupted"), true));
         }
-        ingest.push(figures);
+        let mut middle = None;
+        for (name, is_interrupted) in runs {
+            let object = ground.uploads.upload(&packed, Mode::Overwrite).await?;
+            let interruption = middle.filter(|_| is_interrupted);
+            let (figures, rows) =
+                function::measure(&ground, &object, program, &name, interruption).await?;
+            if rows.created + rows.updated != args.rows {
+                return Err(format!("{} rows became {rows:?}", args.rows).into());
+            }
+            // A run stops when a quarter of a short time is left.
+            middle = Some(Duration::from_secs_f64(figures.wall_seconds / 2.0 / 0.75));
+            ingest.push(figures);
+        }
     }
     let mut speed = Speed {
         origin,

@@ -23,11 +23,15 @@ pub struct UploadArgs {
     #[arg(long)]
     ephemeral: bool,
 
+    /// Revert each load as well
+    #[arg(long)]
+    revert: bool,
+
     /// Another `mpulse` than the one beside this program, such as target/debug/mpulse
     #[arg(long, value_name = "PATH")]
     program: Option<PathBuf>,
 
-    /// The port of the local stack; the two above it are used too
+    /// The port of the local stack; the three above it are used too
     #[arg(long, default_value = "9700")]
     port: u16,
 
@@ -60,6 +64,9 @@ pub struct Load {
     pub engine_cpu_seconds: f64,
     /// Seconds of CPU of everything else: S3, queue, gateway, and the functions with their SDKs.
     pub other_cpu_seconds: f64,
+    /// Seconds that `mpulse revert` took, if it was measured.
+    #[serde(default)]
+    pub revert_seconds: Option<f64>,
     /// The peak of the local stack's anonymous memory.
     pub peak_anon_bytes: u64,
 }
@@ -69,6 +76,11 @@ impl Load {
     /// Returns the rows per second, from the command's start to its end.
     pub fn rate(&self) -> f64 {
         self.rows as f64 / self.wall_seconds
+    }
+
+    /// Returns the rows per second of the revert, if it was measured.
+    pub fn revert_rate(&self) -> Option<f64> {
+        Some(self.rows as f64 / self.revert_seconds?)
     }
 
     /// Returns microseconds of CPU per row: in the engine, and in everything else.
@@ -113,7 +125,7 @@ async fn load(args: &UploadArgs, rows: u64, ephemeral: bool) -> Result<Load, Err
     let process = dev.process()?;
     let watch = Watch::start(process);
     let before = thread_cpu_seconds(process)?;
-    let wall_seconds = dev.upload(&roster, rows).await?;
+    let (wall_seconds, batch) = dev.upload(&roster, rows).await?;
     let (mut engine_cpu_seconds, mut other_cpu_seconds) = (0.0, 0.0);
     for (thread, seconds) in thread_cpu_seconds(process)? {
         let used = seconds - before.get(&thread).copied().unwrap_or_default();
@@ -123,6 +135,10 @@ async fn load(args: &UploadArgs, rows: u64, ephemeral: bool) -> Result<Load, Err
             other_cpu_seconds += used;
         }
     }
+    let revert_seconds = match args.revert {
+        true => Some(dev.revert(&batch, rows).await?),
+        false => None,
+    };
     let peak_anon_bytes = watch.peak();
     dev.end().await?;
     Ok(Load {
@@ -131,6 +147,7 @@ async fn load(args: &UploadArgs, rows: u64, ephemeral: bool) -> Result<Load, Err
         wall_seconds,
         engine_cpu_seconds,
         other_cpu_seconds,
+        revert_seconds,
         peak_anon_bytes,
     })
 }
@@ -149,6 +166,9 @@ impl fmt::Display for Upload {
                 load.rate(),
                 mebibytes(Some(load.peak_anon_bytes)),
             )?;
+            if let Some(rate) = load.revert_rate() {
+                writeln!(f, "  reverted: {rate:.0} rows/s")?;
+            }
         }
         Ok(())
     }

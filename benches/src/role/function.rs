@@ -35,7 +35,8 @@ pub async fn run() -> Result<(), Error> {
 }
 
 /// Runs ingest on one object. Returns what it used, from the start of its process to the end of its
-/// response, and its counters. `program` replaces this program's own role.
+/// response, and its counters. `program` replaces this program's own role. If there is an `interruption`, the first run has
+/// only this time, so that the next one continues.
 ///
 /// # Errors
 /// Returns an error if the batch does not complete, or the function does not respond.
@@ -44,6 +45,7 @@ pub async fn measure(
     object: &Object,
     program: Option<&Path>,
     what: &str,
+    interruption: Option<Duration>,
 ) -> Result<(Figures, Rows), Error> {
     let api = RuntimeApi::start().await?;
     let mut child = start(ground, program, &api)?;
@@ -52,7 +54,7 @@ pub async fn measure(
     ground.table.take_asked();
     let started = Instant::now();
     tokio::select! {
-        delivered = deliver(ground, object, &api) => delivered?,
+        delivered = deliver(ground, object, &api, interruption) => delivered?,
         ended = child.wait() => return Err(format!("the function ended: {}", ended?).into()),
     }
     let wall_seconds = started.elapsed().as_secs_f64();
@@ -94,6 +96,7 @@ pub fn name(mode: Mode) -> &'static str {
         Mode::Overwrite => "ingest overwrite",
         Mode::Replace => "ingest replace",
         Mode::Revert => "ingest revert",
+        Mode::Erase => "ingest erase",
     }
 }
 
@@ -122,10 +125,17 @@ fn start(ground: &Ground, program: Option<&Path>, api: &RuntimeApi) -> Result<Ch
 }
 
 /// Delivers the event as SQS does: again, as long as it is returned as a failure.
-async fn deliver(ground: &Ground, object: &Object, api: &RuntimeApi) -> Result<(), Error> {
+async fn deliver(
+    ground: &Ground,
+    object: &Object,
+    api: &RuntimeApi,
+    interruption: Option<Duration>,
+) -> Result<(), Error> {
     let event = ground::event(object);
+    let mut timeout = interruption.unwrap_or(ground.function.timeout);
     for _ in 0..DELIVERIES {
-        let answer = api.invoke(&event, ground.function.timeout).await?;
+        let answer = api.invoke(&event, timeout).await?;
+        timeout = ground.function.timeout;
         let failures = answer["batchItemFailures"].as_array();
         if failures.is_none_or(Vec::is_empty) {
             return Ok(());
