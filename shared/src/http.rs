@@ -5,6 +5,7 @@
 
 mod authorized;
 pub mod batch_view;
+pub mod conditional;
 pub mod cursor;
 pub mod form;
 pub mod key_view;
