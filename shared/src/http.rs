@@ -5,9 +5,12 @@
 
 mod authorized;
 pub mod batch_view;
+pub mod body;
 pub mod conditional;
 pub mod cursor;
+pub mod fields;
 pub mod form;
+pub mod json;
 pub mod key_view;
 pub mod link;
 pub mod member_view;
@@ -15,6 +18,7 @@ mod response;
 mod service;
 
 pub use authorized::{authorized, authorized_or_anonymous, public};
+pub use fields::query;
 pub use response::{empty, json, page, page_with, set_header, with_body};
 pub use service::{Service, request_id, run, service};
 

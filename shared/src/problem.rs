@@ -2,7 +2,7 @@
 //! internal error is logged, never sent.
 
 use lambda_http::http::header::{
-    ALLOW, CONTENT_TYPE, ETAG, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE,
+    ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, ETAG, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Response};
@@ -206,6 +206,18 @@ impl Problem {
             format!("The media type of the body must be {accepted}."),
         )
         .with(header, HeaderValue::from_static(accepted))
+    }
+
+    /// 415: the content coding of the body is not supported; `Accept-Encoding` names the supported one (RFC 9110, 12.5.3).
+    #[must_use]
+    pub fn content_coding() -> Self {
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "content-coding",
+            "Unsupported content coding",
+            "The Content-Encoding of the body must be gzip, or absent.",
+        )
+        .with(ACCEPT_ENCODING, HeaderValue::from_static("gzip"))
     }
 
     /// 500: an internal error. Its cause is logged only.

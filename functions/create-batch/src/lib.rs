@@ -11,7 +11,8 @@ use lambda_http::{Body, Request, Response};
 use mpulse_shared::access::Caller;
 use mpulse_shared::batch::{Batch, BatchId, BatchRequest, MAX_CHILDREN, Status, UploadedObject};
 use mpulse_shared::http::batch_view::{self, BatchView, UploadTarget};
-use mpulse_shared::http::{self, Service, form, link};
+use mpulse_shared::http::fields::{Fields, unique};
+use mpulse_shared::http::{self, Service, body, form, link};
 use mpulse_shared::key::Role;
 use mpulse_shared::media_type;
 use mpulse_shared::member::{AccountId, Author};
@@ -29,6 +30,9 @@ mod request;
 /// The largest file in the body, in bytes: what fits into Lambda's 6 MB with the Base64 encoding of
 /// a multipart body.
 const MAX_INLINE: usize = 4 * 1024 * 1024;
+
+/// The largest body when it is decompressed, in bytes: what fits into Lambda's 6 MB without compression.
+const MAX_DECOMPRESSED: usize = 6 * 1024 * 1024;
 
 /// The field that names the batch whose corrected report the file is.
 const PARENT: &str = "parent_batch_id";
@@ -84,32 +88,27 @@ async fn create(
     let base = link::base(&request);
     // A file as text has no place for fields, so they may be in the URL. Fields in the body take
     // precedence. Errors in either are reported.
-    let query = request.uri().query().unwrap_or_default();
-    let mut fields: form::Fields = form_urlencoded::parse(query.as_bytes())
-        .into_owned()
-        .collect();
+    let mut fields = http::query(&request)?;
     request::parse(fields.clone(), context.max_size).map_err(Problem::invalid_fields)?;
+    let request = body::decompressed(request, MAX_DECOMPRESSED)?;
     match form::media_type(&request).as_str() {
         "multipart/form-data" => {
-            let mut file = None;
-            for part in form::parts(request).await? {
-                if part.name == "file" {
-                    file = Some(part);
-                } else {
-                    let text = String::from_utf8_lossy(&part.content).into_owned();
-                    fields.insert(part.name, text);
-                }
-            }
-            let file = file.ok_or_else(|| {
+            let parts = form::parts(request).await?.into_iter();
+            let mut parts = unique(parts.map(|part| (part.name.clone(), part)))?;
+            let file = parts.remove("file").ok_or_else(|| {
                 Problem::invalid_field("file", "required", "the body has no part with this name")
             })?;
+            for (name, part) in parts {
+                let text = String::from_utf8_lossy(&part.content).into_owned();
+                fields.insert(name, text);
+            }
             if let Some(name) = file.file_name {
                 fields.entry("file_name".to_owned()).or_insert(name);
             }
             store(&context, &by, fields, file.content, &base).await
         }
         "text/csv" => {
-            let file = form::bytes(request.into_body());
+            let file = body::bytes(request.into_body());
             // API Gateway passes a text body on as a JSON string, in which bytes that are not UTF-8
             // have become U+FFFD: the original bytes are lost.
             if String::from_utf8_lossy(&file).contains('\u{FFFD}') {
@@ -121,18 +120,18 @@ async fn create(
             store(&context, &by, fields, file, &base).await
         }
         "application/gzip" | "application/zip" | media_type::WORKBOOK => {
-            let file = form::bytes(request.into_body());
+            let file = body::bytes(request.into_body());
             store(&context, &by, fields, file, &base).await
         }
-        "application/json" => {
+        media_type if form::is_json(media_type) => {
             form::check_size(&request)?;
-            let body = form::bytes(request.into_body());
+            let body = body::bytes(request.into_body());
             if !body.trim_ascii().is_empty() {
                 fields.extend(form::json_fields(&body, request::NOT_TEXT)?);
             }
             open(&context, &by, fields, &base).await
         }
-        _ if form::bytes(request.into_body()).is_empty() => {
+        _ if body::bytes(request.into_body()).is_empty() => {
             open(&context, &by, fields, &base).await
         }
         _ => Err(Problem::media_type(form::ACCEPT_POST, BODY_TYPES)),
@@ -143,7 +142,7 @@ async fn create(
 async fn open(
     context: &Context,
     by: &Origin,
-    fields: form::Fields,
+    fields: Fields,
     base: &str,
 ) -> Result<Response<Body>, Problem> {
     let asked = request::parse(fields, context.max_size).map_err(Problem::invalid_fields)?;
@@ -183,7 +182,7 @@ async fn target(context: &Context, batch: &Batch, base: &str) -> Result<UploadTa
 async fn store(
     context: &Context,
     by: &Origin,
-    fields: form::Fields,
+    fields: Fields,
     file: Bytes,
     base: &str,
 ) -> Result<Response<Body>, Problem> {

@@ -4,7 +4,7 @@
 
 use lambda_http::http::header::{ACCEPT, LOCATION};
 use lambda_http::http::{Method, StatusCode};
-use lambda_http::{Body, Request, RequestExt, Response};
+use lambda_http::{Body, Request, Response};
 use mpulse_shared::access::Caller;
 use mpulse_shared::batch::{Batch, REPORT_DAYS};
 use mpulse_shared::http::{self, Service, batch_view};
@@ -52,6 +52,7 @@ async fn get(
 
 /// Returns the report that the path and the query name.
 fn kind(request: &Request) -> Result<ReportKind, Problem> {
+    let query = http::query(request)?;
     if request
         .uri()
         .path()
@@ -60,7 +61,7 @@ fn kind(request: &Request) -> Result<ReportKind, Problem> {
     {
         return Ok(ReportKind::Changes);
     }
-    match request.query_string_parameters().first("format") {
+    match query.get("format").map(String::as_str) {
         None | Some("csv") => Ok(ReportKind::Rejects),
         Some("xlsx") => Ok(ReportKind::RejectsWorkbook),
         Some(_) => Err(Problem::invalid_field(
