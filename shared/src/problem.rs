@@ -170,6 +170,29 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, "conflict", "Conflict", detail)
     }
 
+    /// 409: the first request with this `Idempotency-Key` has no response yet.
+    #[must_use]
+    pub fn request_in_progress() -> Self {
+        Self::new(
+            StatusCode::CONFLICT,
+            "request-in-progress",
+            "Request in progress",
+            "An earlier request with this Idempotency-Key is being handled, or was stopped less than 40 seconds ago. Repeat the request later.",
+        )
+        .with(RETRY_AFTER, HeaderValue::from_static("5"))
+    }
+
+    /// 422: the `Idempotency-Key` was sent with another request.
+    #[must_use]
+    pub fn idempotency_key_reused() -> Self {
+        Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "idempotency-key-reused",
+            "Idempotency key reused",
+            "This Idempotency-Key was sent to this path in the last 24 hours with another query, media type or body. Send another request with another key.",
+        )
+    }
+
     /// 412: the member has changed since the client read it; `etag` is its current tag.
     #[must_use]
     pub fn precondition_failed(etag: &str) -> Self {

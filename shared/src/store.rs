@@ -11,6 +11,7 @@ use thiserror::Error;
 pub mod batches;
 pub mod copies;
 pub mod files;
+pub mod idempotency;
 pub mod item;
 pub mod keys;
 pub mod leases;

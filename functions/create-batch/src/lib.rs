@@ -13,6 +13,7 @@ use mpulse_shared::batch::{Batch, BatchId, BatchRequest, MAX_CHILDREN, Status, U
 use mpulse_shared::http::batch_view::{self, BatchView, UploadTarget};
 use mpulse_shared::http::fields::{Fields, unique};
 use mpulse_shared::http::{self, Service, body, form, link};
+use mpulse_shared::idempotency::Attempt;
 use mpulse_shared::key::Role;
 use mpulse_shared::media_type;
 use mpulse_shared::member::{AccountId, Author};
@@ -65,6 +66,7 @@ impl FromSetup for Context {
 /// Who creates a batch: the caller and the request.
 struct Origin {
     caller: Caller,
+    attempt: Attempt,
     request_id: Option<String>,
 }
 
@@ -73,16 +75,18 @@ struct Origin {
 /// # Errors
 /// Returns an error if a setting is missing.
 pub fn service(setup: &Setup) -> Result<Service, SetupError> {
-    http::authorized(setup, Role::Writer, create)
+    http::idempotent(setup, Role::Writer, create)
 }
 
 async fn create(
     context: Context,
     caller: Caller,
+    attempt: Attempt,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
     let by = Origin {
         caller,
+        attempt,
         request_id: http::request_id(&request),
     };
     let base = link::base(&request);
@@ -211,7 +215,9 @@ async fn store(
     request::whole(&asked).map_err(|error| Problem::invalid_fields(vec![error]))?;
     asked.size = Some(size);
     let batch = record(context, by, asked).await?;
-    context.files.put_upload(&batch, file).await?;
+    if lacks_file(context, by, &batch).await? {
+        context.files.put_upload(&batch, file).await?;
+    }
     let uploaded = UploadedObject {
         bytes: batch.bytes_total.unwrap_or_default(),
     };
@@ -219,11 +225,20 @@ async fn store(
     answer(StatusCode::ACCEPTED, &batch, &view, base)
 }
 
+/// Returns whether the file must still be stored. If an earlier attempt of the same request has stored it, the batch may have
+/// ended already.
+async fn lacks_file(context: &Context, by: &Origin, batch: &Batch) -> Result<bool, Problem> {
+    let may_be_stored = by.attempt.is_repeated;
+    Ok(!may_be_stored
+        || (batch.status == Status::AwaitingUpload
+            && context.files.find_awaited(batch).await?.is_none()))
+}
+
 /// Stores the new batch, and adds it to its parent's record. The child is stored first: a crash
 /// between the two leaves a batch that no client knows of, and that expires.
 async fn record(context: &Context, by: &Origin, mut asked: BatchRequest) -> Result<Batch, Problem> {
     let parent = match &asked.parent_batch_id {
-        Some(id) => Some(parent(context, &by.caller, id).await?),
+        Some(id) => Some(parent(context, by, id).await?),
         None => None,
     };
     // A report has the columns of its file: if the parent named the account, its child does too.
@@ -238,6 +253,22 @@ async fn record(context: &Context, by: &Origin, mut asked: BatchRequest) -> Resu
     if let Some(account) = &asked.account_id {
         by.caller.require_account(account)?;
     }
+    let stored = match by.attempt.is_repeated {
+        true => context.batches.get(&by.attempt.batch_id).await?,
+        false => None,
+    };
+    let batch = match stored {
+        Some(batch) => batch,
+        None => new(context, by, asked).await?,
+    };
+    if let Some(parent) = &parent {
+        add_child(context, parent, &batch).await?;
+    }
+    Ok(batch)
+}
+
+/// Stores a new batch.
+async fn new(context: &Context, by: &Origin, asked: BatchRequest) -> Result<Batch, Problem> {
     let part_size = asked.size.filter(|_| asked.multipart).map(part_size);
     let author = Author::key(by.caller.key_id.as_str());
     let mut batch = Batch::new(
@@ -246,6 +277,7 @@ async fn record(context: &Context, by: &Origin, mut asked: BatchRequest) -> Resu
         by.caller.accounts.clone(),
         Timestamp::now(),
     );
+    batch.batch_id.clone_from(&by.attempt.batch_id);
     batch.request_id.clone_from(&by.request_id);
     if let Some(part_size) = part_size {
         // The S3 upload is created first: a crash before the record is stored leaves an upload that
@@ -257,18 +289,15 @@ async fn record(context: &Context, by: &Origin, mut asked: BatchRequest) -> Resu
         });
     }
     context.batches.create(&batch).await?;
-    if let Some(parent) = &parent {
-        add_child(context, parent, &batch).await?;
-    }
     tracing::info!(batch_id = %batch.batch_id, "created a batch");
     Ok(batch)
 }
 
 /// Returns the batch that a request names as its parent.
-async fn parent(context: &Context, caller: &Caller, id: &BatchId) -> Result<Batch, Problem> {
+async fn parent(context: &Context, by: &Origin, id: &BatchId) -> Result<Batch, Problem> {
     let parent = context.batches.get(id).await?;
     let parent = parent
-        .filter(|parent| caller.accounts.includes(&parent.accounts))
+        .filter(|parent| by.caller.accounts.includes(&parent.accounts))
         .ok_or_else(|| {
             Problem::invalid_field(
                 PARENT,
@@ -276,7 +305,8 @@ async fn parent(context: &Context, caller: &Caller, id: &BatchId) -> Result<Batc
                 format!("the batch {id} does not exist"),
             )
         })?;
-    if parent.child_batch_ids.len() >= MAX_CHILDREN {
+    let children = &parent.child_batch_ids;
+    if children.len() >= MAX_CHILDREN && !children.contains(&by.attempt.batch_id) {
         return Err(too_many_children());
     }
     Ok(parent)

@@ -177,6 +177,12 @@ pub struct Part {
     pub content: Bytes,
 }
 
+/// Returns the boundary of a multipart body; `None` if it is not one.
+#[must_use]
+pub fn boundary(request: &Request) -> Option<String> {
+    multer::parse_boundary(content_type(request)).ok()
+}
+
 /// Reads the parts of a `multipart/form-data` body.
 ///
 /// # Errors
