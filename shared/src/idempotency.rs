@@ -33,6 +33,8 @@ pub struct Attempt {
     pub at: Timestamp,
     /// The id of a batch that the request creates.
     pub batch_id: BatchId,
+    /// Whether the request has a key.
+    pub has_key: bool,
     /// Whether an earlier attempt was stopped, perhaps after it had an effect.
     pub is_repeated: bool,
 }
@@ -44,6 +46,7 @@ impl Attempt {
         Self {
             at: Timestamp::now(),
             batch_id: BatchId::generate(),
+            has_key: false,
             is_repeated: false,
         }
     }
@@ -114,6 +117,7 @@ impl Record {
         Attempt {
             at: self.first_at,
             batch_id: self.batch_id.clone(),
+            has_key: true,
             is_repeated: self.attempts > 1,
         }
     }

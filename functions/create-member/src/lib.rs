@@ -49,17 +49,20 @@ async fn create(
     Ok(response)
 }
 
-/// Returns whether an earlier attempt of the same request has created the member: its time and author show it.
+/// Returns whether this request has created the member that exists: an earlier attempt of it, as its time and author show, or
+/// this one, if it is the same member and only the response of the database was lost.
 async fn was_created(
     members: &Members,
     member: &Member,
     attempt: &Attempt,
 ) -> Result<bool, Problem> {
-    if !attempt.is_repeated {
+    if !attempt.has_key {
         return Ok(false);
     }
-    let existing = members.get(&member.profile.id).await?;
-    Ok(existing.is_some_and(|existing| {
-        existing.created_at == member.created_at && existing.created_by == member.created_by
-    }))
+    let Some(existing) = members.get(&member.profile.id).await? else {
+        return Ok(false);
+    };
+    let is_of_attempt =
+        existing.created_at == member.created_at && existing.created_by == member.created_by;
+    Ok(existing == *member || (attempt.is_repeated && is_of_attempt))
 }
