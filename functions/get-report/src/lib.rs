@@ -52,7 +52,6 @@ async fn get(
 
 /// Returns the report that the path and the query name.
 fn kind(request: &Request) -> Result<ReportKind, Problem> {
-    let query = http::query(request)?;
     if request
         .uri()
         .path()
@@ -61,7 +60,7 @@ fn kind(request: &Request) -> Result<ReportKind, Problem> {
     {
         return Ok(ReportKind::Changes);
     }
-    match query.get("format").map(String::as_str) {
+    match http::query(request)?.get("format").map(String::as_str) {
         None | Some("csv") => Ok(ReportKind::Rejects),
         Some("xlsx") => Ok(ReportKind::RejectsWorkbook),
         Some(_) => Err(Problem::invalid_field(
