@@ -12,6 +12,8 @@ use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
+use crate::batch_derivation;
+
 const MEMBERS: &str = "/api/members";
 const BATCHES: &str = "/api/members/batch";
 const KEY: &str = "idempotency-key";
@@ -101,6 +103,23 @@ impl<'a> Records<'a> {
             record.insert("lease_until".into(), AttributeValue::N("1".into()));
         })
         .await;
+    }
+
+    /// Deletes the only record.
+    async fn forget(&self) {
+        let record = self.all().await.remove(0);
+        let delete = self.client.delete_item().table_name(self.table("IDEMPOTENCY_TABLE"));
+        let delete = delete.key("request_hash", record["request_hash"].clone());
+        delete.send().await.expect("the record is deleted");
+    }
+
+    /// Deletes the file of a batch.
+    async fn delete_upload(&self, id: &str) {
+        let setup = self.stack.local_stack.setup();
+        let bucket = setup.required("FILES_BUCKET").expect("a bucket");
+        let delete = setup.s3().expect("a client").delete_object();
+        let delete = delete.bucket(bucket).key(format!("uploads/{id}.csv"));
+        delete.send().await.expect("the file is deleted");
     }
 
     /// Deletes the record of a batch.
@@ -337,12 +356,7 @@ async fn a_file_is_stored_by_one_attempt_only() {
     let batch = first.json();
     // The attempt was stopped before it stored the file.
     records.stop().await;
-    let setup = stack.local_stack.setup();
-    let bucket = setup.required("FILES_BUCKET").expect("a bucket");
-    let upload = format!("uploads/{}.csv", text(&batch["batch_id"]));
-    let delete = setup.s3().expect("a client").delete_object();
-    let delete = delete.bucket(bucket).key(upload).send();
-    delete.await.expect("the file is deleted");
+    records.delete_upload(text(&batch["batch_id"])).await;
     same(&first, &send(send_file(&stack, "k", roster("4", 3))).await);
     assert!(stack.upload_is_stored(&batch).await);
 
@@ -361,6 +375,71 @@ async fn a_file_is_stored_by_one_attempt_only() {
     assert!(!stack.upload_is_stored(&again.json()).await);
     let ended = stack.batch(&id).await;
     assert_eq!((&ended["warnings"], &ended["attempts"]), (&json!([]), &json!(1)));
+}
+
+/// Creates what `…/apply` and `…/revert` start from; returns their paths.
+async fn derivations(stack: &Stack) -> [String; 2] {
+    let dry_run = batch_derivation::dry_run(stack).await.batch_id;
+    let changed = batch_derivation::changed(stack, |_| {}).await.batch_id;
+    [
+        format!("{BATCHES}/{dry_run}/apply"),
+        format!("{BATCHES}/{changed}/revert"),
+    ]
+}
+
+fn derive(stack: &Stack, path: &str) -> RequestBuilder {
+    stack.request(Method::POST, path).header(KEY, "k")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn concurrent_applications_and_reverts_with_one_key_make_one_batch() {
+    let stack = Stack::without_ingest().await;
+    for path in derivations(&stack).await {
+        let before = batches(&stack).await.len();
+        let requests = (0..CONCURRENT).map(|_| send(derive(&stack, &path)));
+        let answers = join_all(requests).await;
+        for answer in &answers {
+            answer.expect(202);
+            same(&answers[0], answer);
+        }
+        assert_eq!(batches(&stack).await.len(), before + 1, "{path}");
+        // Without a key, an applied dry run is a conflict.
+        let other = send(stack.request(Method::POST, &path)).await;
+        assert_eq!(other.status, if path.ends_with("apply") { 409 } else { 202 });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_application_or_revert_is_continued() {
+    let stack = Stack::without_ingest().await;
+    for path in derivations(&stack).await {
+        let records = Records::of(&stack);
+        let first = send(derive(&stack, &path)).await;
+        first.expect(202);
+        let batch = first.json();
+        let id = text(&batch["batch_id"]).to_owned();
+        // Stopped after everything; before the copy; and before the batch was stored.
+        records.stop().await;
+        let again = send(derive(&stack, &path)).await;
+        again.expect(202);
+        assert_eq!(again.json()["batch_id"], *id);
+        records.stop().await;
+        records.delete_upload(&id).await;
+        let again = send(derive(&stack, &path)).await;
+        again.expect(202);
+        assert_eq!(again.json()["batch_id"], *id);
+        assert!(stack.upload_is_stored(&batch).await);
+        if path.ends_with("revert") {
+            records.stop().await;
+            records.delete_upload(&id).await;
+            records.delete_batch(&id).await;
+            let again = send(derive(&stack, &path)).await;
+            again.expect(202);
+            assert_eq!(again.json()["batch_id"], *id);
+            assert!(stack.upload_is_stored(&batch).await);
+        }
+        records.forget().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
