@@ -176,10 +176,7 @@ impl Client {
         }
     }
 
-    async fn answer<T: DeserializeOwned>(
-        &self,
-        request: RequestBuilder,
-    ) -> Result<T, ClientError> {
+    async fn answer<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ClientError> {
         let origin = self.base.origin().ascii_serialization();
         let lost = |source: reqwest::Error| ClientError::Connection {
             origin: origin.clone(),

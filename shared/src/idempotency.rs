@@ -219,8 +219,9 @@ mod tests {
     use crate::problem::Problem;
 
     fn head(method: &str, uri: &str) -> request::Parts {
-        let request: lambda_http::http::request::Builder =
-            lambda_http::http::Request::builder().method(method).uri(uri);
+        let request: lambda_http::http::request::Builder = lambda_http::http::Request::builder()
+            .method(method)
+            .uri(uri);
         let request: Request = request.body(Body::Empty).unwrap();
         request.into_parts().0
     }

@@ -83,7 +83,9 @@ async fn the_head_of_a_report_redirects_to_the_head_of_its_object() {
             let answer = send(stack.anonymous(method, &url)).await;
             answer.expect(200);
             // A URL is signed for one method.
-            send(stack.anonymous(Method::DELETE, &url)).await.expect(403);
+            send(stack.anonymous(Method::DELETE, &url))
+                .await
+                .expect(403);
             answers.push(answer);
         }
         let [get, head] = &answers[..] else {

@@ -38,4 +38,5 @@ mod row_defects;
 mod sample_events;
 mod sequential_equivalence;
 mod sequential_model;
+mod stopped_attempts;
 mod template_changes;

@@ -173,7 +173,9 @@ async fn json_may_have_a_mark_and_a_media_type_of_its_own() {
 /// Checks that a response names these fields as repeated.
 #[track_caller]
 fn repeated(answer: &Answer, names: &[&str]) {
-    let wanted = names.iter().map(|name| ((*name).to_owned(), "repeated".to_owned()));
+    let wanted = names
+        .iter()
+        .map(|name| ((*name).to_owned(), "repeated".to_owned()));
     assert_eq!(answer.faults(), wanted.collect::<Vec<_>>());
 }
 
@@ -182,16 +184,26 @@ async fn a_parameter_given_twice_is_an_error() {
     let stack = Stack::start().await;
     for (query, names) in [
         ("/api/members?aid=4&aid=4", ["aid"].as_slice()),
-        ("/api/members?limit=1&aid=4&limit=2&aid=5", &["aid", "limit"]),
+        (
+            "/api/members?limit=1&aid=4&limit=2&aid=5",
+            &["aid", "limit"],
+        ),
         ("/api/members?aid=4&account_id=5", &["aid"]),
         ("/api/members/batch?limit=1&limit=1", &["limit"]),
         ("/api/members/batch/x/parts?from=1&from=2", &["from"]),
-        ("/api/members/batch/x/rejects?format=csv&format=xlsx", &["format"]),
+        (
+            "/api/members/batch/x/rejects?format=csv&format=xlsx",
+            &["format"],
+        ),
     ] {
         repeated(&stack.get(query).await, names);
     }
     let created = stack
-        .post_text(&format!("{BATCHES}?mode=create&mode=upsert"), "text/csv", "x")
+        .post_text(
+            &format!("{BATCHES}?mode=create&mode=upsert"),
+            "text/csv",
+            "x",
+        )
         .await;
     repeated(&created, &["mode"]);
 }

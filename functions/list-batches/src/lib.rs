@@ -34,8 +34,8 @@ async fn list(
     caller: Caller,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
-    let (limit, before) = parse(&http::query(&request)?)
-        .map_err(|error| Problem::invalid_fields(vec![error]))?;
+    let (limit, before) =
+        parse(&http::query(&request)?).map_err(|error| Problem::invalid_fields(vec![error]))?;
     let (batches, next) = batches
         .list(&caller.accounts, limit, before.as_ref())
         .await?;

@@ -53,7 +53,10 @@ async fn list(
     let next = last.map(|last| {
         let cursor = cursor::encode(&last.profile.id.to_string(), &identity);
         let base = link::base(&request);
-        format!("{base}/api/members/?{}", query::with_cursor(&parameters, &cursor))
+        format!(
+            "{base}/api/members/?{}",
+            query::with_cursor(&parameters, &cursor)
+        )
     });
     http::page(next, &page.members)
 }

@@ -244,7 +244,11 @@ mod tests {
             ("phone=7145550123", "phone", "unknown_parameter"),
             ("account_id=4&aid=4", "aid", "repeated"),
             ("cmid=1&client_member_id=2", "cmid", "repeated"),
-            ("phone_number=7145550123&ph=7145550123", "phone_number", "repeated"),
+            (
+                "phone_number=7145550123&ph=7145550123",
+                "phone_number",
+                "repeated",
+            ),
         ] {
             assert_eq!(parse(text), Err(vec![(field.to_owned(), code)]), "{text}");
         }

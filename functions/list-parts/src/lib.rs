@@ -48,8 +48,8 @@ async fn list(
     caller: Caller,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
-    let wanted = parse(&http::query(&request)?)
-        .map_err(|error| Problem::invalid_fields(vec![error]))?;
+    let wanted =
+        parse(&http::query(&request)?).map_err(|error| Problem::invalid_fields(vec![error]))?;
     let batch = batch_view::requested(&batches, &request, &caller.accounts).await?;
     let now = Timestamp::now();
     if batch.status_at(false, now) == Status::AwaitingUpload

@@ -284,7 +284,10 @@ mod tests {
             .body(&b"\x1f\x8b"[..])
             .unwrap();
         let event = event(request, Vec::new());
-        assert_eq!((&event["isBase64Encoded"], &event["body"]), (&json!(true), &json!("H4s=")));
+        assert_eq!(
+            (&event["isBase64Encoded"], &event["body"]),
+            (&json!(true), &json!("H4s="))
+        );
     }
 
     #[test]

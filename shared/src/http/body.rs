@@ -26,7 +26,9 @@ pub fn bytes(body: Body) -> Bytes {
 /// Returns 400 if the body is not what `Content-Encoding` says, 413 if it is larger, and 415 if the coding is not supported.
 pub fn decompressed(mut request: Request, max: usize) -> Result<Request, Problem> {
     let coding = request.headers_mut().remove(CONTENT_ENCODING);
-    let coding = coding.as_ref().map_or("", |value| value.to_str().unwrap_or("?"));
+    let coding = coding
+        .as_ref()
+        .map_or("", |value| value.to_str().unwrap_or("?"));
     // `x-gzip` is another name of `gzip` (RFC 9110, 8.4.1.3).
     match coding.trim().to_ascii_lowercase().as_str() {
         "" | "identity" => {}

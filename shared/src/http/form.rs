@@ -1,9 +1,9 @@
 //! Reads the fields of a body: JSON, `application/x-www-form-urlencoded` or `multipart/form-data`.
 
 use bytes::Bytes;
+use lambda_http::Request;
 use lambda_http::http::Method;
 use lambda_http::http::header::{CONTENT_TYPE, HeaderName};
-use lambda_http::Request;
 use serde_json::Value;
 
 use super::body::{bytes, decompressed};

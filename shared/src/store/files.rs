@@ -174,9 +174,7 @@ impl Files {
             .response_content_type(media_type)
             .response_content_disposition(disposition)
             .presigned(lifetime);
-        let signed = get
-            .await
-            .map_err(|error| StoreError::sdk(SIGNING, error))?;
+        let signed = get.await.map_err(|error| StoreError::sdk(SIGNING, error))?;
         Ok(signed.uri().to_owned())
     }
 }
