@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use mpulse_local::http_client;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
-use reqwest::{Method, Url};
+use reqwest::{Method, RequestBuilder, Url};
 use serde::de::DeserializeOwned;
 
 use crate::credential::Credential;
@@ -23,6 +23,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The timeout of a REST call: slightly more than API Gateway waits for a function.
 const CALL_TIMEOUT: Duration = Duration::from_secs(35);
+
+/// The header that makes a repeated call return the first response.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Calls the API with one key.
 #[derive(Debug)]
@@ -68,14 +71,14 @@ impl Client {
         &self.credential
     }
 
-    /// Creates a batch.
+    /// Creates a batch. A call that is repeated with the same key returns the same batch.
     ///
     /// # Errors
     /// Returns [`ClientError`] without a retry.
-    pub async fn create_batch(&self, batch: &NewBatch) -> Result<Created, ClientError> {
+    pub async fn create_batch(&self, batch: &NewBatch, key: &str) -> Result<Created, ClientError> {
         let body = serde_json::to_vec(batch).expect("texts and numbers are always JSON");
-        self.call(Method::POST, "/api/members/batch", Some(body))
-            .await
+        let request = self.request(Method::POST, "/api/members/batch", Some(body));
+        self.answer(request.header(IDEMPOTENCY_KEY, key)).await
     }
 
     /// Reads a batch.
@@ -157,20 +160,28 @@ impl Client {
         path: &str,
         body: Option<Vec<u8>>,
     ) -> Result<T, ClientError> {
-        let origin = self.base.origin().ascii_serialization();
-        let lost = |source: reqwest::Error| ClientError::Connection {
-            origin: origin.clone(),
-            source: source.without_url(),
-        };
-        let mut request = self
+        self.answer(self.request(method, path, body)).await
+    }
+
+    fn request(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> RequestBuilder {
+        let request = self
             .http
             .request(method, self.url(path))
             .timeout(CALL_TIMEOUT)
             .basic_auth(&self.credential.id, Some(&self.credential.secret))
             .header(ACCEPT, format!("application/json, {PROBLEM_JSON}"));
-        if let Some(body) = body {
-            request = request.header(CONTENT_TYPE, "application/json").body(body);
+        match body {
+            Some(body) => request.header(CONTENT_TYPE, "application/json").body(body),
+            None => request,
         }
+    }
+
+    async fn answer<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ClientError> {
+        let origin = self.base.origin().ascii_serialization();
+        let lost = |source: reqwest::Error| ClientError::Connection {
+            origin: origin.clone(),
+            source: source.without_url(),
+        };
         let response = request.send().await.map_err(lost)?;
         let status = response.status();
         let body = response.bytes().await.map_err(lost)?;

@@ -18,11 +18,13 @@ use std::time::Instant;
 use clap::{ArgGroup, Args};
 use tempfile::NamedTempFile;
 use thiserror::Error;
+use ulid::Ulid;
 
-use crate::client::{Client, ClientError, NewBatch, Upload};
+use crate::client::{Client, ClientError, Created, NewBatch, Upload};
 use crate::connection::{Connection, ConnectionError};
 use crate::follow::{self, Clock, FollowError};
 use crate::progress::Progress;
+use crate::retry::Tries;
 use crate::signals::Signals;
 use effect::EffectArgs;
 use format::FormatArgs;
@@ -239,6 +241,19 @@ async fn compress(path: &Path) -> Result<NamedTempFile, UploadError> {
     made.map_err(|error| failed(error.into()))?.map_err(failed)
 }
 
+/// Creates a batch. If the response is lost, the call is repeated; its key prevents a second batch.
+async fn create(client: &Client, batch: &NewBatch) -> Result<Created, ClientError> {
+    let key = Ulid::generate().to_string();
+    let progress = Progress::hidden();
+    let mut tries = Tries::new(&progress);
+    loop {
+        match client.create_batch(batch, &key).await {
+            Err(error) if error.leaves_outcome_open() => tries.again("", error).await?,
+            result => return result,
+        }
+    }
+}
+
 /// Creates a batch and sends its file. Returns the batch's id.
 async fn send(
     client: &Client,
@@ -247,20 +262,19 @@ async fn send(
     size: u64,
     going_on: &ResumeCommand,
 ) -> Result<String, UploadError> {
-    let created = client
-        .create_batch(&NewBatch {
-            file_name: file_name.clone(),
-            size,
-            multipart: args.multipart || size > LARGEST_PUT,
-            account_id: args.effect.account.clone(),
-            mode: args.effect.mode(),
-            removal: args.effect.removal(),
-            changes: args.effect.changes(),
-            dry_run: args.preview.dry_run,
-            parent_batch_id: args.parent.clone(),
-            format: args.format.request(),
-        })
-        .await?;
+    let batch = NewBatch {
+        file_name: file_name.clone(),
+        size,
+        multipart: args.multipart || size > LARGEST_PUT,
+        account_id: args.effect.account.clone(),
+        mode: args.effect.mode(),
+        removal: args.effect.removal(),
+        changes: args.effect.changes(),
+        dry_run: args.preview.dry_run,
+        parent_batch_id: args.parent.clone(),
+        format: args.format.request(),
+    };
+    let created = create(client, &batch).await?;
     if args.preview.dry_run && !created.batch.dry_run {
         return Err(UploadError::NoDryRun);
     }

@@ -1,12 +1,17 @@
 //! The HTTP side of a function: handlers become services, and values become responses.
 //!
-//! A function's `service` passes its handler to [`authorized()`], which authenticates the caller
-//! first, or to [`public`] or [`service()`], which do not.
+//! A function's `service` passes its handler to [`authorized()`] or [`idempotent()`], which authenticate the caller first, or
+//! to [`public`] or [`service()`], which do not.
 
 mod authorized;
 pub mod batch_view;
+pub mod body;
+pub mod conditional;
 pub mod cursor;
+pub mod fields;
 pub mod form;
+mod idempotent;
+pub mod json;
 pub mod key_view;
 pub mod link;
 pub mod member_view;
@@ -15,6 +20,8 @@ mod response;
 mod service;
 
 pub use authorized::{authorized, authorized_or_anonymous, public};
+pub use fields::query;
+pub use idempotent::idempotent;
 pub use response::{empty, json, page, page_with, set_header, with_body};
 pub use service::{Service, request_id, run, service};
 

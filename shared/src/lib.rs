@@ -8,6 +8,7 @@ pub mod access;
 pub mod batch;
 pub mod columns;
 pub mod http;
+pub mod idempotency;
 pub mod key;
 pub mod logging;
 pub mod media_type;

@@ -2,7 +2,7 @@
 //! internal error is logged, never sent.
 
 use lambda_http::http::header::{
-    ALLOW, CONTENT_TYPE, ETAG, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE,
+    ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, ETAG, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Response};
@@ -170,6 +170,29 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, "conflict", "Conflict", detail)
     }
 
+    /// 409: the first request with this `Idempotency-Key` has no response yet.
+    #[must_use]
+    pub fn request_in_progress() -> Self {
+        Self::new(
+            StatusCode::CONFLICT,
+            "request-in-progress",
+            "Request in progress",
+            "An earlier request with this Idempotency-Key is being handled, or was stopped less than 40 seconds ago. Repeat the request later.",
+        )
+        .with(RETRY_AFTER, HeaderValue::from_static("5"))
+    }
+
+    /// 422: the `Idempotency-Key` was sent with another request.
+    #[must_use]
+    pub fn idempotency_key_reused() -> Self {
+        Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "idempotency-key-reused",
+            "Idempotency key reused",
+            "This Idempotency-Key was sent to this path in the last 24 hours with another query, media type or body. Send another request with another key.",
+        )
+    }
+
     /// 412: the member has changed since the client read it; `etag` is its current tag.
     #[must_use]
     pub fn precondition_failed(etag: &str) -> Self {
@@ -206,6 +229,18 @@ impl Problem {
             format!("The media type of the body must be {accepted}."),
         )
         .with(header, HeaderValue::from_static(accepted))
+    }
+
+    /// 415: the content coding of the body is not supported; `Accept-Encoding` names the supported one (RFC 9110, 12.5.3).
+    #[must_use]
+    pub fn content_coding() -> Self {
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "content-coding",
+            "Unsupported content coding",
+            "The Content-Encoding of the body must be gzip, or absent.",
+        )
+        .with(ACCEPT_ENCODING, HeaderValue::from_static("gzip"))
     }
 
     /// 500: an internal error. Its cause is logged only.

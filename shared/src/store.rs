@@ -12,6 +12,7 @@ pub mod batches;
 pub mod copies;
 pub mod events;
 pub mod files;
+pub mod idempotency;
 pub mod item;
 pub mod keys;
 pub mod leases;

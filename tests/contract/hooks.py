@@ -79,6 +79,10 @@ def before_call(context, case, kwargs):
         return
     # A cursor is valid only for the list that returned it; generated ones are not.
     case.query.pop("cursor", None)
+    # A filter is given by one of its two names.
+    for name, other in (("ph", "phone_number"), ("cmid", "client_member_id"), ("aid", "account_id")):
+        if name in case.query:
+            case.query.pop(other, None)
     # The number of parts depends on the file.
     if case.operation.path.endswith("/parts"):
         case.query.pop("from", None)

@@ -18,7 +18,7 @@ const CONTRACT: &str = include_str!("../../openapi.yaml");
 const SUCCESS: [&str; 5] = ["200", "201", "202", "204", "302"];
 
 /// The contract as JSON.
-fn contract() -> Value {
+pub fn contract() -> Value {
     let documents = Yaml::load_from_str(CONTRACT).expect("the contract is YAML");
     to_json(&documents[0])
 }
@@ -58,13 +58,13 @@ fn entries(node: &Value) -> impl Iterator<Item = (&String, &Value)> {
 }
 
 /// An operation of the contract.
-struct Operation<'a> {
+pub struct Operation<'a> {
     path: &'a str,
-    method: Method,
+    pub method: Method,
     node: &'a Value,
 }
 
-fn operations(contract: &Value) -> Vec<Operation<'_>> {
+pub fn operations(contract: &Value) -> Vec<Operation<'_>> {
     let mut all = Vec::new();
     for (path, item) in entries(&contract["paths"]) {
         for (method, node) in entries(item).filter(|(name, _)| *name != "parameters") {
@@ -131,9 +131,13 @@ async fn its_routes_are_those_of_the_template() {
         })
         .collect();
     let contract = contract();
+    // The contract describes HEAD in one sentence, for every GET.
     let documented: BTreeSet<String> = operations(&contract)
         .iter()
-        .map(|operation| format!("{} {}", operation.method, operation.path))
+        .flat_map(|Operation { path, method, .. }| {
+            let head = (method == Method::GET).then(|| format!("HEAD {path}"));
+            head.into_iter().chain([format!("{method} {path}")])
+        })
         .collect();
     assert_eq!(documented, declared);
 }
@@ -228,6 +232,18 @@ async fn furnish(stack: &Stack, operation: &Operation<'_>) -> String {
         return text(&ended["batch_id"]).to_owned();
     }
     String::new()
+}
+
+/// Creates what an operation's path refers to, and returns the path.
+pub async fn example_path(stack: &Stack, operation: &Operation<'_>) -> String {
+    let batch = furnish(stack, operation).await;
+    let id = match operation.path {
+        path if path.contains("/batch/") => &batch,
+        path if path.starts_with("/api/keys") => "night-job",
+        _ => "4~5622780",
+    };
+    let path = operation.path.replace("{id}", id);
+    path.replace("{file}", "app.js")
 }
 
 /// Builds the request of an operation's example.
@@ -360,17 +376,7 @@ async fn every_request_example_succeeds_as_described() {
         }
         for query in &queries {
             for body in &bodies {
-                let batch = furnish(stack, &operation).await;
-                let id = match operation.path {
-                    path if path.contains("/batch/") => &batch,
-                    path if path.starts_with("/api/keys") => "night-job",
-                    _ => "4~5622780",
-                };
-                let path = operation
-                    .path
-                    .replace("{id}", id)
-                    .replace("{file}", "app.js")
-                    + query;
+                let path = example_path(stack, &operation).await + query;
                 let answer = send(request(stack, &operation, &path, body.as_ref())).await;
                 let kind = body.as_ref().map_or("no body", |(kind, _)| kind);
                 let what = format!("{} {path} with {kind}", operation.method);

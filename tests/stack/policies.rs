@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 type Actions = BTreeSet<(String, String)>;
 
 /// The stores: the name by which functions use one, its files, and the resource.
-const STORES: [(&str, &[&str], &str); 6] = [
+const STORES: [(&str, &[&str], &str); 7] = [
     ("members", &["members.rs"], "MembersTable"),
     (
         "batches",
@@ -27,6 +27,7 @@ const STORES: [(&str, &[&str], &str); 6] = [
         "BatchesTable",
     ),
     ("keys", &["keys.rs"], "KeysTable"),
+    ("records", &["idempotency.rs"], "IdempotencyTable"),
     ("files", &["files.rs", "copies.rs"], "FilesBucket"),
     ("parts", &["parts.rs"], "FilesBucket"),
     ("events", &["events.rs"], "EventBusName"),
@@ -222,6 +223,7 @@ fn calls_of(program: &str) -> Actions {
     }
     let indirect = [
         ("http::authorized", "KeysTable"),
+        ("http::idempotent(", "KeysTable"),
         ("member_view::requested(", "MembersTable"),
         ("batch_view::requested(", "BatchesTable"),
     ];
@@ -229,6 +231,10 @@ fn calls_of(program: &str) -> Actions {
         if text.contains(call) {
             actions.insert((table.to_owned(), "dynamodb:GetItem".to_owned()));
         }
+    }
+    if text.contains("http::idempotent(") {
+        let does = methods(&["idempotency.rs"], "IdempotencyTable");
+        actions.extend(does.into_values().flatten());
     }
     // Only ingest uses its members table and its bucket code.
     if program == "ingest" {
@@ -402,7 +408,7 @@ fn every_name_in_the_template_exists_and_every_resource_is_named() {
 }
 
 /// The code that reads a setting.
-const READERS: [(&str, &[&str]); 11] = [
+const READERS: [(&str, &[&str]); 12] = [
     (
         "MEMBERS_TABLE",
         &["store::members::", "required(\"MEMBERS_TABLE\")"],
@@ -410,8 +416,14 @@ const READERS: [(&str, &[&str]); 11] = [
     ("BATCHES_TABLE", &["store::batches::"]),
     (
         "KEYS_TABLE",
-        &["http::authorized", "Access::from_setup(", "store::keys::"],
+        &[
+            "http::authorized",
+            "http::idempotent(",
+            "Access::from_setup(",
+            "store::keys::",
+        ],
     ),
+    ("IDEMPOTENCY_TABLE", &["http::idempotent("]),
     ("FILES_BUCKET", &["store::files::"]),
     ("DEFAULT_REGION", &["Rules", "DefaultRegion"]),
     (

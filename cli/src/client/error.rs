@@ -12,9 +12,14 @@ pub(super) const EXCERPT: usize = 300;
 /// The media type of a problem (RFC 9457).
 pub(super) const PROBLEM_JSON: &str = "application/problem+json";
 
+/// The type of the problem that an earlier call with the same `Idempotency-Key` has no response yet.
+const IN_PROGRESS: &str = "/problems/request-in-progress";
+
 /// A problem from the API.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Problem {
+    #[serde(rename = "type", default)]
+    pub(super) kind: String,
     pub(super) title: String,
     #[serde(default)]
     pub(super) detail: Option<String>,
@@ -98,6 +103,15 @@ impl ClientError {
     /// Returns whether the API says that the state of the resource does not allow the call.
     pub fn is_conflict(&self) -> bool {
         matches!(self, Self::Problem { status, .. } if *status == StatusCode::CONFLICT)
+    }
+
+    /// Returns whether the call may have had an effect, or may still have one: the response was lost, or the API failed.
+    pub fn leaves_outcome_open(&self) -> bool {
+        match self {
+            Self::Connection { source, .. } => !source.is_connect(),
+            Self::Problem { problem, .. } if problem.kind == IN_PROGRESS => true,
+            other => other.is_transient(),
+        }
     }
 
     /// Returns whether the same call may succeed in a moment: the local stack is being restarted,

@@ -215,6 +215,20 @@ async fn a_part_whose_url_is_rejected_gets_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_lost_response_creates_no_second_batch() {
+    let setting = Setting::with_a_file_of(MIB).await;
+    setting.proxy.lose_answers(1);
+    let output = setting.output(setting.upload(&[])).await;
+    assert!(succeeded(&output).contains("completed"));
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(errors.contains("retrying in 1 s"), "{errors}");
+    let api = Api::new(&setting.dev, KEY);
+    let list = api.get("/api/members/batch").await;
+    let batches = list["results"].as_array().expect("a list");
+    assert_eq!(batches.len(), 1, "{list:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_changes_while_it_is_sent_is_rejected() {
     let setting = Setting::with_a_file_of(6 * PART).await;
     let half = setting.size / 2;

@@ -21,8 +21,16 @@ pub struct FlakyProxy {
     cuts: watch::Sender<u64>,
     /// Bytes after which nothing more is passed on.
     limit: Arc<AtomicU64>,
-    /// Responses whose URLs are still to be made invalid.
-    spoilt: Arc<AtomicU64>,
+    answers: Arc<Answers>,
+}
+
+/// What is still to be done to responses of the API.
+#[derive(Default)]
+struct Answers {
+    /// Responses whose URLs are to be made invalid.
+    spoilt: AtomicU64,
+    /// Responses that are to be lost: the call has its effect, and the connection is closed.
+    lost: AtomicU64,
 }
 
 impl FlakyProxy {
@@ -38,11 +46,11 @@ impl FlakyProxy {
             passed: Arc::default(),
             cuts,
             limit: Arc::new(AtomicU64::new(u64::MAX)),
-            spoilt: Arc::default(),
+            answers: Arc::default(),
         };
         let names = (theirs.clone(), ours.clone());
-        let spoilt = Arc::clone(&proxy.spoilt);
-        tokio::spawn(serve_api(api, dev.url.clone(), names, spoilt));
+        let answers = Arc::clone(&proxy.answers);
+        tokio::spawn(serve_api(api, dev.url.clone(), names, answers));
         let lane = Lane {
             passed: Arc::clone(&proxy.passed),
             limit: Arc::clone(&proxy.limit),
@@ -84,7 +92,12 @@ impl FlakyProxy {
 
     /// Makes S3 reject the URLs in the next responses, as if they had expired.
     pub fn spoil_urls(&self, answers: u64) {
-        self.spoilt.store(answers, Ordering::Relaxed);
+        self.answers.spoilt.store(answers, Ordering::Relaxed);
+    }
+
+    /// Loses the next responses of the API.
+    pub fn lose_answers(&self, answers: u64) {
+        self.answers.lost.store(answers, Ordering::Relaxed);
     }
 
     /// Passes on a number of bytes in all, and then no more.
@@ -173,14 +186,14 @@ async fn serve_api(
     listener: TcpListener,
     api: String,
     names: (String, String),
-    spoilt: Arc<AtomicU64>,
+    answers: Arc<Answers>,
 ) {
     let http = mpulse_local::http_client::builder().no_proxy().build();
     let http = http.expect("a client");
     while let Ok((client, _)) = listener.accept().await {
         let (http, api, names) = (http.clone(), api.clone(), names.clone());
-        let spoilt = Arc::clone(&spoilt);
-        tokio::spawn(async move { call(client, &http, &api, &names, &spoilt).await });
+        let answers = Arc::clone(&answers);
+        tokio::spawn(async move { call(client, &http, &api, &names, &answers).await });
     }
 }
 
@@ -189,7 +202,7 @@ async fn call(
     http: &reqwest::Client,
     api: &str,
     (theirs, ours): &(String, String),
-    spoilt: &AtomicU64,
+    answers: &Answers,
 ) -> Option<()> {
     let mut request = Vec::new();
     let end = loop {
@@ -214,7 +227,7 @@ async fn call(
     let mut words = head.split(' ');
     let (method, path) = (words.next()?.parse().ok()?, words.next()?);
     let mut call = http.request(method, format!("{api}{path}"));
-    for name in ["authorization", "content-type"] {
+    for name in ["authorization", "content-type", "idempotency-key"] {
         if let Some(value) = header(name) {
             call = call.header(name, value);
         }
@@ -222,9 +235,13 @@ async fn call(
     let answer = call.body(request[end..].to_vec()).send().await.ok()?;
     let status = answer.status().as_u16();
     let mut body = answer.text().await.ok()?.replace(theirs, ours);
+    if answers.lost.load(Ordering::Relaxed) > 0 {
+        answers.lost.fetch_sub(1, Ordering::Relaxed);
+        return None;
+    }
     let signed = "X-Amz-Expires=3600";
-    if body.contains(signed) && spoilt.load(Ordering::Relaxed) > 0 {
-        spoilt.fetch_sub(1, Ordering::Relaxed);
+    if body.contains(signed) && answers.spoilt.load(Ordering::Relaxed) > 0 {
+        answers.spoilt.fetch_sub(1, Ordering::Relaxed);
         body = body.replace(signed, "X-Amz-Expires=3599");
     }
     let length = body.len();

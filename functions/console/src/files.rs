@@ -4,9 +4,9 @@
 use std::borrow::Cow;
 
 use mpulse_shared::columns::{DELIMITERS, aliases};
+use mpulse_shared::http::conditional::etag_of;
 use mpulse_shared::member::Field;
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
 /// The page, which loads the others.
 pub const PAGE: &str = "index.html";
@@ -78,7 +78,7 @@ impl Files {
                 .map(|(name, media_type, content)| File {
                     name,
                     media_type,
-                    tag: tag(&content),
+                    tag: etag_of([&*content]),
                     content,
                 })
                 .collect(),
@@ -96,10 +96,6 @@ impl Default for Files {
     fn default() -> Self {
         Self::new()
     }
-}
-
-fn tag(content: &str) -> String {
-    format!("\"{:x}\"", Sha256::digest(content.as_bytes()))
 }
 
 /// The fields of a member with their labels and aliases, and the delimiters.

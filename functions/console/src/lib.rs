@@ -5,12 +5,11 @@
 use std::sync::Arc;
 
 use lambda_http::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, IF_NONE_MATCH, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use lambda_http::http::{HeaderName, StatusCode};
 use lambda_http::{Body, Request, RequestExt, Response};
-use mpulse_shared::http::{self, Service};
+use mpulse_shared::http::{self, Service, conditional};
 use mpulse_shared::problem::Problem;
 use mpulse_shared::setup::{FromSetup, Setup, SetupError};
 
@@ -59,16 +58,11 @@ async fn get(console: Arc<Console>, request: Request) -> Result<Response<Body>, 
             "The file {name} does not exist."
         )));
     };
-    let known = request.headers().get(IF_NONE_MATCH);
-    let mut response = if known.is_some_and(|tag| tag.as_bytes() == file.tag.as_bytes()) {
-        http::empty(StatusCode::NOT_MODIFIED)
-    } else {
-        http::with_body(StatusCode::OK, file.media_type, &*file.content)
-    };
-    let headers: [(HeaderName, &str); 5] = [
+    let response = http::with_body(StatusCode::OK, file.media_type, &*file.content);
+    let mut response = conditional::tagged(response, request.headers(), &file.tag)?;
+    let headers: [(HeaderName, &str); 4] = [
         // Browsers revalidate each time, so a page load gets the deployed version.
         (CACHE_CONTROL, "no-cache"),
-        (ETAG, &file.tag),
         (CONTENT_SECURITY_POLICY, &console.policy),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (REFERRER_POLICY, "no-referrer"),

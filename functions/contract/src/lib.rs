@@ -4,7 +4,10 @@
 
 use lambda_http::http::StatusCode;
 use lambda_http::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY};
+use lambda_http::{Body, Request, Response};
+use mpulse_shared::http::conditional::{self, etag_of};
 use mpulse_shared::http::{self, Service};
+use mpulse_shared::problem::Problem;
 use mpulse_shared::setup::{Setup, SetupError};
 
 /// The contract.
@@ -25,20 +28,23 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'n
 /// # Errors
 /// Never fails: the function has no settings.
 pub fn service(_setup: &Setup) -> Result<Service, SetupError> {
-    Ok(http::service(|request| {
-        let wants_contract = is_contract(request.uri().path());
-        async move {
-            let mut response = if wants_contract {
-                http::with_body(StatusCode::OK, "application/yaml", CONTRACT)
-            } else {
-                let mut page = http::with_body(StatusCode::OK, "text/html; charset=utf-8", PAGE);
-                http::set_header(&mut page, CONTENT_SECURITY_POLICY, POLICY)?;
-                page
-            };
-            http::set_header(&mut response, CACHE_CONTROL, "no-cache")?;
-            Ok(response)
-        }
-    }))
+    Ok(http::service(|request| async move { get(&request) }))
+}
+
+fn get(request: &Request) -> Result<Response<Body>, Problem> {
+    let is_contract = is_contract(request.uri().path());
+    let (media_type, content) = if is_contract {
+        ("application/yaml", CONTRACT)
+    } else {
+        ("text/html; charset=utf-8", PAGE)
+    };
+    let response = http::with_body(StatusCode::OK, media_type, content);
+    let mut response = conditional::tagged(response, request.headers(), &etag_of([content]))?;
+    http::set_header(&mut response, CACHE_CONTROL, "no-cache")?;
+    if !is_contract {
+        http::set_header(&mut response, CONTENT_SECURITY_POLICY, POLICY)?;
+    }
+    Ok(response)
 }
 
 /// Returns whether a path is that of the contract, with or without a trailing slash.

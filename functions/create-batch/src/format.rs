@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use encoding_rs::Encoding;
 use mpulse_shared::batch::{Columns, FileFormat};
+use mpulse_shared::http::json;
 use mpulse_shared::member::{Field, FieldError};
 use mpulse_shared::phone::is_region;
 
@@ -64,7 +65,7 @@ pub fn check_columns(format: &FileFormat, has_account: bool) -> Result<(), Field
 pub fn take(format: &mut FileFormat, name: &str, value: &str) -> Result<bool, FieldError> {
     match name {
         "columns" => {
-            let columns = serde_json::from_str(value).ok();
+            let columns = json::value(value).and_then(|value| serde_json::from_value(value).ok());
             format.columns = Some(columns.filter(|_| value.len() <= MAX_COLUMNS).ok_or_else(
                 || {
                     FieldError::new(

@@ -11,7 +11,9 @@ use lambda_http::{Body, Request, Response};
 use mpulse_shared::access::Caller;
 use mpulse_shared::batch::{Batch, BatchId, BatchRequest, MAX_CHILDREN, Status, UploadedObject};
 use mpulse_shared::http::batch_view::{self, BatchView, UploadTarget};
-use mpulse_shared::http::{self, Service, form, link};
+use mpulse_shared::http::fields::{Fields, unique};
+use mpulse_shared::http::{self, Service, body, form, link};
+use mpulse_shared::idempotency::Attempt;
 use mpulse_shared::key::Role;
 use mpulse_shared::media_type;
 use mpulse_shared::member::{AccountId, Author};
@@ -29,6 +31,9 @@ mod request;
 /// The largest file in the body, in bytes: what fits into Lambda's 6 MB with the Base64 encoding of
 /// a multipart body.
 const MAX_INLINE: usize = 4 * 1024 * 1024;
+
+/// The largest body when it is decompressed, in bytes: what fits into Lambda's 6 MB without compression.
+const MAX_DECOMPRESSED: usize = 6 * 1024 * 1024;
 
 /// The field that names the batch whose corrected report the file is.
 const PARENT: &str = "parent_batch_id";
@@ -61,6 +66,7 @@ impl FromSetup for Context {
 /// Who creates a batch: the caller and the request.
 struct Origin {
     caller: Caller,
+    attempt: Attempt,
     request_id: Option<String>,
 }
 
@@ -69,47 +75,44 @@ struct Origin {
 /// # Errors
 /// Returns an error if a setting is missing.
 pub fn service(setup: &Setup) -> Result<Service, SetupError> {
-    http::authorized(setup, Role::Writer, create)
+    http::idempotent(setup, Role::Writer, create)
 }
 
 async fn create(
     context: Context,
     caller: Caller,
+    attempt: Attempt,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
     let by = Origin {
         caller,
+        attempt,
         request_id: http::request_id(&request),
     };
     let base = link::base(&request);
     // A file as text has no place for fields, so they may be in the URL. Fields in the body take
     // precedence. Errors in either are reported.
-    let query = request.uri().query().unwrap_or_default();
-    let mut fields: form::Fields = form_urlencoded::parse(query.as_bytes())
-        .into_owned()
-        .collect();
+    let mut fields = http::query(&request)?;
     request::parse(fields.clone(), context.max_size).map_err(Problem::invalid_fields)?;
+    let request = body::decompressed(request, MAX_DECOMPRESSED)?;
     match form::media_type(&request).as_str() {
         "multipart/form-data" => {
-            let mut file = None;
-            for part in form::parts(request).await? {
-                if part.name == "file" {
-                    file = Some(part);
-                } else {
-                    let text = String::from_utf8_lossy(&part.content).into_owned();
-                    fields.insert(part.name, text);
-                }
-            }
-            let file = file.ok_or_else(|| {
+            let parts = form::parts(request).await?.into_iter();
+            let mut parts = unique(parts.map(|part| (part.name.clone(), part)))?;
+            let file = parts.remove("file").ok_or_else(|| {
                 Problem::invalid_field("file", "required", "the body has no part with this name")
             })?;
+            for (name, part) in parts {
+                let text = String::from_utf8_lossy(&part.content).into_owned();
+                fields.insert(name, text);
+            }
             if let Some(name) = file.file_name {
                 fields.entry("file_name".to_owned()).or_insert(name);
             }
             store(&context, &by, fields, file.content, &base).await
         }
         "text/csv" => {
-            let file = form::bytes(request.into_body());
+            let file = body::bytes(request.into_body());
             // API Gateway passes a text body on as a JSON string, in which bytes that are not UTF-8
             // have become U+FFFD: the original bytes are lost.
             if String::from_utf8_lossy(&file).contains('\u{FFFD}') {
@@ -121,18 +124,18 @@ async fn create(
             store(&context, &by, fields, file, &base).await
         }
         "application/gzip" | "application/zip" | media_type::WORKBOOK => {
-            let file = form::bytes(request.into_body());
+            let file = body::bytes(request.into_body());
             store(&context, &by, fields, file, &base).await
         }
-        "application/json" => {
+        media_type if form::is_json(media_type) => {
             form::check_size(&request)?;
-            let body = form::bytes(request.into_body());
+            let body = body::bytes(request.into_body());
             if !body.trim_ascii().is_empty() {
                 fields.extend(form::json_fields(&body, request::NOT_TEXT)?);
             }
             open(&context, &by, fields, &base).await
         }
-        _ if form::bytes(request.into_body()).is_empty() => {
+        _ if body::bytes(request.into_body()).is_empty() => {
             open(&context, &by, fields, &base).await
         }
         _ => Err(Problem::media_type(form::ACCEPT_POST, BODY_TYPES)),
@@ -143,7 +146,7 @@ async fn create(
 async fn open(
     context: &Context,
     by: &Origin,
-    fields: form::Fields,
+    fields: Fields,
     base: &str,
 ) -> Result<Response<Body>, Problem> {
     let asked = request::parse(fields, context.max_size).map_err(Problem::invalid_fields)?;
@@ -183,7 +186,7 @@ async fn target(context: &Context, batch: &Batch, base: &str) -> Result<UploadTa
 async fn store(
     context: &Context,
     by: &Origin,
-    fields: form::Fields,
+    fields: Fields,
     file: Bytes,
     base: &str,
 ) -> Result<Response<Body>, Problem> {
@@ -212,7 +215,9 @@ async fn store(
     request::whole(&asked).map_err(|error| Problem::invalid_fields(vec![error]))?;
     asked.size = Some(size);
     let batch = record(context, by, asked).await?;
-    context.files.put_upload(&batch, file).await?;
+    if lacks_file(context, by, &batch).await? {
+        context.files.put_upload(&batch, file).await?;
+    }
     let uploaded = UploadedObject {
         bytes: batch.bytes_total.unwrap_or_default(),
     };
@@ -220,11 +225,20 @@ async fn store(
     answer(StatusCode::ACCEPTED, &batch, &view, base)
 }
 
+/// Returns whether the file must still be stored. If an earlier attempt of the same request has stored it, the batch may have
+/// ended already.
+async fn lacks_file(context: &Context, by: &Origin, batch: &Batch) -> Result<bool, Problem> {
+    let may_be_stored = by.attempt.is_repeated;
+    Ok(!may_be_stored
+        || (batch.status == Status::AwaitingUpload
+            && context.files.find_awaited(batch).await?.is_none()))
+}
+
 /// Stores the new batch, and adds it to its parent's record. The child is stored first: a crash
 /// between the two leaves a batch that no client knows of, and that expires.
 async fn record(context: &Context, by: &Origin, mut asked: BatchRequest) -> Result<Batch, Problem> {
     let parent = match &asked.parent_batch_id {
-        Some(id) => Some(parent(context, &by.caller, id).await?),
+        Some(id) => Some(parent(context, by, id).await?),
         None => None,
     };
     // A report has the columns of its file: if the parent named the account, its child does too.
@@ -239,6 +253,22 @@ async fn record(context: &Context, by: &Origin, mut asked: BatchRequest) -> Resu
     if let Some(account) = &asked.account_id {
         by.caller.require_account(account)?;
     }
+    let stored = match by.attempt.is_repeated {
+        true => context.batches.get(&by.attempt.batch_id).await?,
+        false => None,
+    };
+    let batch = match stored {
+        Some(batch) => batch,
+        None => new(context, by, asked).await?,
+    };
+    if let Some(parent) = &parent {
+        add_child(context, parent, &batch).await?;
+    }
+    Ok(batch)
+}
+
+/// Stores a new batch.
+async fn new(context: &Context, by: &Origin, asked: BatchRequest) -> Result<Batch, Problem> {
     let part_size = asked.size.filter(|_| asked.multipart).map(part_size);
     let author = Author::key(by.caller.key_id.as_str());
     let mut batch = Batch::new(
@@ -247,6 +277,7 @@ async fn record(context: &Context, by: &Origin, mut asked: BatchRequest) -> Resu
         by.caller.accounts.clone(),
         Timestamp::now(),
     );
+    batch.batch_id.clone_from(&by.attempt.batch_id);
     batch.request_id.clone_from(&by.request_id);
     if let Some(part_size) = part_size {
         // The S3 upload is created first: a crash before the record is stored leaves an upload that
@@ -258,18 +289,15 @@ async fn record(context: &Context, by: &Origin, mut asked: BatchRequest) -> Resu
         });
     }
     context.batches.create(&batch).await?;
-    if let Some(parent) = &parent {
-        add_child(context, parent, &batch).await?;
-    }
     tracing::info!(batch_id = %batch.batch_id, "created a batch");
     Ok(batch)
 }
 
 /// Returns the batch that a request names as its parent.
-async fn parent(context: &Context, caller: &Caller, id: &BatchId) -> Result<Batch, Problem> {
+async fn parent(context: &Context, by: &Origin, id: &BatchId) -> Result<Batch, Problem> {
     let parent = context.batches.get(id).await?;
     let parent = parent
-        .filter(|parent| caller.accounts.includes(&parent.accounts))
+        .filter(|parent| by.caller.accounts.includes(&parent.accounts))
         .ok_or_else(|| {
             Problem::invalid_field(
                 PARENT,
@@ -277,7 +305,8 @@ async fn parent(context: &Context, caller: &Caller, id: &BatchId) -> Result<Batc
                 format!("the batch {id} does not exist"),
             )
         })?;
-    if parent.child_batch_ids.len() >= MAX_CHILDREN {
+    let children = &parent.child_batch_ids;
+    if children.len() >= MAX_CHILDREN && !children.contains(&by.attempt.batch_id) {
         return Err(too_many_children());
     }
     Ok(parent)

@@ -1,7 +1,9 @@
 //! The fields of a request that creates a batch, validated.
 
 use mpulse_shared::batch::{BatchRequest, Limit, MAX_PUT_BYTES, Mode, Removal};
-use mpulse_shared::http::form::{Fields, whole_number};
+use mpulse_shared::http::fields::Fields;
+use mpulse_shared::http::form::whole_number;
+use mpulse_shared::http::json;
 use mpulse_shared::member::{AccountId, FieldError};
 
 use crate::format;
@@ -106,8 +108,8 @@ fn check_mode(request: &BatchRequest) -> Result<(), FieldError> {
 /// Reads `removal`, which is JSON.
 fn removal(name: &str, value: &str) -> Result<Removal, FieldError> {
     // An array would be taken for the fields in order.
-    let is_object = value.trim_ascii_start().starts_with('{');
-    let removal = serde_json::from_str(value).ok().filter(|_| is_object);
+    let value = json::value(value).filter(serde_json::Value::is_object);
+    let removal = value.and_then(|value| serde_json::from_value(value).ok());
     removal
         .filter(|removal: &Removal| match removal.limit {
             Limit::Members(most) => most <= MAX_REMOVED,

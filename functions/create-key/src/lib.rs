@@ -5,7 +5,7 @@ use lambda_http::http::header::LOCATION;
 use lambda_http::{Body, Request, Response};
 use mpulse_shared::access::Caller;
 use mpulse_shared::http::key_view::KeyView;
-use mpulse_shared::http::{self, Service, form, link};
+use mpulse_shared::http::{self, Service, body, form, json, link};
 use mpulse_shared::key::{Key, Role, Secret};
 use mpulse_shared::problem::Problem;
 use mpulse_shared::setup::{Setup, SetupError};
@@ -28,10 +28,11 @@ pub fn service(setup: &Setup) -> Result<Service, SetupError> {
 async fn create(keys: Keys, caller: Caller, request: Request) -> Result<Response<Body>, Problem> {
     let base = link::base(&request);
     form::check_size(&request)?;
-    if form::media_type(&request) != BODY_TYPE {
+    if !form::is_json(&form::media_type(&request)) {
         return Err(Problem::media_type(form::ACCEPT_POST, BODY_TYPE));
     }
-    let object = form::json_object(&form::bytes(request.into_body()))?;
+    let request = body::decompressed(request, form::MAX_BYTES)?;
+    let object = json::object(&body::bytes(request.into_body()))?;
     let asked = request::parse(&object).map_err(Problem::invalid_fields)?;
     if !caller.accounts.includes(&asked.accounts) {
         return Err(Problem::account_not_allowed("accounts"));

@@ -5,24 +5,25 @@ use lambda_http::http::header::LOCATION;
 use lambda_http::{Body, Request, Response};
 use mpulse_shared::access::Caller;
 use mpulse_shared::http::{self, Service, form, link, member_view};
+use mpulse_shared::idempotency::Attempt;
 use mpulse_shared::key::Role;
 use mpulse_shared::member::{Author, Field, Member, RawProfile, Rules};
 use mpulse_shared::problem::Problem;
 use mpulse_shared::setup::{Setup, SetupError};
 use mpulse_shared::store::members::Members;
-use mpulse_shared::time::Timestamp;
 
 /// Creates the service.
 ///
 /// # Errors
 /// Returns an error if a setting is missing.
 pub fn service(setup: &Setup) -> Result<Service, SetupError> {
-    http::authorized(setup, Role::Writer, create)
+    http::idempotent(setup, Role::Writer, create)
 }
 
 async fn create(
     (members, rules): (Members, Rules),
     caller: Caller,
+    attempt: Attempt,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
     let base = link::base(&request);
@@ -35,13 +36,10 @@ async fn create(
     }
     let profile = rules.check(&raw).map_err(Problem::invalid_fields)?;
     caller.require_account(&profile.id.account_id)?;
-    let member = Member::new(
-        profile,
-        Timestamp::now(),
-        Author::key(caller.key_id.as_str()),
-    );
+    let author = Author::key(caller.key_id.as_str());
+    let member = Member::new(profile, attempt.at, author);
     let id = &member.profile.id;
-    if !members.create(&member).await? {
+    if !members.create(&member).await? && !was_created(&members, &member, &attempt).await? {
         return Err(Problem::conflict(format!(
             "The member {id} already exists."
         )));
@@ -49,4 +47,22 @@ async fn create(
     let mut response = member_view::answer(StatusCode::CREATED, &member)?;
     http::set_header(&mut response, LOCATION, &format!("{base}/api/members/{id}"))?;
     Ok(response)
+}
+
+/// Returns whether this request has created the member that exists: an earlier attempt of it, as its time and author show, or
+/// this one, if it is the same member and only the response of the database was lost.
+async fn was_created(
+    members: &Members,
+    member: &Member,
+    attempt: &Attempt,
+) -> Result<bool, Problem> {
+    if !attempt.has_key {
+        return Ok(false);
+    }
+    let Some(existing) = members.get(&member.profile.id).await? else {
+        return Ok(false);
+    };
+    let is_of_attempt =
+        existing.created_at == member.created_at && existing.created_by == member.created_by;
+    Ok(existing == *member || (attempt.is_repeated && is_of_attempt))
 }

@@ -1,7 +1,6 @@
 //! `$default`: all requests that match no route of the API. The response is 405 with the supported
 //! methods if the path exists, and 404 otherwise.
 
-use lambda_http::http::Method;
 use mpulse_shared::http::{self, Service};
 use mpulse_shared::problem::Problem;
 use mpulse_shared::setup::{Setup, SetupError};
@@ -9,28 +8,28 @@ use mpulse_shared::setup::{Setup, SetupError};
 /// The paths of the API without a trailing slash, `*` for one segment of any text, and the methods
 /// of each. The first match counts. A test compares this with template.yaml.
 pub const ROUTES: &[(&str, &[&str])] = &[
-    ("/", &["GET"]),
-    ("/admin", &["GET"]),
-    ("/api/docs", &["GET"]),
+    ("/", &["GET", "HEAD"]),
+    ("/admin", &["GET", "HEAD"]),
     ("/api/accounts/*/members", &["DELETE"]),
-    ("/api/health", &["GET"]),
-    ("/api/keys", &["GET", "POST"]),
-    ("/api/keys/*", &["DELETE", "GET"]),
-    ("/api/members", &["GET", "POST"]),
+    ("/api/docs", &["GET", "HEAD"]),
+    ("/api/health", &["GET", "HEAD"]),
+    ("/api/keys", &["GET", "HEAD", "POST"]),
+    ("/api/keys/*", &["DELETE", "GET", "HEAD"]),
+    ("/api/members", &["GET", "HEAD", "POST"]),
     ("/api/members/create", &["POST"]),
-    ("/api/members/batch", &["GET", "POST", "PUT"]),
-    ("/api/members/batch/template.csv", &["GET"]),
-    ("/api/members/batch/*", &["GET", "DELETE"]),
+    ("/api/members/batch", &["GET", "HEAD", "POST", "PUT"]),
+    ("/api/members/batch/template.csv", &["GET", "HEAD"]),
+    ("/api/members/batch/*", &["GET", "HEAD", "DELETE"]),
     ("/api/members/batch/*/apply", &["POST"]),
-    ("/api/members/batch/*/changes", &["GET"]),
+    ("/api/members/batch/*/changes", &["GET", "HEAD"]),
     ("/api/members/batch/*/complete", &["POST"]),
-    ("/api/members/batch/*/parts", &["GET"]),
-    ("/api/members/batch/*/rejects", &["GET"]),
+    ("/api/members/batch/*/parts", &["GET", "HEAD"]),
+    ("/api/members/batch/*/rejects", &["GET", "HEAD"]),
     ("/api/members/batch/*/revert", &["POST"]),
-    ("/api/members/*", &["DELETE", "GET", "PATCH"]),
-    ("/api/openapi.yaml", &["GET"]),
-    ("/api/persons", &["DELETE", "GET"]),
-    ("/assets/*", &["GET"]),
+    ("/api/members/*", &["DELETE", "GET", "HEAD", "PATCH"]),
+    ("/api/openapi.yaml", &["GET", "HEAD"]),
+    ("/api/persons", &["DELETE", "GET", "HEAD"]),
+    ("/assets/*", &["GET", "HEAD"]),
 ];
 
 /// Creates the service.
@@ -41,11 +40,7 @@ pub fn service(_setup: &Setup) -> Result<Service, SetupError> {
     Ok(http::service(|request| async move {
         let path = request.uri().path();
         Err(match methods(path) {
-            // API Gateway sends HEAD here too, because no route declares it.
             Some(allowed) => Problem::method_not_allowed(allowed),
-            None if request.method() == Method::HEAD => {
-                Problem::not_found("This path does not exist.")
-            }
             None => Problem::not_found(format!("The path {path} does not exist.")),
         })
     }))
@@ -77,19 +72,19 @@ mod tests {
 
     #[test]
     fn known_paths_have_methods() {
-        assert_eq!(methods("/"), Some(["GET"].as_slice()));
+        assert_eq!(methods("/"), Some(["GET", "HEAD"].as_slice()));
         assert_eq!(methods("/api/members"), methods("/api/members/"));
         assert_eq!(
             methods("/api/members/4~1"),
-            Some(["DELETE", "GET", "PATCH"].as_slice())
+            Some(["DELETE", "GET", "HEAD", "PATCH"].as_slice())
         );
         assert_eq!(
             methods("/api/members/batch/01K/"),
-            Some(["GET", "DELETE"].as_slice())
+            Some(["GET", "HEAD", "DELETE"].as_slice())
         );
         assert_eq!(
             methods("/api/members/batch/template.csv"),
-            Some(["GET"].as_slice())
+            Some(["GET", "HEAD"].as_slice())
         );
     }
 

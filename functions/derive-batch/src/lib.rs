@@ -9,6 +9,7 @@ use mpulse_shared::access::Caller;
 use mpulse_shared::batch::{Batch, BatchId, MAX_CHILDREN, Status, UploadedObject};
 use mpulse_shared::http::batch_view::{self, BatchView};
 use mpulse_shared::http::{self, Service, link};
+use mpulse_shared::idempotency::Attempt;
 use mpulse_shared::key::Role;
 use mpulse_shared::member::Author;
 use mpulse_shared::problem::Problem;
@@ -26,12 +27,13 @@ mod revert;
 /// # Errors
 /// Returns an error if a setting is missing.
 pub fn service(setup: &Setup) -> Result<Service, SetupError> {
-    http::authorized(setup, Role::Writer, derive)
+    http::idempotent(setup, Role::Writer, derive)
 }
 
 async fn derive(
     (batches, files): (Batches, Files),
     caller: Caller,
+    attempt: Attempt,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
     let parent = batch_view::requested(&batches, &request, &caller.accounts).await?;
@@ -39,15 +41,16 @@ async fn derive(
         author: Author::key(caller.key_id.as_str()),
         request_id: http::request_id(&request),
         now: Timestamp::now(),
+        attempt,
     };
     let path = request.uri().path();
-    let (child, original) = if path.trim_end_matches('/').ends_with("/apply") {
+    let child = if path.trim_end_matches('/').ends_with("/apply") {
         apply(&batches, &files, &parent, &origin).await?
     } else {
         revert(&batches, &files, &parent, &origin).await?
     };
     let uploaded = UploadedObject {
-        bytes: original.bytes,
+        bytes: child.bytes_total.unwrap_or_default(),
     };
     let base = link::base(&request);
     let view = BatchView::new(&child, Some(uploaded), &base, origin.now);
@@ -62,6 +65,7 @@ struct Origin {
     author: Author,
     request_id: Option<String>,
     now: Timestamp,
+    attempt: Attempt,
 }
 
 /// Applies a dry run. The steps are in this order, so that a repeated call completes what a crash left: the child is stored,
@@ -71,17 +75,26 @@ async fn apply(
     files: &Files,
     dry_run: &Batch,
     origin: &Origin,
-) -> Result<(Batch, Original), Problem> {
+) -> Result<Batch, Problem> {
     apply::check(dry_run, origin.now)?;
+    let stored = stored(batches, origin).await?;
+    if let Some(child) = &stored
+        && dry_run.applied_by.as_ref() == Some(&child.batch_id)
+        && !lacks_file(files, child).await?
+    {
+        return Ok(child.clone());
+    }
     if let Some(applied_by) = &dry_run.applied_by {
         let child = awaiting(batches, files, applied_by).await?;
         return complete_apply(batches, files, dry_run, child).await;
     }
-    check_children(dry_run)?;
+    check_children(dry_run, origin)?;
     let original = upload_of(files, dry_run).await?;
-    let mut child = apply::child(dry_run, original.bytes, origin.author.as_str(), origin.now);
-    child.request_id.clone_from(&origin.request_id);
-    batches.create(&child).await?;
+    let child = apply::child(dry_run, original.bytes, origin.author.as_str(), origin.now);
+    let mut child = match stored {
+        Some(child) => child,
+        None => store(batches, child, origin).await?,
+    };
     let applied_by = batches
         .set_applied_by(&dry_run.batch_id, &child.batch_id)
         .await?;
@@ -109,7 +122,7 @@ async fn complete_apply(
     files: &Files,
     dry_run: &Batch,
     child: Batch,
-) -> Result<(Batch, Original), Problem> {
+) -> Result<Batch, Problem> {
     if !batches
         .add_child(&dry_run.batch_id, &child.batch_id)
         .await?
@@ -124,7 +137,7 @@ async fn complete_apply(
         Copied::TooSlow => return Err(too_slow(&original)),
     }
     tracing::info!(batch_id = %child.batch_id, dry_run = %dry_run.batch_id, "applied a dry run");
-    Ok((child, original))
+    Ok(child)
 }
 
 /// Returns the upload of a dry run, which must be the one that the dry run has read.
@@ -156,21 +169,30 @@ async fn awaiting(batches: &Batches, files: &Files, id: &BatchId) -> Result<Batc
     ))
 }
 
-/// Reverts a batch. If the file cannot be copied, no client knows of the child, so it is cancelled.
+/// Reverts a batch. If the file cannot be copied, no client knows of the child, so it is cancelled, unless a repeated request
+/// may continue it.
 async fn revert(
     batches: &Batches,
     files: &Files,
     parent: &Batch,
     origin: &Origin,
-) -> Result<(Batch, Original), Problem> {
+) -> Result<Batch, Problem> {
     revert::check(parent, origin.now)?;
-    check_children(parent)?;
+    let stored = stored(batches, origin).await?;
+    if let Some(child) = &stored
+        && !lacks_file(files, child).await?
+    {
+        return Ok(child.clone());
+    }
+    check_children(parent, origin)?;
     let id = &parent.batch_id;
     let original = files.find_original(id, Source::Changes).await?;
     let original = original.ok_or_else(revert::report_gone)?;
-    let mut child = revert::child(parent, original.bytes, origin.author.as_str(), origin.now);
-    child.request_id.clone_from(&origin.request_id);
-    batches.create(&child).await?;
+    let child = revert::child(parent, original.bytes, origin.author.as_str(), origin.now);
+    let child = match stored {
+        Some(child) => child,
+        None => store(batches, child, origin).await?,
+    };
     if !batches.add_child(id, &child.batch_id).await? {
         cancel(batches, &child).await?;
         return Err(too_many_children());
@@ -178,14 +200,40 @@ async fn revert(
     let problem = match files.copy_original(&original, &child.batch_id).await {
         Ok(Copied::Made) => {
             tracing::info!(batch_id = %child.batch_id, parent = %id, "created a batch that reverts another");
-            return Ok((child, original));
+            return Ok(child);
         }
-        Ok(Copied::Gone) => revert::report_gone(),
+        Ok(Copied::Gone) => {
+            cancel(batches, &child).await?;
+            return Err(revert::report_gone());
+        }
         Ok(Copied::TooSlow) => too_slow(&original),
         Err(error) => error.into(),
     };
-    cancel(batches, &child).await?;
+    if !origin.attempt.has_key {
+        cancel(batches, &child).await?;
+    }
     Err(problem)
+}
+
+/// Returns the batch that an earlier attempt of the same request has stored.
+async fn stored(batches: &Batches, origin: &Origin) -> Result<Option<Batch>, Problem> {
+    if !origin.attempt.is_repeated {
+        return Ok(None);
+    }
+    Ok(batches.get(&origin.attempt.batch_id).await?)
+}
+
+/// Stores a new batch.
+async fn store(batches: &Batches, mut child: Batch, origin: &Origin) -> Result<Batch, Problem> {
+    child.batch_id.clone_from(&origin.attempt.batch_id);
+    child.request_id.clone_from(&origin.request_id);
+    batches.create(&child).await?;
+    Ok(child)
+}
+
+/// Returns whether a batch waits for its file.
+async fn lacks_file(files: &Files, child: &Batch) -> Result<bool, Problem> {
+    Ok(child.status == Status::AwaitingUpload && files.find_awaited(child).await?.is_none())
 }
 
 async fn cancel(batches: &Batches, child: &Batch) -> Result<(), Problem> {
@@ -196,8 +244,9 @@ async fn cancel(batches: &Batches, child: &Batch) -> Result<(), Problem> {
     Ok(())
 }
 
-fn check_children(parent: &Batch) -> Result<(), Problem> {
-    if parent.child_batch_ids.len() >= MAX_CHILDREN {
+fn check_children(parent: &Batch, origin: &Origin) -> Result<(), Problem> {
+    let children = &parent.child_batch_ids;
+    if children.len() >= MAX_CHILDREN && !children.contains(&origin.attempt.batch_id) {
         return Err(too_many_children());
     }
     Ok(())

@@ -10,6 +10,7 @@ use lambda_http::{Body, Request, RequestExt, Response};
 use mpulse_shared::access::Caller;
 use mpulse_shared::batch::{Batch, BatchRequest, Limit, Mode, Removal, UploadedObject};
 use mpulse_shared::http::batch_view::{self, BatchView};
+use mpulse_shared::http::fields::{self, Fields};
 use mpulse_shared::http::form::whole_number;
 use mpulse_shared::http::{self, Service, link};
 use mpulse_shared::key::Role;
@@ -41,8 +42,8 @@ async fn erase(
     let account_id = AccountId::parse(id)
         .map_err(|error| Problem::invalid_fields(vec![FieldError { field: "account_id".to_owned(), ..error }]))?;
     caller.require_account(&account_id)?;
-    let query = request.uri().query().unwrap_or_default();
-    let expected = expected(query).map_err(Problem::invalid_fields)?;
+    let parameters = fields::query(&request)?;
+    let expected = expected(&parameters).map_err(|error| Problem::invalid_fields(vec![error]))?;
 
     let asked = BatchRequest {
         account_id: Some(account_id),
@@ -77,30 +78,21 @@ async fn erase(
     Ok(response)
 }
 
-/// Reads the query string.
-fn expected(query: &str) -> Result<u64, Vec<FieldError>> {
-    let mut expected = None;
-    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        if name != EXPECTED {
-            let message = format!("must be {EXPECTED}");
-            return Err(vec![FieldError::new(&name, "unknown_parameter", message)]);
-        }
-        let number = whole_number(&value).ok_or_else(|| {
-            vec![FieldError::new(
-                EXPECTED,
-                "invalid_number",
-                "must be a whole number",
-            )]
-        })?;
-        expected = Some(number);
+/// Returns the expected number of members.
+fn expected(parameters: &Fields) -> Result<u64, FieldError> {
+    if let Some(name) = parameters.keys().find(|name| *name != EXPECTED) {
+        let message = format!("must be {EXPECTED}");
+        return Err(FieldError::new(name, "unknown_parameter", message));
     }
-    expected.ok_or_else(|| {
-        vec![FieldError::new(
+    let number = parameters.get(EXPECTED).ok_or_else(|| {
+        FieldError::new(
             EXPECTED,
             "required",
             "is required: the number of members that the account has. If it has another number, no member is removed",
-        )]
-    })
+        )
+    })?;
+    whole_number(number)
+        .ok_or_else(|| FieldError::new(EXPECTED, "invalid_number", "must be a whole number"))
 }
 
 #[cfg(test)]
@@ -109,11 +101,15 @@ mod tests {
 
     #[test]
     fn the_expected_number_is_required() {
-        let codes = |query| expected(query).map_err(|errors| errors[0].code);
-        assert_eq!(codes("expected_members=12"), Ok(12));
-        assert_eq!(codes(""), Err("required"));
-        assert_eq!(codes("expected_members="), Err("invalid_number"));
-        assert_eq!(codes("expected_members=-1"), Err("invalid_number"));
-        assert_eq!(codes("members=1"), Err("unknown_parameter"));
+        let read = |name: &str, value: &str| {
+            let parameters = [(name.to_owned(), value.to_owned())].into();
+            expected(&parameters).map_err(|error| error.code)
+        };
+        assert_eq!(read(EXPECTED, "12"), Ok(12));
+        assert_eq!(read(EXPECTED, ""), Err("invalid_number"));
+        assert_eq!(read(EXPECTED, "-1"), Err("invalid_number"));
+        assert_eq!(read("members", "1"), Err("unknown_parameter"));
+        let none = expected(&Fields::new());
+        assert_eq!(none.map_err(|error| error.code), Err("required"));
     }
 }

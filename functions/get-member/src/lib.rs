@@ -1,6 +1,5 @@
 //! `GET /api/members/{id}`: one member by its public id, with one read of the primary key.
 
-use lambda_http::http::StatusCode;
 use lambda_http::{Body, Request, Response};
 use mpulse_shared::access::Caller;
 use mpulse_shared::http::{self, Service, member_view};
@@ -24,5 +23,5 @@ async fn get(
 ) -> Result<Response<Body>, Problem> {
     let scope = caller.map_or(Scope::ALL, |caller| caller.accounts);
     let member = member_view::requested(&members, &request, &scope).await?;
-    member_view::answer(StatusCode::OK, &member)
+    member_view::show(&request, &member)
 }

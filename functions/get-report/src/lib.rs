@@ -1,9 +1,10 @@
 //! `GET /api/members/batch/{id}/rejects` and `GET /api/members/batch/{id}/changes`: the reports of a batch. The response
-//! redirects to S3, with a URL that is valid for a few minutes.
+//! redirects to S3, with a URL that is valid for a few minutes. It is signed for the method of the request, GET or HEAD,
+//! because clients repeat the method at the target of a redirection.
 
-use lambda_http::http::StatusCode;
 use lambda_http::http::header::{ACCEPT, LOCATION};
-use lambda_http::{Body, Request, RequestExt, Response};
+use lambda_http::http::{Method, StatusCode};
+use lambda_http::{Body, Request, Response};
 use mpulse_shared::access::Caller;
 use mpulse_shared::batch::{Batch, REPORT_DAYS};
 use mpulse_shared::http::{self, Service, batch_view};
@@ -32,7 +33,8 @@ async fn get(
     let batch = batch_view::requested(&batches, &request, &caller.accounts).await?;
     let now = Timestamp::now();
     check(&batch, kind, now)?;
-    let url = files.report_url(&batch, kind).await?;
+    let is_head = *request.method() == Method::HEAD;
+    let url = files.report_url(&batch, kind, is_head).await?;
     // Some clients send their Authorization header to the redirect's target, and S3 rejects a
     // request that has both the header and a signed URL. They can request the URL as JSON instead.
     if wants_json(&request) {
@@ -58,7 +60,7 @@ fn kind(request: &Request) -> Result<ReportKind, Problem> {
     {
         return Ok(ReportKind::Changes);
     }
-    match request.query_string_parameters().first("format") {
+    match http::query(request)?.get("format").map(String::as_str) {
         None | Some("csv") => Ok(ReportKind::Rejects),
         Some("xlsx") => Ok(ReportKind::RejectsWorkbook),
         Some(_) => Err(Problem::invalid_field(

@@ -4,6 +4,7 @@ use lambda_http::{Body, Request, Response};
 use mpulse_shared::access::Caller;
 use mpulse_shared::batch::BatchId;
 use mpulse_shared::http::batch_view::BatchView;
+use mpulse_shared::http::fields::Fields;
 use mpulse_shared::http::form::whole_number;
 use mpulse_shared::http::{self, Service, cursor, link};
 use mpulse_shared::key::Role;
@@ -33,8 +34,8 @@ async fn list(
     caller: Caller,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
-    let (limit, before) = parse(request.uri().query().unwrap_or_default())
-        .map_err(|error| Problem::invalid_fields(vec![error]))?;
+    let (limit, before) =
+        parse(&http::query(&request)?).map_err(|error| Problem::invalid_fields(vec![error]))?;
     let (batches, next) = batches
         .list(&caller.accounts, limit, before.as_ref())
         .await?;
@@ -52,13 +53,13 @@ async fn list(
     http::page(next, &results)
 }
 
-fn parse(query: &str) -> Result<(usize, Option<BatchId>), FieldError> {
+fn parse(query: &Fields) -> Result<(usize, Option<BatchId>), FieldError> {
     let mut limit = DEFAULT_LIMIT;
     let mut before = None;
-    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        match name.as_ref() {
+    for (name, value) in query {
+        match name.as_str() {
             "limit" => {
-                limit = whole_number(&value)
+                limit = whole_number(value)
                     .and_then(|limit| usize::try_from(limit).ok())
                     .filter(|limit| (1..=MAX_PAGE).contains(limit))
                     .ok_or_else(|| {
@@ -70,7 +71,7 @@ fn parse(query: &str) -> Result<(usize, Option<BatchId>), FieldError> {
                     })?;
             }
             "cursor" => {
-                let last = cursor::decode(&value, LIST).and_then(|last| last.parse().ok());
+                let last = cursor::decode(value, LIST).and_then(|last| last.parse().ok());
                 before = Some(last.ok_or_else(|| {
                     FieldError::new("cursor", "invalid_cursor", "is not a cursor of this list")
                 })?);

@@ -27,8 +27,8 @@ async fn list(
     caller: Option<Caller>,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
-    let text = request.uri().query().unwrap_or_default();
-    let query = Query::parse(text, region).map_err(Problem::invalid_fields)?;
+    let parameters = http::query(&request)?;
+    let query = Query::parse(&parameters, region).map_err(Problem::invalid_fields)?;
     if caller.is_none() && query.is_unfiltered() {
         return Err(Problem::invalid_field(
             "aid",
@@ -53,7 +53,10 @@ async fn list(
     let next = last.map(|last| {
         let cursor = cursor::encode(&last.profile.id.to_string(), &identity);
         let base = link::base(&request);
-        format!("{base}/api/members/?{}", query::with_cursor(text, &cursor))
+        format!(
+            "{base}/api/members/?{}",
+            query::with_cursor(&parameters, &cursor)
+        )
     });
     http::page(next, &page.members)
 }

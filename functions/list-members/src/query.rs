@@ -1,6 +1,7 @@
-//! The query string of a list: filters, page size and position.
+//! The query of a list: filters, page size and position.
 
 use mpulse_shared::http::cursor;
+use mpulse_shared::http::fields::{Fields, repeated};
 use mpulse_shared::http::form::whole_number;
 use mpulse_shared::http::person_view::{phone_number, unplussed};
 use mpulse_shared::member::{AccountId, ClientMemberId, FieldError, InvalidMemberId, MemberId};
@@ -28,12 +29,12 @@ pub struct Query {
 }
 
 impl Query {
-    /// Reads a query string. An unknown parameter is an error: ignoring a misspelt filter would
-    /// list the wrong members.
+    /// Reads the parameters. An unknown one is an error: ignoring a misspelt filter would list the wrong members. So is a
+    /// filter that is given by both of its names.
     ///
     /// # Errors
     /// Returns every error found.
-    pub fn parse(text: &str, region: DefaultRegion) -> Result<Self, Vec<FieldError>> {
+    pub fn parse(parameters: &Fields, region: DefaultRegion) -> Result<Self, Vec<FieldError>> {
         let mut query = Self {
             id: None,
             filter: Filter::default(),
@@ -41,9 +42,9 @@ impl Query {
             cursor: None,
         };
         let mut errors = Vec::new();
-        for (name, value) in form_urlencoded::parse(text.as_bytes()) {
-            if let Err(mut error) = query.take(&name, &value, region) {
-                error.field = name.into_owned();
+        for (name, value) in parameters {
+            if let Err(mut error) = query.take(name, value, region) {
+                error.field.clone_from(name);
                 errors.push(error);
             }
         }
@@ -61,12 +62,18 @@ impl Query {
                     FieldError::new(name, "invalid_id", error.to_string())
                 })?);
             }
-            "aid" | "account_id" => self.filter.account_id = Some(AccountId::parse(value)?),
+            "aid" | "account_id" => set(&mut self.filter.account_id, AccountId::parse(value)?)?,
             "cmid" | "client_member_id" => {
-                self.filter.client_member_id = Some(ClientMemberId::parse(value)?);
+                set(
+                    &mut self.filter.client_member_id,
+                    ClientMemberId::parse(value)?,
+                )?;
             }
             "ph" | "phone_number" => {
-                self.filter.phone_number = Some(phone_number(name, value, region)?);
+                set(
+                    &mut self.filter.phone_number,
+                    phone_number(name, value, region)?,
+                )?;
             }
             "limit" => {
                 self.limit = whole_number(value)
@@ -159,19 +166,28 @@ impl Query {
     }
 }
 
+/// Sets a filter that has two names.
+fn set<T>(filter: &mut Option<T>, value: T) -> Result<(), FieldError> {
+    match filter.replace(value) {
+        None => Ok(()),
+        // The caller knows the name.
+        Some(_) => Err(repeated("")),
+    }
+}
+
 /// Returns the query string with another cursor.
-pub fn with_cursor(text: &str, cursor: &str) -> String {
+pub fn with_cursor(parameters: &Fields, cursor: &str) -> String {
     let mut out = form_urlencoded::Serializer::new(String::new());
-    for (name, value) in form_urlencoded::parse(text.as_bytes()) {
-        match name.as_ref() {
+    for (name, value) in parameters {
+        match name.as_str() {
             "cursor" => {}
             // Written with the restored plus sign, so that the link does not depend on the
             // restoring.
             "ph" | "phone_number" => {
-                out.append_pair(&name, unplussed(&value).as_ref());
+                out.append_pair(name, unplussed(value).as_ref());
             }
             _ => {
-                out.append_pair(&name, &value);
+                out.append_pair(name, value);
             }
         }
     }
@@ -183,8 +199,14 @@ pub fn with_cursor(text: &str, cursor: &str) -> String {
 mod tests {
     use super::*;
 
+    fn fields(text: &str) -> Fields {
+        form_urlencoded::parse(text.as_bytes())
+            .into_owned()
+            .collect()
+    }
+
     fn parse(text: &str) -> Result<Query, Vec<(String, &'static str)>> {
-        Query::parse(text, "US".parse().unwrap())
+        Query::parse(&fields(text), "US".parse().unwrap())
             .map_err(|errors| errors.into_iter().map(|e| (e.field, e.code)).collect())
     }
 
@@ -212,6 +234,13 @@ mod tests {
             ("limit=x", "limit", "invalid_limit"),
             ("limit=%2B5", "limit", "invalid_limit"),
             ("phone=7145550123", "phone", "unknown_parameter"),
+            ("account_id=4&aid=4", "aid", "repeated"),
+            ("cmid=1&client_member_id=2", "cmid", "repeated"),
+            (
+                "phone_number=7145550123&ph=7145550123",
+                "phone_number",
+                "repeated",
+            ),
         ] {
             assert_eq!(parse(text), Err(vec![(field.to_owned(), code)]), "{text}");
         }
@@ -240,7 +269,7 @@ mod tests {
     #[test]
     fn the_next_link_keeps_the_filters() {
         assert_eq!(
-            with_cursor("aid=4&cursor=old&ph=+17145550123", "new"),
+            with_cursor(&fields("aid=4&cursor=old&ph=+17145550123"), "new"),
             "aid=4&ph=%2B17145550123&cursor=new"
         );
     }

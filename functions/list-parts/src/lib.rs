@@ -6,6 +6,7 @@ use lambda_http::{Body, Request, Response};
 use mpulse_shared::access::Caller;
 use mpulse_shared::batch::{Batch, Status, UPLOAD_URL_SECONDS};
 use mpulse_shared::http::batch_view;
+use mpulse_shared::http::fields::Fields;
 use mpulse_shared::http::form::whole_number;
 use mpulse_shared::http::{self, Service, link};
 use mpulse_shared::key::Role;
@@ -47,8 +48,8 @@ async fn list(
     caller: Caller,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
-    let wanted = parse(request.uri().query().unwrap_or_default())
-        .map_err(|error| Problem::invalid_fields(vec![error]))?;
+    let wanted =
+        parse(&http::query(&request)?).map_err(|error| Problem::invalid_fields(vec![error]))?;
     let batch = batch_view::requested(&batches, &request, &caller.accounts).await?;
     let now = Timestamp::now();
     if batch.status_at(false, now) == Status::AwaitingUpload
@@ -136,15 +137,15 @@ async fn answer(
     http::page_with(&about, next, &results)
 }
 
-fn parse(query: &str) -> Result<Wanted, FieldError> {
+fn parse(query: &Fields) -> Result<Wanted, FieldError> {
     let mut wanted = Wanted {
         from: 1,
         limit: DEFAULT_LIMIT,
         all_urls: false,
     };
-    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        let number = whole_number(&value);
-        match name.as_ref() {
+    for (name, value) in query {
+        let number = whole_number(value);
+        match name.as_str() {
             "from" => {
                 let number = number.filter(|number| (1..=MAX_PARTS).contains(number));
                 wanted.from = number.ok_or_else(|| out_of_bounds(MAX_PARTS))?;
@@ -160,7 +161,7 @@ fn parse(query: &str) -> Result<Wanted, FieldError> {
                 })?;
             }
             "urls" => {
-                wanted.all_urls = match value.as_ref() {
+                wanted.all_urls = match value.as_str() {
                     "all" => true,
                     "missing" => false,
                     _ => {

@@ -1,6 +1,6 @@
 //! Applies the fields of a change to a member. No I/O.
 
-use mpulse_shared::http::form::Fields;
+use mpulse_shared::http::fields::Fields;
 use mpulse_shared::member::{Field, FieldError, Member, Profile, RawProfile, Rules};
 
 /// The fields that a change may set.

@@ -4,6 +4,7 @@
 use lambda_http::http::StatusCode;
 use lambda_http::{Body, Request, Response};
 use mpulse_shared::access::Caller;
+use mpulse_shared::http::fields::Fields;
 use mpulse_shared::http::{self, ATTEMPTS, Service, form, member_view};
 use mpulse_shared::key::Role;
 use mpulse_shared::member::{Author, Rules};
@@ -39,7 +40,7 @@ async fn change(
     rules: Rules,
     caller: &Caller,
     request: &Request,
-    fields: &form::Fields,
+    fields: &Fields,
 ) -> Result<Response<Body>, Problem> {
     // If the member changes between the read and the write, the loop decides again.
     for _ in 0..ATTEMPTS {

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{CONTENT_TYPE, COOKIE, HOST, USER_AGENT};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, COOKIE, HOST, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName};
 use jiff::Timestamp;
@@ -91,7 +91,8 @@ pub(super) fn build(received: &Received<'_>) -> Value {
         event["pathParameters"] = json!(parameters.collect::<BTreeMap<_, _>>());
     }
     if !received.body.is_empty() {
-        let is_text = is_text(&text(&head.headers, CONTENT_TYPE));
+        let is_text = !head.headers.contains_key(CONTENT_ENCODING)
+            && is_text(&text(&head.headers, CONTENT_TYPE));
         event["isBase64Encoded"] = json!(!is_text);
         event["body"] = if is_text {
             Value::String(String::from_utf8_lossy(received.body).into_owned())
@@ -185,8 +186,8 @@ fn form_decoded(text: &str) -> String {
     percent_decode_str(&spaced).decode_utf8_lossy().into_owned()
 }
 
-/// Returns whether an HTTP API passes the body on as a string; everything else is Base64, forms
-/// too.
+/// Returns whether an HTTP API passes a body that is not compressed on as a string; everything else is Base64, forms too. AWS
+/// documents the rule for compressed bodies for load balancers only.
 fn is_text(content_type: &str) -> bool {
     let media = content_type.split(';').next().unwrap_or_default();
     let media = media.trim().to_ascii_lowercase();
@@ -273,6 +274,20 @@ mod tests {
             let body = if is_text { "caf\u{fffd}" } else { "Y2Fm6Q==" };
             assert_eq!(event["body"], body, "{content_type}");
         }
+    }
+
+    #[test]
+    fn compressed_text_is_base64() {
+        let request = Request::post("/")
+            .header("content-type", "application/json")
+            .header("content-encoding", "gzip")
+            .body(&b"\x1f\x8b"[..])
+            .unwrap();
+        let event = event(request, Vec::new());
+        assert_eq!(
+            (&event["isBase64Encoded"], &event["body"]),
+            (&json!(true), &json!("H4s="))
+        );
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! Reads the fields of a body: JSON, `application/x-www-form-urlencoded` or `multipart/form-data`.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
+use lambda_http::Request;
 use lambda_http::http::Method;
 use lambda_http::http::header::{CONTENT_TYPE, HeaderName};
-use lambda_http::{Body, Request};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use super::body::{bytes, decompressed};
+use super::fields::{Fields, unique};
+use super::json;
 use crate::member::FieldError;
 use crate::problem::Problem;
 
@@ -34,19 +35,6 @@ pub const INVALID_TYPE: &str = "must be a string, or an integer of at most 15 di
 /// The maximum number of fields of a form.
 const MAX_FIELDS: usize = 100;
 
-/// The fields of a body, by name. If a name occurs twice, the last value is used.
-pub type Fields = BTreeMap<String, String>;
-
-/// Returns the bytes of a body.
-#[must_use]
-pub fn bytes(body: Body) -> Bytes {
-    match body {
-        Body::Text(text) => Bytes::from(text),
-        Body::Binary(bytes) => Bytes::from(bytes),
-        _ => Bytes::new(),
-    }
-}
-
 /// Returns the media type of a body, in lower case and without parameters; empty if there is none.
 #[must_use]
 pub fn media_type(request: &Request) -> String {
@@ -56,6 +44,15 @@ pub fn media_type(request: &Request) -> String {
         .unwrap_or_default()
         .trim()
         .to_ascii_lowercase()
+}
+
+/// Returns whether a media type is JSON, or based on it (RFC 6839). A JSON Patch is not an object of fields.
+#[must_use]
+pub fn is_json(media_type: &str) -> bool {
+    media_type == "application/json"
+        || (media_type.starts_with("application/")
+            && media_type.ends_with("+json")
+            && media_type != "application/json-patch+json")
 }
 
 fn content_type(request: &Request) -> &str {
@@ -69,14 +66,14 @@ fn content_type(request: &Request) -> &str {
 /// Reads the fields of a body.
 ///
 /// # Errors
-/// Returns 400 if the body does not match its media type, 413 if it is too large, 415 if the media
-/// type is not supported.
+/// Returns 400 if the body does not match its media type or has a field twice, 413 if it is too large, 415 if the media
+/// type or the content coding is not supported.
 pub async fn fields(request: Request) -> Result<Fields, Problem> {
     let is_patch = request.method() == Method::PATCH;
     check_size(&request)?;
+    let request = decompressed(request, MAX_BYTES)?;
     match media_type(&request).as_str() {
-        "application/json" => json_fields(&bytes(request.into_body()), &[]),
-        "application/merge-patch+json" if is_patch => json_fields(&bytes(request.into_body()), &[]),
+        media_type if is_json(media_type) => json_fields(&bytes(request.into_body()), &[]),
         "application/x-www-form-urlencoded" => {
             let body = bytes(request.into_body());
             if form_urlencoded::parse(&body).nth(MAX_FIELDS).is_some() {
@@ -84,15 +81,15 @@ pub async fn fields(request: Request) -> Result<Fields, Problem> {
                     "The form has more than {MAX_FIELDS} fields."
                 )));
             }
-            Ok(form_urlencoded::parse(&body).into_owned().collect())
+            unique(form_urlencoded::parse(&body).into_owned())
         }
         "multipart/form-data" => {
+            let parts = parts(request).await?.into_iter();
             let mut fields = Fields::new();
-            for part in parts(request).await? {
-                let text = String::from_utf8(part.content.to_vec()).map_err(|_| {
-                    Problem::invalid_field(&part.name, "not_utf8", "must be UTF-8 text")
-                })?;
-                fields.insert(part.name, text);
+            for (name, content) in unique(parts.map(|part| (part.name, part.content)))? {
+                let text = String::from_utf8(content.to_vec())
+                    .map_err(|_| Problem::invalid_field(&name, "not_utf8", "must be UTF-8 text"))?;
+                fields.insert(name, text);
             }
             Ok(fields)
         }
@@ -142,19 +139,6 @@ pub fn whole_number(text: &str) -> Option<u64> {
     text.parse().ok().filter(|_| in_digits)
 }
 
-/// Reads a JSON object.
-///
-/// # Errors
-/// Returns 400 if it is not one.
-pub fn json_object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
-    let value: Value = serde_json::from_slice(body)
-        .map_err(|error| Problem::malformed_body(format!("The body is not JSON: {error}.")))?;
-    match value {
-        Value::Object(object) => Ok(object),
-        _ => Err(Problem::malformed_body("The body must be a JSON object.")),
-    }
-}
-
 /// Reads a JSON object whose values are texts or whole numbers. A number is read as its digits,
 /// because clients send ids and phone numbers unquoted. `null` means absent. The fields called
 /// `other` may have any value, which is read as its JSON text: `true`, or `{"a": null}`.
@@ -162,7 +146,7 @@ pub fn json_object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
 /// # Errors
 /// Returns 400 if it is not such an object.
 pub fn json_fields(body: &[u8], other: &[&str]) -> Result<Fields, Problem> {
-    let object = json_object(body)?;
+    let object = json::object(body)?;
     let mut fields = Fields::new();
     let mut errors = Vec::new();
     for (name, value) in object {
@@ -191,6 +175,12 @@ pub struct Part {
     pub file_name: Option<String>,
     /// Its content.
     pub content: Bytes,
+}
+
+/// Returns the boundary of a multipart body; `None` if it is not one.
+#[must_use]
+pub fn boundary(request: &Request) -> Option<String> {
+    multer::parse_boundary(content_type(request)).ok()
 }
 
 /// Reads the parts of a `multipart/form-data` body.
@@ -223,6 +213,8 @@ pub async fn parts(request: Request) -> Result<Vec<Part>, Problem> {
 
 #[cfg(test)]
 mod tests {
+    use lambda_http::Body;
+
     use super::*;
 
     fn request(media_type: &str, body: &str) -> Request {
@@ -245,6 +237,10 @@ mod tests {
                 "Application/JSON; charset=utf-8",
                 r#"{"a": "1", "b": "Zoë & co"}"#,
             ),
+            (
+                "application/vnd.acme.member+json",
+                "\u{FEFF}{\"a\": 1, \"b\": \"Zoë & co\"}",
+            ),
             ("application/x-www-form-urlencoded", "a=1&b=Zo%C3%AB+%26+co"),
             ("multipart/form-data; boundary=x", multipart),
         ] {
@@ -266,6 +262,8 @@ mod tests {
 
     #[tokio::test]
     async fn invalid_forms_are_rejected() {
+        const REPEATED: &str = "--x\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n\
+             --x\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n--x--\r\n";
         for (media_type, body) in [
             ("application/json", "{"),
             ("application/json", "[1]"),
@@ -273,6 +271,11 @@ mod tests {
             ("application/json", r#"{"a": 1.5}"#),
             ("application/json", r#"{"a": 1e300}"#),
             ("application/json", r#"{"a": 9007199254740993}"#),
+            ("application/json", r#"{"a": 1, "a": 1}"#),
+            ("application/json-patch+json", r#"{"a": 1}"#),
+            ("text/x+json", r#"{"a": 1}"#),
+            ("application/x-www-form-urlencoded", "a=1&b=2&a=1"),
+            ("multipart/form-data; boundary=x", REPEATED),
             ("multipart/form-data", "x"),
             ("multipart/form-data; boundary=x", "nothing"),
             ("text/plain", "a=1"),

@@ -1,20 +1,15 @@
 //! A member addressed by its path: finds it, compares its version (`ETag`), and builds the response.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use lambda_http::http::StatusCode;
-use lambda_http::http::header::{ETAG, IF_MATCH};
+use lambda_http::http::header::ETAG;
 use lambda_http::{Body, Request, RequestExt, Response};
-use sha2::{Digest, Sha256};
 
+use super::conditional::{etag_of, if_match_holds, tagged};
 use super::response::{json, set_header};
 use crate::member::{Member, MemberId};
 use crate::problem::Problem;
 use crate::scope::Scope;
 use crate::store::members::Members;
-
-/// Bytes of a tag: enough to make equal tags of different versions practically impossible.
-const TAG: usize = 16;
 
 /// Returns the member that the path names.
 ///
@@ -41,23 +36,26 @@ pub async fn requested(
 /// # Errors
 /// Returns 412 if it differs.
 pub fn check_version(request: &Request, member: &Member) -> Result<(), Problem> {
-    let mut wanted = request.headers().get_all(IF_MATCH).iter().peekable();
-    if wanted.peek().is_none() {
+    let tag = etag(member);
+    if if_match_holds(request.headers(), &tag) {
         return Ok(());
     }
-    let tag = etag(member);
-    let matches = wanted
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|wanted| wanted.trim() == "*" || wanted.trim() == tag);
-    if matches {
-        Ok(())
-    } else {
-        Err(Problem::precondition_failed(&tag))
-    }
+    Err(Problem::precondition_failed(&tag))
 }
 
-/// Returns a response that shows a member.
+/// Returns the response to a GET of a member: 304 if the client has this version.
+///
+/// # Errors
+/// Returns an internal problem if it cannot be written as JSON.
+pub fn show(request: &Request, member: &Member) -> Result<Response<Body>, Problem> {
+    tagged(
+        json(StatusCode::OK, member)?,
+        request.headers(),
+        &etag(member),
+    )
+}
+
+/// Returns the response to a change of a member, which shows it.
 ///
 /// # Errors
 /// Returns an internal problem if it cannot be written as JSON.
@@ -72,8 +70,7 @@ fn etag(member: &Member) -> String {
     let profile = &member.profile;
     let id = profile.id.to_string();
     let (created, updated) = (member.created_at.to_string(), member.updated_at.to_string());
-    let mut hash = Sha256::new();
-    for text in [
+    etag_of([
         id.as_str(),
         &profile.first_name,
         &profile.last_name,
@@ -82,15 +79,13 @@ fn etag(member: &Member) -> String {
         &updated,
         member.created_by.as_str(),
         member.updated_by.as_str(),
-    ] {
-        hash.update(text.as_bytes());
-        hash.update([0]);
-    }
-    format!("\"{}\"", URL_SAFE_NO_PAD.encode(&hash.finalize()[..TAG]))
+    ])
 }
 
 #[cfg(test)]
 mod tests {
+    use lambda_http::http::header::IF_MATCH;
+
     use super::*;
     use crate::member::{Author, Profile};
     use crate::phone::Phone;

@@ -2,6 +2,7 @@
 
 use lambda_http::Request;
 
+use super::fields::{self, Fields};
 use crate::member::{FieldError, Member};
 use crate::phone::{DefaultRegion, Phone};
 use crate::problem::Problem;
@@ -19,20 +20,19 @@ pub const MAX_MEMBERS: usize = 500;
 /// # Errors
 /// Returns 400 if it is missing or is not a phone number, or if there is another parameter.
 pub fn requested(request: &Request, region: DefaultRegion) -> Result<Phone, Problem> {
-    let query = request.uri().query().unwrap_or_default();
-    phone(query, region).map_err(|error| Problem::invalid_fields(vec![error]))
+    let parameters = fields::query(request)?;
+    phone(&parameters, region).map_err(|error| Problem::invalid_fields(vec![error]))
 }
 
-fn phone(query: &str, region: DefaultRegion) -> Result<Phone, FieldError> {
-    let mut phone = None;
-    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        if name != PHONE_NUMBER {
-            let message = format!("must be {PHONE_NUMBER}");
-            return Err(FieldError::new(name, "unknown_parameter", message));
-        }
-        phone = Some(phone_number(PHONE_NUMBER, &value, region)?);
+fn phone(parameters: &Fields, region: DefaultRegion) -> Result<Phone, FieldError> {
+    if let Some(name) = parameters.keys().find(|name| *name != PHONE_NUMBER) {
+        let message = format!("must be {PHONE_NUMBER}");
+        return Err(FieldError::new(name, "unknown_parameter", message));
     }
-    phone.ok_or_else(|| FieldError::new(PHONE_NUMBER, "required", "is required"))
+    let Some(value) = parameters.get(PHONE_NUMBER) else {
+        return Err(FieldError::new(PHONE_NUMBER, "required", "is required"));
+    };
+    phone_number(PHONE_NUMBER, value, region)
 }
 
 /// Reads a phone number in a query string.
@@ -79,17 +79,18 @@ mod tests {
 
     #[test]
     fn a_person_is_named_by_any_notation_of_a_phone() {
-        let parse = |query| {
-            phone(query, "US".parse().unwrap())
+        let parse = |name: &str, value: &str| {
+            let parameters = [(name.to_owned(), value.to_owned())].into();
+            phone(&parameters, "US".parse().unwrap())
                 .map(|phone| phone.as_str().to_owned())
                 .map_err(|error| error.code)
         };
-        let found = Ok("+17145550123".to_owned());
-        assert_eq!(parse("phone_number=%2B17145550123"), found);
-        assert_eq!(parse("phone_number=+1+714+555+0123"), found);
-        assert_eq!(parse("phone_number=(714)%20555-0123"), found);
-        assert_eq!(parse(""), Err("required"));
-        assert_eq!(parse("phone_number=12"), Err("invalid_phone"));
-        assert_eq!(parse("ph=7145550123"), Err("unknown_parameter"));
+        for notation in ["+17145550123", " 1 714 555 0123", "(714) 555-0123"] {
+            assert_eq!(parse(PHONE_NUMBER, notation), Ok("+17145550123".to_owned()));
+        }
+        assert_eq!(parse(PHONE_NUMBER, "12"), Err("invalid_phone"));
+        assert_eq!(parse("ph", "7145550123"), Err("unknown_parameter"));
+        let none = phone(&Fields::new(), "US".parse().unwrap());
+        assert_eq!(none.unwrap_err().code, "required");
     }
 }

@@ -1,11 +1,11 @@
 //! Turns a handler into a service that the Lambda runtime or the local stack runs: it logs each
-//! request, and converts a [`Problem`] into a response.
+//! request, converts a [`Problem`] into a response, and removes the body of a response to HEAD.
 
 use std::future::Future;
 use std::time::Instant;
 
-use lambda_http::http::HeaderValue;
 use lambda_http::http::header::CACHE_CONTROL;
+use lambda_http::http::{HeaderValue, Method};
 use lambda_http::request::RequestContext;
 use lambda_http::{Body, Error, Request, RequestExt, Response};
 use tower::util::BoxCloneSyncService;
@@ -19,7 +19,8 @@ use crate::setup::{Setup, SetupError};
 pub type Service = BoxCloneSyncService<Request, Response<Body>, Error>;
 
 /// Turns a handler into a service. A [`Problem`] becomes a response, so the service itself does not
-/// fail.
+/// fail. A handler of GET need not know HEAD: the response is the same without its body (RFC 9110,
+/// 9.3.2). The length of the body is not sent, because the gateway sets `Content-Length`.
 pub fn service<H, F>(handler: H) -> Service
 where
     H: Fn(Request) -> F + Clone + Send + Sync + 'static,
@@ -27,6 +28,7 @@ where
 {
     Service::new(tower::service_fn(move |request: Request| {
         let span = span(&request);
+        let is_head = request.method() == Method::HEAD;
         let started = Instant::now();
         let response = handler(request);
         async move {
@@ -38,6 +40,9 @@ where
                 .headers_mut()
                 .entry(CACHE_CONTROL)
                 .or_insert(HeaderValue::from_static("no-store"));
+            if is_head {
+                *response.body_mut() = Body::Empty;
+            }
             Ok::<_, Error>(response)
         }
         .instrument(span)

@@ -126,11 +126,18 @@ impl Files {
         Ok(())
     }
 
-    /// Signs a URL to download the report, with a recognisable file name.
+    /// Signs a URL to download the report, with a recognisable file name; or, with `is_head`, for a HEAD of the report,
+    /// because a URL is signed for one method.
     ///
     /// # Errors
     /// Returns an error if the URL cannot be signed.
-    pub async fn report_url(&self, batch: &Batch, kind: ReportKind) -> Result<String, StoreError> {
+    pub async fn report_url(
+        &self,
+        batch: &Batch,
+        kind: ReportKind,
+        is_head: bool,
+    ) -> Result<String, StoreError> {
+        const SIGNING: &str = "signing a report";
         let id = &batch.batch_id;
         let (key, media_type, name) = match kind {
             ReportKind::Rejects => (
@@ -149,17 +156,26 @@ impl Files {
                 format!("changes-{id}.csv"),
             ),
         };
-        let request = self
-            .client
-            .get_object()
-            .bucket(&self.bucket)
-            .key(key)
+        let disposition = format!("attachment; filename=\"{name}\"");
+        let lifetime = lifetime(REPORT_URL_SECONDS)?;
+        if is_head {
+            let head = self.client.head_object().bucket(&self.bucket).key(key);
+            let head = head
+                .response_content_type(media_type)
+                .response_content_disposition(disposition)
+                .presigned(lifetime);
+            let signed = head
+                .await
+                .map_err(|error| StoreError::sdk(SIGNING, error))?;
+            return Ok(signed.uri().to_owned());
+        }
+        let get = self.client.get_object().bucket(&self.bucket).key(key);
+        let get = get
             .response_content_type(media_type)
-            .response_content_disposition(format!("attachment; filename=\"{name}\""))
-            .presigned(lifetime(REPORT_URL_SECONDS)?)
-            .await
-            .map_err(|error| StoreError::sdk("signing a report", error))?;
-        Ok(request.uri().to_owned())
+            .response_content_disposition(disposition)
+            .presigned(lifetime);
+        let signed = get.await.map_err(|error| StoreError::sdk(SIGNING, error))?;
+        Ok(signed.uri().to_owned())
     }
 }
 
