@@ -19,7 +19,7 @@ async fn two_local_stacks_at_once_share_nothing() {
     thread::scope(|scope| {
         let uploads = stacks
             .iter()
-            .map(|(folder, dev)| scope.spawn(|| dev.upload(folder, "roster.csv", &[])))
+            .map(|(folder, dev)| scope.spawn(move || dev.upload(folder, "roster.csv", &[])))
             .collect::<Vec<_>>();
         for upload in uploads {
             succeeded(&upload.join().expect("the upload ends"));
