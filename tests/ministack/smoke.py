@@ -1,6 +1,6 @@
 """The template and the built functions on MiniStack, an independent emulator: it runs the zips as Lambda does, and
-deploys the translated template. One upload passes through S3, SQS and the ingest program to the table, and its
-event is delivered twice.
+deploys the translated template as two stacks, which share nothing. One upload passes through S3, SQS and the ingest
+program to the table, and its event is delivered twice.
 
     smoke.py ZIPS MPULSE     ZIPS: target/lambda, of `cargo lambda build --output-format zip`
 """
@@ -25,7 +25,7 @@ from translate import translate  # noqa: E402
 
 PORT = int(os.environ.get("PORT", "4599"))
 ENDPOINT = f"http://127.0.0.1:{PORT}"
-STACK = "mpulse"
+STACKS = ("mpulse", "mpulse-other")
 PROGRAMS = "programs"
 ROWS = 1000
 BAD = 7
@@ -71,36 +71,42 @@ def upload_programs(zips):
             s3.upload_file(str(program), PROGRAMS, f"{folder.name}.zip")
 
 
-def deploy():
-    """Makes the stack, and gives its resources' physical ids by their logical ones."""
+def deploy(name):
+    """Makes a stack, and gives its resources' physical ids by their logical ones."""
     template = translate(ROOT / "template.yaml", lambda program: f"s3://{PROGRAMS}/{program}.zip")
     # Too large for the request itself, as it is on AWS.
     client("s3").put_object(Bucket=PROGRAMS, Key="template.json", Body=json.dumps(template))
     cloudformation = client("cloudformation")
     cloudformation.create_stack(
-        StackName=STACK,
+        StackName=name,
         TemplateURL=f"{ENDPOINT}/{PROGRAMS}/template.json",
         Parameters=[{"ParameterKey": "Architecture", "ParameterValue": "x86_64"}],
         Capabilities=["CAPABILITY_IAM"],
     )
 
     def made():
-        stack = cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]
+        stack = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
         if "ROLLBACK" in stack["StackStatus"] or "FAILED" in stack["StackStatus"]:
-            for event in cloudformation.describe_stack_events(StackName=STACK)["StackEvents"]:
+            for event in cloudformation.describe_stack_events(StackName=name)["StackEvents"]:
                 if "FAILED" in event["ResourceStatus"]:
                     print(event["LogicalResourceId"], event.get("ResourceStatusReason"))
             sys.exit(f"the stack is {stack['StackStatus']}")
         return stack["StackStatus"] == "CREATE_COMPLETE"
 
     wait("the stack", made)
-    pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=STACK)
+    pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=name)
     resources = {
         one["LogicalResourceId"]: one["PhysicalResourceId"]
         for page in pages
         for one in page["StackResourceSummaries"]
     }
     return template, resources
+
+
+def check_apart(one, other):
+    """A stage has its name within its API, and every other name is a stack's own."""
+    shared = set(one.values()) & set(other.values()) - {"$default"}
+    assert not shared, f"two stacks share {shared}"
 
 
 def make_routes(template, resources):
@@ -169,7 +175,9 @@ def send(batch, content):
 def main():
     zips, mpulse = (pathlib.Path(argument).resolve() for argument in sys.argv[1:])
     upload_programs(zips)
-    template, resources = deploy()
+    template, resources = deploy(STACKS[0])
+    _, others = deploy(STACKS[1])
+    check_apart(resources, others)
     make_routes(template, resources)
     made = subprocess.run(
         [mpulse, "keys", "--table", resources["KeysTable"], "--endpoint", ENDPOINT]

@@ -191,12 +191,9 @@ async fn the_gateway_waits_as_long_as_the_route_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_renamed_bucket_receives_the_uploads() {
-    let stack = started(&[(
-        "mpulse-files-${AWS::AccountId}-${AWS::Region}",
-        "rosters-of-${AWS::Region}",
-    )])
-    .await;
+async fn a_bucket_with_a_name_of_its_own_receives_the_uploads() {
+    let named = &[("FilesBucketName", "rosters-of-us-east-1")];
+    let stack = Stack::with(BUILT_IN_TEMPLATE, named, Data::Ephemeral).await;
     let batch = stack.open_batch(&json!({})).await;
     let url = text(&batch["upload"]["url"]);
     assert!(

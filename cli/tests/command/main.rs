@@ -7,6 +7,7 @@ mod kills;
 mod parts;
 mod proxy;
 mod rosters;
+mod stacks;
 
 use std::collections::HashMap;
 use std::fs;

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde_json::{Map, Value};
 
-use super::model::{ACCOUNT_ID, PARTITION, REGION, STACK_NAME, TemplateError};
+use super::model::{ACCOUNT_ID, PARTITION, REGION, STACK_ID, STACK_NAME, TemplateError};
 use super::names::{self, Names};
 
 /// Reads a template as a tree.
@@ -57,6 +57,8 @@ fn plain(yaml: &Yaml) -> Result<Value, TemplateError> {
 /// Resolves references.
 pub(super) struct Resolver {
     parameters: BTreeMap<String, String>,
+    /// The conditions, as they are written.
+    conditions: Map<String, Value>,
     resources: BTreeMap<String, Names>,
 }
 
@@ -67,6 +69,7 @@ impl Resolver {
     ) -> Result<Self, TemplateError> {
         let mut resolver = Self {
             parameters: parameters(tree, overrides)?,
+            conditions: tree["Conditions"].as_object().cloned().unwrap_or_default(),
             resources: BTreeMap::new(),
         };
         resolver.resources = Names::of_all(tree, &|place, value| resolver.resolve(place, value))?;
@@ -93,7 +96,7 @@ impl Resolver {
         match value {
             Value::Object(map) => {
                 if let Some((name, argument)) = intrinsic(map) {
-                    return self.call(place, name, argument).map(Value::String);
+                    return self.call(place, name, argument);
                 }
                 let mut resolved = Map::new();
                 for (key, value) in map {
@@ -106,29 +109,88 @@ impl Resolver {
         }
     }
 
-    fn call(&self, place: &str, name: &str, argument: &Value) -> Result<String, TemplateError> {
-        match (name, argument) {
-            ("Ref", Value::String(target)) => self.reference(place, target),
-            ("Fn::GetAtt", Value::String(target)) => match target.split_once('.') {
+    fn call(&self, place: &str, name: &str, argument: &Value) -> Result<Value, TemplateError> {
+        let arguments = argument.as_array().map_or(&[][..], Vec::as_slice);
+        match (name, argument, arguments) {
+            ("Ref", Value::String(target), _) => self.reference(place, target),
+            ("Fn::GetAtt", Value::String(target), _) => match target.split_once('.') {
                 Some((resource, attribute)) => self.attribute(place, resource, attribute),
                 None => Err(malformed(place, name)),
             },
-            ("Fn::GetAtt", Value::Array(parts)) => match parts.as_slice() {
-                [Value::String(resource), Value::String(attribute)] => {
-                    self.attribute(place, resource, attribute)
-                }
-                _ => Err(malformed(place, name)),
-            },
-            ("Fn::Sub", Value::String(text)) => self.substitute(place, text, &Map::new()),
-            ("Fn::Sub", Value::Array(parts)) => match parts.as_slice() {
-                [Value::String(text), Value::Object(own)] => self.substitute(place, text, own),
-                _ => Err(malformed(place, name)),
-            },
-            ("Ref" | "Fn::GetAtt" | "Fn::Sub", _) => Err(malformed(place, name)),
-            _ => Err(TemplateError::unsupported(
-                place,
-                format!("{name} is not supported by the local stack"),
-            )),
+            ("Fn::GetAtt", _, [Value::String(resource), Value::String(attribute)]) => {
+                self.attribute(place, resource, attribute)
+            }
+            ("Fn::Sub", Value::String(text), _) => self.substitute(place, text, &Map::new()),
+            ("Fn::Sub", _, [Value::String(text), Value::Object(own)]) => {
+                self.substitute(place, text, own)
+            }
+            ("Fn::Join", _, [Value::String(separator), texts]) => {
+                Ok(self.texts(place, name, texts)?.join(separator))
+            }
+            ("Fn::Select", _, [Value::String(index), texts]) => {
+                let mut texts = self.texts(place, name, texts)?;
+                let index = index.parse().ok().filter(|index| *index < texts.len());
+                let index = index.ok_or_else(|| malformed(place, name))?;
+                Ok(texts.swap_remove(index))
+            }
+            // These two may result in something else than a text.
+            ("Fn::Split", _, [Value::String(separator), text]) if !separator.is_empty() => {
+                let text = self.text(place, name, text)?;
+                return Ok(text.split(separator.as_str()).collect());
+            }
+            ("Fn::If", _, [Value::String(condition), then, otherwise]) => {
+                let holds = self.holds(place, condition)?;
+                return self.resolve(place, if holds { then } else { otherwise });
+            }
+            (
+                "Ref" | "Fn::GetAtt" | "Fn::Sub" | "Fn::Join" | "Fn::Select" | "Fn::Split"
+                | "Fn::If",
+                ..,
+            ) => Err(malformed(place, name)),
+            _ => Err(unsupported(place, name)),
+        }
+        .map(Value::String)
+    }
+
+    /// Returns an argument that must be a text.
+    fn text(&self, place: &str, name: &str, value: &Value) -> Result<String, TemplateError> {
+        match self.resolve(place, value)? {
+            Value::String(text) => Ok(text),
+            _ => Err(malformed(place, name)),
+        }
+    }
+
+    /// Returns an argument that must be a list of texts.
+    fn texts(&self, place: &str, name: &str, value: &Value) -> Result<Vec<String>, TemplateError> {
+        match self.resolve(place, value)? {
+            Value::Array(items) => items
+                .iter()
+                .map(|item| self.text(place, name, item))
+                .collect(),
+            _ => Err(malformed(place, name)),
+        }
+    }
+
+    /// Returns whether a condition of the template is true. Conditions depend on parameters alone.
+    fn holds(&self, place: &str, condition: &str) -> Result<bool, TemplateError> {
+        let declared = self.conditions.get(condition);
+        let declared = declared.ok_or_else(|| TemplateError::Reference {
+            place: place.to_owned(),
+            reference: condition.to_owned(),
+        })?;
+        self.is_true(&format!("Conditions.{condition}"), declared)
+    }
+
+    fn is_true(&self, place: &str, value: &Value) -> Result<bool, TemplateError> {
+        let call = value.as_object().and_then(intrinsic);
+        let (name, argument) = call.ok_or_else(|| malformed(place, "a condition"))?;
+        match (name, argument.as_array().map_or(&[][..], Vec::as_slice)) {
+            ("Fn::Not", [value]) => Ok(!self.is_true(place, value)?),
+            ("Fn::Equals", [left, right]) => {
+                Ok(self.text(place, name, left)? == self.text(place, name, right)?)
+            }
+            ("Fn::Not" | "Fn::Equals", _) => Err(malformed(place, name)),
+            _ => Err(unsupported(place, name)),
         }
     }
 
@@ -180,10 +242,7 @@ impl Resolver {
                 result.push_str(literal);
                 result.push('}');
             } else if let Some(value) = own.get(name) {
-                match self.resolve(place, value)? {
-                    Value::String(value) => result.push_str(&value),
-                    _ => return Err(malformed(place, "Fn::Sub")),
-                }
+                result.push_str(&self.text(place, "Fn::Sub", value)?);
             } else if let Some((resource, attribute)) = name.split_once('.') {
                 result.push_str(&self.attribute(place, resource, attribute)?);
             } else {
@@ -198,6 +257,10 @@ impl Resolver {
 
 fn malformed(place: &str, name: &str) -> TemplateError {
     TemplateError::unsupported(place, format!("{name} is not written as in CloudFormation"))
+}
+
+fn unsupported(place: &str, name: &str) -> TemplateError {
+    TemplateError::unsupported(place, format!("{name} is not supported by the local stack"))
 }
 
 /// Returns the intrinsic function of a mapping in long form.
@@ -217,6 +280,7 @@ fn parameters(
             ("AWS::AccountId", ACCOUNT_ID),
             ("AWS::Partition", PARTITION),
             ("AWS::Region", REGION),
+            ("AWS::StackId", STACK_ID),
             ("AWS::StackName", STACK_NAME),
             ("AWS::URLSuffix", "amazonaws.com"),
         ]

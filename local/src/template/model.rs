@@ -17,6 +17,10 @@ pub const PARTITION: &str = "aws";
 /// The name of the stack; a resource without a name of its own is named after it.
 pub const STACK_NAME: &str = "mpulse";
 
+/// The id of the stack. On AWS its last part is a new UUID for each stack; here it never changes, because the names made
+/// from it are names of folders.
+pub const STACK_ID: &str = "arn:aws:cloudformation:us-east-1:000000000000:stack/mpulse/00000000-0000-0000-0000-000000000000";
+
 /// The template cannot be read, or is not supported.
 #[derive(Debug, Error)]
 #[non_exhaustive]

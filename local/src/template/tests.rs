@@ -6,6 +6,9 @@ use super::*;
 const SMALL: &str = r#"
 Parameters:
   Color: { Type: String, Default: red, AllowedValues: [red, blue] }
+Conditions:
+  IsBlue: !Equals [!Ref Color, blue]
+  IsNotBlue: !Not [!Equals [!Ref Color, blue]]
 Globals:
   Function:
     Timeout: 10
@@ -38,6 +41,8 @@ Resources:
           TABLE: { Ref: Things }
           MIX: !Sub "${AWS::Region}/${Things.Arn}/${!Kept}/${Own}-${Color}"
           LONG: { "Fn::Sub": ["${Own}", { Own: !GetAtt Work.QueueName }] }
+          STACK: !Join ["-", [stack, !Select [1, !Split ["/", !Ref AWS::StackId]]]]
+          SHADE: !If [IsBlue, dark, !If [IsNotBlue, !Ref Color, none]]
       Events:
         Any: { Type: HttpApi }
         One: { Type: HttpApi, Properties: { Method: get, Path: "/x/{id}" } }
@@ -80,6 +85,8 @@ fn references_are_resolved_and_defaults_filled_in() {
         "us-east-1/arn:aws:dynamodb:us-east-1:000000000000:table/mpulse-Things/${Kept}/red"
     );
     assert_eq!(doer.environment["LONG"], "mpulse-Work");
+    assert_eq!(doer.environment["STACK"], "stack-mpulse");
+    assert_eq!(doer.environment["SHADE"], "red");
     assert_eq!(doer.routes[0].path, None);
     assert_eq!(doer.routes[1].method.as_deref(), Some("GET"));
     let source = &doer.queues[0];
@@ -94,6 +101,7 @@ fn parameters_can_be_overridden_within_what_is_allowed() {
     };
     let template = with("Color", "blue").unwrap();
     assert_eq!(template.functions[0].environment["COLOR"], "blue");
+    assert_eq!(template.functions[0].environment["SHADE"], "dark");
     assert!(with("Color", "green").is_err());
     assert!(with("Colour", "red").is_err());
 }
@@ -101,10 +109,24 @@ fn parameters_can_be_overridden_within_what_is_allowed() {
 #[test]
 fn unsupported_properties_are_named() {
     let cases = [
-        ("!Ref Color", "!Ref Colour", "Colour"),
+        ("COLOR: !Ref Color", "COLOR: !Ref Colour", "Colour"),
         ("!GetAtt Work.Arn", "!GetAtt Work.Url", "Work.Url"),
         ("!GetAtt Dead.Arn", "!Ref Alarm", "Alarm"),
-        ("!Ref Color", "!If [A, B, C]", "Fn::If"),
+        (
+            "COLOR: !Ref Color",
+            "COLOR: !ImportValue x",
+            "Fn::ImportValue",
+        ),
+        ("!If [IsBlue,", "!If [IsGreen,", "IsGreen"),
+        ("!If [IsBlue, dark,", "!If [IsBlue,", "Fn::If"),
+        (
+            "!Equals [!Ref Color, blue]",
+            "!Or [!Ref Color, blue]",
+            "Conditions.IsBlue",
+        ),
+        ("!Select [1,", "!Select [3,", "Fn::Select"),
+        ("!Split [\"/\",", "!Split [\"\",", "Fn::Split"),
+        ("[stack, !Select", "[stack, [stack], !Select", "Fn::Join"),
         (
             "BillingMode: PAY_PER_REQUEST",
             "StreamSpecification: {}",
@@ -133,7 +155,10 @@ fn the_built_in_template_is_supported() {
     let template = parse(crate::BUILT_IN_TEMPLATE).unwrap();
     assert!(template.tables.iter().any(|table| table.indexes.len() == 2));
     let bucket = &template.buckets[0];
-    assert_eq!(bucket.name, "mpulse-files-000000000000-us-east-1");
+    assert_eq!(
+        bucket.name,
+        "mpulse-files-00000000-0000-0000-0000-000000000000"
+    );
     let notification = &bucket.notifications[0];
     assert!(notification.takes("ObjectCreated:Put", "uploads/x"));
     assert!(!notification.takes("ObjectCreated:Put", "rejects/x"));

@@ -184,3 +184,49 @@ pub(super) fn lifetime(seconds: u64) -> Result<PresigningConfig, StoreError> {
     PresigningConfig::expires_in(Duration::from_secs(seconds))
         .map_err(|error| StoreError::unreadable("signing", error))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::batch::BatchRequest;
+    use crate::scope::Scope;
+    use crate::time::Timestamp;
+
+    fn files(region: &str) -> Files {
+        let vars = [
+            ("AWS_REGION", region),
+            ("AWS_ACCESS_KEY_ID", "id"),
+            ("AWS_SECRET_ACCESS_KEY", "secret"),
+            ("AWS_SESSION_TOKEN", "token"),
+            ("FILES_BUCKET", "files"),
+        ];
+        let vars: HashMap<_, _> = vars.map(|(n, v)| (n.to_owned(), v.to_owned())).into();
+        Files::from_setup(&Setup::new(vars)).unwrap()
+    }
+
+    /// S3 redirects requests for a new bucket from `s3.amazonaws.com` to its region for some hours. Neither a page of another
+    /// origin nor a signature survives a redirect, so URLs name the region. The template allows the console this host.
+    #[tokio::test]
+    async fn urls_are_of_the_bucket_s_region_and_require_no_checksum() {
+        let request = BatchRequest {
+            size: Some(5),
+            ..BatchRequest::default()
+        };
+        let batch = Batch::new(request, "key:a".into(), Scope::ALL, Timestamp::now());
+        for region in ["us-east-1", "eu-central-1"] {
+            let files = files(region);
+            let upload = files.upload_url(&batch).await.unwrap();
+            let report = files.report_url(&batch, ReportKind::Rejects).await.unwrap();
+            for url in [&upload, &report] {
+                let host = format!("https://files.s3.{region}.amazonaws.com/");
+                assert!(url.starts_with(&host), "{url}");
+                assert!(url.contains("X-Amz-Security-Token=token"), "{url}");
+                assert!(!url.to_lowercase().contains("checksum"), "{url}");
+            }
+            let signed = "X-Amz-SignedHeaders=content-length%3Bhost&";
+            assert!(upload.contains(signed), "{upload}");
+        }
+    }
+}

@@ -2,13 +2,13 @@
 //!
 //! S3 knows which parts have arrived, so mPulse keeps no record of them, and a client that resumes
 //! requests the list. Parts have no checksums, because browsers cannot provide one. S3 rejects such
-//! parts if the upload was created with a checksum algorithm, so it is created without.
+//! parts if the upload was created with a checksum algorithm, so it is created [without](without_checksums).
 
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
-use aws_sdk_s3::config::{Config, RequestChecksumCalculation};
+use aws_sdk_s3::config::{Builder, Config, RequestChecksumCalculation};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 
@@ -79,8 +79,6 @@ impl Parts {
     /// Returns an error if the S3 request fails.
     pub async fn start(&self, batch: &BatchId) -> Result<String, StoreError> {
         const OPERATION: &str = "CreateMultipartUpload of an upload";
-        let without_checksums = Config::builder()
-            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired);
         let answer = self
             .client
             .create_multipart_upload()
@@ -88,7 +86,7 @@ impl Parts {
             .key(batch.upload_key())
             .content_type(UPLOAD_MEDIA_TYPE)
             .customize()
-            .config_override(without_checksums)
+            .config_override(without_checksums())
             .send()
             .await
             .map_err(|error| StoreError::sdk(OPERATION, error))?;
@@ -244,6 +242,14 @@ impl Parts {
             _ => Ok(()),
         }
     }
+}
+
+/// Returns settings for requests without the checksum that the SDK adds to parts by default. S3 requires that the checksums
+/// of all parts have the algorithm that the creation of the upload named, and the SDK names none there; uploads that
+/// differed are known to fail at their completion. The SHA-256 of a part's content is in its signature in any case.
+#[must_use]
+pub fn without_checksums() -> Builder {
+    Config::builder().request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
 }
 
 /// Returns whether S3 reports that the multipart upload does not exist: it was completed or

@@ -13,7 +13,7 @@ use mpulse_shared::batch::{Joining, Segment};
 use mpulse_shared::media_type;
 use mpulse_shared::parts::part_size;
 use mpulse_shared::store::StoreError;
-use mpulse_shared::store::parts::is_unknown_upload;
+use mpulse_shared::store::parts::{is_unknown_upload, without_checksums};
 
 use super::{Report, Span};
 use crate::backoff;
@@ -220,6 +220,8 @@ impl Join {
                 .bucket(&self.report.bucket)
                 .key(self.report.key())
                 .content_type(media_type::CSV)
+                .customize()
+                .config_override(without_checksums())
                 .send()
                 .await
                 .map_err(|error| StoreError::sdk("CreateMultipartUpload", error))?;
@@ -299,6 +301,8 @@ impl Join {
             .upload_id(upload)
             .part_number(number)
             .body(ByteStream::from(content))
+            .customize()
+            .config_override(without_checksums())
             .send()
             .await
             .map_err(|error| StoreError::sdk("UploadPart of a report", error))?;
@@ -476,92 +480,4 @@ fn completed(number: i32, e_tag: Option<String>) -> CompletedPart {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MIB: u64 = 1 << 20;
-
-    fn part(from: u64, run: u32, to: Option<u64>) -> Part {
-        let span = Span { from, run, to };
-        Part { span, bytes: 1 }
-    }
-
-    #[test]
-    fn a_part_of_several_windows_takes_the_place_of_theirs() {
-        let segments = [
-            Segment {
-                run: 1,
-                from: 0,
-                to: 30,
-            },
-            Segment {
-                run: 2,
-                from: 30,
-                to: 60,
-            },
-        ];
-        let parts = vec![
-            part(0, 1, None),
-            part(10, 1, None),
-            part(0, 1, Some(20)),
-            part(20, 1, None),
-            // The run was killed before it could save that.
-            part(20, 1, Some(40)),
-            part(30, 1, None),
-            part(30, 2, None),
-            part(30, 2, Some(50)),
-            part(50, 2, None),
-        ];
-        let spans: Vec<_> = belonging(parts, &segments)
-            .into_iter()
-            .map(|part| (part.span.from, part.span.run, part.span.to))
-            .collect();
-        assert_eq!(
-            spans,
-            [
-                (0, 1, Some(20)),
-                (20, 1, None),
-                (30, 2, Some(50)),
-                (50, 2, None)
-            ]
-        );
-    }
-
-    #[test]
-    fn large_parts_are_copied_and_small_ones_are_put_together() {
-        let piece = |from: u64, to: u64, copy| Piece { from, to, copy };
-        let of = |parts: &[u64]| plan(1, parts.iter().copied(), 8 * MIB);
-        assert_eq!(of(&[3]), [piece(0, 4, None)]);
-        // The header is too short for a piece: the first part is read.
-        let large = 9 * MIB;
-        assert_eq!(
-            of(&[large, large, 7]),
-            [
-                piece(0, 1 + large, None),
-                piece(1 + large, 1 + 2 * large, Some(1)),
-                piece(1 + 2 * large, 8 + 2 * large, None),
-            ]
-        );
-        // Small parts make pieces of the same size; their rest is a piece if it is large enough.
-        let pieces = of(&[4 * MIB, 4 * MIB, 5 * MIB - 1, large, 4 * MIB, large]);
-        assert_eq!(
-            pieces,
-            [
-                piece(0, 4 * MIB + 1 + 4 * MIB - 1, None),
-                piece(8 * MIB, 13 * MIB, None),
-                piece(13 * MIB, 22 * MIB, Some(3)),
-                piece(22 * MIB, 35 * MIB, None),
-            ]
-        );
-        for pieces in [pieces, of(&[large; 4])] {
-            let (last, others) = pieces.split_last().unwrap();
-            assert!(
-                others
-                    .iter()
-                    .all(|piece| piece.to - piece.from >= SMALLEST_PIECE)
-            );
-            assert!(pieces.windows(2).all(|pair| pair[0].to == pair[1].from));
-            assert!(last.to > last.from);
-        }
-    }
-}
+mod tests;
