@@ -1,6 +1,6 @@
-"""Writes the Postman collection, its environment and the file of its form, from openapi.yaml and `flow.py`: `generate.py CONTRACT FOLDER`.
+"""Writes the Postman collection, its environment and the file of its form: `generate.py CONTRACT FOLDER`.
 
-The same contract gives the same files, byte for byte. Every operation of the contract is in the collection: those
+They are made of openapi.yaml and `flow.py`. The same contract gives the same files, byte for byte. Every operation of the contract is in the collection: those
 that no step of the flow names are added with the contract's examples, and any response of the contract up to 499
 is right for them. Postman's own converter is not used here: it fills patterns with random text.
 """
@@ -147,6 +147,9 @@ def item(contract: Contract, step: Step, known: bool) -> dict[str, Any]:
     if not step.operation:
         return signed_item(step)
     operation = contract.operations[step.operation]
+    unknown = step.parameters.keys() - {parameter["name"] for parameter in operation["parameters"]}
+    if unknown:
+        sys.exit(f"flow.py names parameters that {step.operation} does not have: {', '.join(unknown)}")
     media_type, content = body(contract, operation, step)
     headers = parameters(contract, operation, step, "header")
     headers += [{"key": name, "value": value} for name, value in step.headers.items()]
@@ -207,8 +210,9 @@ def collection(contract: Contract) -> dict[str, Any]:
     tags = {tag["name"]: tag["description"] for tag in contract.root["tags"]}
     steps = [step for own in FLOW.values() for step in flatten(own)]
     in_flow = {step.operation for step in steps if step.operation}
-    for name in [*(in_flow - contract.operations.keys()), *(FLOW.keys() - tags.keys())]:
-        sys.exit(f"flow.py names {name}, which is not in the contract")
+    used = {operation["tags"][0] for operation in contract.operations.values()} | FLOW.keys()
+    for name in [*(in_flow - contract.operations.keys()), *(used - tags.keys())]:
+        sys.exit(f"{name} is not in the contract's operations or tags")
     items = []
     for tag, description in tags.items():
         added = [name for name, one in contract.operations.items() if one["tags"][0] == tag and name not in in_flow]
