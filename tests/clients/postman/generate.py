@@ -1,8 +1,9 @@
 """Writes the Postman collection, its environment and the file of its form: `generate.py CONTRACT FOLDER`.
 
-They are made of openapi.yaml and `flow.py`. The same contract gives the same files, byte for byte. Every operation of the contract is in the collection: those
-that no step of the flow names are added with the contract's examples, and any response of the contract up to 499
-is right for them. Postman's own converter is not used here: it fills patterns with random text.
+They are made of openapi.yaml and `flow.py`; the same contract gives the same files, byte for byte. Every operation of
+the contract is in the collection: those that no step of the flow names are added with the contract's examples, and
+any response of the contract up to 499 is right for them. Postman's own converter is not used here: it fills patterns
+with random text.
 """
 
 import json
