@@ -23,7 +23,7 @@ const STORES: [(&str, &[&str], &str); 5] = [
     ("members", &["members.rs"], "MembersTable"),
     (
         "batches",
-        &["batches.rs", "leases.rs", "replacements.rs"],
+        &["batches.rs", "leases.rs", "listing.rs", "replacements.rs"],
         "BatchesTable",
     ),
     ("keys", &["keys.rs"], "KeysTable"),
@@ -191,7 +191,7 @@ fn methods(files: &[&str], resource: &str) -> BTreeMap<String, Actions> {
     for _ in 0..bodies.len() {
         for (name, body) in &bodies {
             let others = bodies.keys().filter(|other| {
-                let calls = ["self.", "self.clone()."];
+                let calls = ["self.", "self.clone().", "self.listing()."];
                 calls
                     .iter()
                     .any(|on| body.contains(&format!("{on}{other}(")))
