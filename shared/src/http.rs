@@ -6,10 +6,12 @@
 mod authorized;
 pub mod batch_view;
 pub mod cursor;
+pub mod export_view;
 pub mod form;
 pub mod key_view;
 pub mod link;
 pub mod member_view;
+pub mod page_query;
 mod response;
 mod service;
 

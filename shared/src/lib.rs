@@ -7,6 +7,8 @@
 pub mod access;
 pub mod batch;
 pub mod columns;
+pub mod csv;
+pub mod export;
 pub mod http;
 pub mod key;
 pub mod logging;
@@ -22,3 +24,4 @@ pub mod scope;
 pub mod setup;
 pub mod store;
 pub mod time;
+mod ulid_id;

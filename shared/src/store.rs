@@ -10,6 +10,7 @@ use thiserror::Error;
 
 pub mod batches;
 pub mod copies;
+pub mod exports;
 pub mod files;
 pub mod item;
 pub mod keys;
