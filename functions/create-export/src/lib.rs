@@ -17,6 +17,9 @@ use mpulse_shared::store::exports::Exports;
 use mpulse_shared::store::files::Files;
 use mpulse_shared::time::Timestamp;
 
+/// The supported media type of the body.
+const BODY_TYPE: &str = "application/json";
+
 /// Creates the service.
 ///
 /// # Errors
@@ -32,7 +35,11 @@ async fn create(
 ) -> Result<Response<Body>, Problem> {
     let base = link::base(&request);
     let request_id = http::request_id(&request);
-    let fields = form::fields(request).await?;
+    form::check_size(&request)?;
+    if form::media_type(&request) != BODY_TYPE {
+        return Err(Problem::media_type(form::ACCEPT_POST, BODY_TYPE));
+    }
+    let fields = form::json_fields(&form::bytes(request.into_body()), &[])?;
     let (account_id, format) = parse(&fields).map_err(Problem::invalid_fields)?;
     caller.require_account(&account_id)?;
     let by = Author::key(caller.key_id.as_str()).as_str().to_owned();

@@ -12,6 +12,8 @@ pub const ROUTES: &[(&str, &[&str])] = &[
     ("/", &["GET"]),
     ("/admin", &["GET"]),
     ("/api/docs", &["GET"]),
+    ("/api/exports", &["GET", "POST"]),
+    ("/api/exports/*", &["GET"]),
     ("/api/health", &["GET"]),
     ("/api/keys", &["GET", "POST"]),
     ("/api/keys/*", &["DELETE", "GET"]),
