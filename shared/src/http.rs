@@ -3,6 +3,7 @@
 //! A function's `service` passes its handler to [`authorized()`], which authenticates the caller
 //! first, or to [`public`] or [`service()`], which do not.
 
+pub mod accept;
 mod authorized;
 pub mod batch_view;
 pub mod cursor;
@@ -16,7 +17,7 @@ mod response;
 mod service;
 
 pub use authorized::{authorized, authorized_or_anonymous, public};
-pub use response::{empty, json, page, page_with, set_header, with_body};
+pub use response::{csv, empty, json, page, page_with, set_header, set_next, with_body};
 pub use service::{Service, request_id, run, service};
 
 /// The number of attempts of a change, if concurrent changes interfere.

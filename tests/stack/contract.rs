@@ -203,7 +203,9 @@ async fn furnish(stack: &Stack, operation: &Operation<'_>) -> String {
         .await;
     }
     if operation.path.contains("/exports/") {
-        let export = stack.post("/api/exports", &json!({"account_id": "4"})).await;
+        let export = stack
+            .post("/api/exports", &json!({"account_id": "4"}))
+            .await;
         return text(&export.json()["export_id"]).to_owned();
     }
     if operation.method == Method::DELETE && operation.path.contains("/batch/") {
