@@ -14,6 +14,8 @@ mod body_uploads;
 mod conditional_writes;
 mod contract;
 mod direct_ingest;
+mod export_runs;
+mod exports;
 mod fault_injection;
 mod file_cases;
 mod file_formats;

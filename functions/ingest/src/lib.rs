@@ -8,9 +8,7 @@
 use std::time::Instant;
 
 use mpulse_shared::batch::{Batch, BatchId};
-use mpulse_shared::run::{
-    self as shared_run, CreatedObject, Guard, RunEnd, RunError, Service, Worker,
-};
+use mpulse_shared::run::{self as shared_run, CreatedObject, Guard, RunEnd, RunError, Worker};
 use mpulse_shared::setup::{Setup, SetupError};
 use mpulse_shared::store::StoreError;
 use mpulse_shared::store::leased::Claim;
@@ -22,6 +20,7 @@ use report::Kind;
 use resources::Resources;
 use run::Run;
 
+pub use mpulse_shared::run::Service;
 pub use tuning::Tuning;
 
 mod account_keys;
