@@ -240,7 +240,7 @@ async fn pieces_that_are_gone_are_made_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_workbook_has_pieces_and_a_limit() {
+async fn a_workbook_has_a_limit_of_rows() {
     let ground = Ground::start().await;
     ground.fill(3000).await;
     let (export, event) = ground.export(Format::Xlsx).await;
