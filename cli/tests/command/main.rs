@@ -2,6 +2,7 @@
 //! killed.
 
 mod dev;
+mod exports;
 mod kills;
 mod parts;
 mod proxy;
