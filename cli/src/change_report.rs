@@ -1,129 +1,25 @@
-//! A batch's report of changes, as S3 sends it: in pieces, so that memory does not depend on its size.
+//! The first changes of a batch's report, of which no more is read than that.
 
-use std::time::Duration;
-
-use bytes::{Bytes, BytesMut};
-use reqwest::header::RANGE;
-use reqwest::{Response, StatusCode};
-use thiserror::Error;
-use tokio::time::timeout;
+use bytes::BytesMut;
 
 use crate::change::{Change, Kind};
-use crate::client::{Batch, Client, ClientError, s3_message};
+use crate::client::{Batch, Client};
+use crate::download::{Download, DownloadError, Source};
 use crate::progress::Progress;
 use crate::retry::Tries;
-
-/// The longest wait for the next piece.
-const STALLED: Duration = Duration::from_mins(1);
 
 /// The bytes at the end of a report in which removed members are looked for: more than twenty of the longest records.
 const TAIL: u64 = 64 * 1024;
 
-/// The report cannot be read.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum ReportError {
-    /// The API responded with an error, or did not respond.
-    #[error(transparent)]
-    Api(#[from] ClientError),
-    /// The connection failed.
-    #[error("the connection to S3 failed")]
-    Connection(#[source] reqwest::Error),
-    /// Nothing arrived for a minute.
-    #[error("the connection to S3 stalled")]
-    Stalled,
-    /// The rest of the report was requested.
-    #[error("S3 sends the whole report instead of its rest")]
-    WholeReport,
-    /// An error response.
-    #[error("S3 responded with {status}: {message}")]
-    Refused {
-        /// The HTTP status.
-        status: StatusCode,
-        /// The message of the response.
-        message: String,
-    },
-}
-
-impl ReportError {
-    /// Returns whether a retry, with a new URL, may succeed.
-    pub fn is_transient(&self) -> bool {
-        match self {
-            Self::Api(error) => error.is_transient(),
-            Self::Connection(_) | Self::Stalled => true,
-            Self::WholeReport => false,
-            Self::Refused { status, .. } => status.is_server_error(),
-        }
-    }
-}
-
-/// A report that is being received.
-pub struct Download(Response);
-
-impl Download {
-    /// Requests the report of a batch, or a range of its bytes (RFC 9110).
-    ///
-    /// # Errors
-    /// Returns [`ReportError`] without a retry.
-    pub async fn open(
-        client: &Client,
-        batch_id: &str,
-        range: Option<&str>,
-    ) -> Result<Self, ReportError> {
-        let report = client.changes(batch_id).await?;
-        let mut request = client.http().get(&report.url);
-        if let Some(range) = range {
-            request = request.header(RANGE, range);
-        }
-        let answer = timeout(STALLED, request.send()).await;
-        let answer = answer
-            .map_err(|_| ReportError::Stalled)?
-            .map_err(connection)?;
-        let status = answer.status();
-        if status.is_success() {
-            return Ok(Self(answer));
-        }
-        let body = answer.bytes().await.unwrap_or_default();
-        Err(ReportError::Refused {
-            status,
-            message: s3_message(&body),
-        })
-    }
-
-    /// Returns its size in bytes, if S3 says it.
-    pub fn size(&self) -> Option<u64> {
-        self.0.content_length()
-    }
-
-    /// Returns whether it is the requested range, not the whole report.
-    pub fn is_range(&self) -> bool {
-        self.0.status() == StatusCode::PARTIAL_CONTENT
-    }
-
-    /// Returns the next piece; `None` at the end.
-    ///
-    /// # Errors
-    /// Returns [`ReportError`] if the connection breaks before the end.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, ReportError> {
-        let piece = timeout(STALLED, self.0.chunk()).await;
-        piece.map_err(|_| ReportError::Stalled)?.map_err(connection)
-    }
-}
-
-/// The URL is as secret as a key while it is valid: messages do not contain it.
-fn connection(error: reqwest::Error) -> ReportError {
-    ReportError::Connection(error.without_url())
-}
-
 /// Returns the first changes of a dry run: those of removed members before others, which are in the order of the file.
 ///
 /// # Errors
-/// Returns [`ReportError`] after retries.
+/// Returns [`DownloadError`] after retries.
 pub async fn first_changes(
     client: &Client,
     batch: &Batch,
     most: usize,
-) -> Result<Vec<Change>, ReportError> {
+) -> Result<Vec<Change>, DownloadError> {
     let progress = Progress::hidden();
     let mut tries = Tries::new(&progress);
     loop {
@@ -138,13 +34,14 @@ async fn try_first_changes(
     client: &Client,
     batch: &Batch,
     most: usize,
-) -> Result<Vec<Change>, ReportError> {
+) -> Result<Vec<Change>, DownloadError> {
     let mut changes = Vec::new();
-    let whole = Download::open(client, &batch.id, None).await?;
+    let report = Source::Changes(&batch.id);
+    let whole = Download::open(client, report, None).await?;
     // They are at the end of the report, because members are removed after the last row.
     if batch.rows.removed > 0 {
         let range = tail(whole.size());
-        let tail = Download::open(client, &batch.id, range.as_deref()).await?;
+        let tail = Download::open(client, report, range.as_deref()).await?;
         let is_removed = |change: &Change| change.kind == Kind::Removed;
         collect(tail, most, is_removed, &mut changes).await?;
     }
@@ -168,7 +65,7 @@ async fn collect(
     most: usize,
     is_wanted: impl Fn(&Change) -> bool,
     changes: &mut Vec<Change>,
-) -> Result<(), ReportError> {
+) -> Result<(), DownloadError> {
     let mut lines = Lines::default();
     while let Some(piece) = download.next().await? {
         lines.buffer.extend_from_slice(&piece);

@@ -1,19 +1,13 @@
 //! `mpulse changes`: downloads a batch's report of changes.
 
-use std::fs::File;
-use std::io::{self, ErrorKind, Write};
 use std::path::PathBuf;
 
-use bytes::Bytes;
 use clap::Args;
 use mpulse_shared::batch::BatchId;
 use thiserror::Error;
 
-use crate::change_report::{Download, ReportError};
-use crate::client::Client;
 use crate::connection::{Connection, ConnectionError};
-use crate::progress::Progress;
-use crate::retry::Tries;
+use crate::download::{SaveError, Source, save};
 
 /// The arguments of `mpulse changes`.
 #[derive(Debug, Args)]
@@ -44,20 +38,9 @@ pub enum ChangesError {
     /// The registry cannot be called.
     #[error(transparent)]
     Connection(#[from] ConnectionError),
-    /// The report cannot be read.
+    /// The report was not saved.
     #[error(transparent)]
-    Report(#[from] ReportError),
-    /// The file cannot be written.
-    #[error("cannot write {path}")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        source: io::Error,
-    },
-    /// Standard output cannot be written.
-    #[error("cannot write the report")]
-    Output(#[source] io::Error),
+    Save(#[from] SaveError),
 }
 
 impl ChangesError {
@@ -74,88 +57,10 @@ impl ChangesError {
 pub async fn run(args: ChangesArgs) -> Result<(), ChangesError> {
     let client = args.connection.client()?;
     let id = args.batch.as_str();
-    // The file is not created before there is something to write to it.
-    let mut report = Report::new(&client, id);
-    let failed = |source| match &args.output {
-        Some(path) => ChangesError::File {
-            path: path.clone(),
-            source,
-        },
-        None => ChangesError::Output(source),
-    };
-    let mut to: Option<Box<dyn Write>> = None;
-    while let Some(piece) = report.next().await? {
-        let to = match &mut to {
-            Some(to) => to,
-            None => to.insert(match &args.output {
-                Some(path) => Box::new(File::create(path).map_err(failed)?),
-                None => Box::new(io::stdout()),
-            }),
-        };
-        match to.write_all(&piece).and_then(|()| to.flush()) {
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
-            written => written.map_err(failed)?,
-        }
-    }
-    if let Some(path) = &args.output {
-        eprintln!(
-            "batch {id}: wrote the changes to {}, {} bytes",
-            path.display(),
-            report.received
-        );
+    let saved = save(&client, Source::Changes(id), args.output.as_deref()).await?;
+    if let (Some(bytes), Some(path)) = (saved, &args.output) {
+        let path = path.display();
+        eprintln!("batch {id}: wrote the changes to {path}, {bytes} bytes");
     }
     Ok(())
-}
-
-/// A report in pieces. After a broken connection it goes on where it stopped.
-struct Report<'a> {
-    client: &'a Client,
-    batch_id: &'a str,
-    download: Option<Download>,
-    received: u64,
-}
-
-impl<'a> Report<'a> {
-    fn new(client: &'a Client, batch_id: &'a str) -> Self {
-        Self {
-            client,
-            batch_id,
-            download: None,
-            received: 0,
-        }
-    }
-
-    /// Returns the next piece; `None` at the end.
-    async fn next(&mut self) -> Result<Option<Bytes>, ReportError> {
-        let progress = Progress::hidden();
-        let mut tries = Tries::new(&progress);
-        loop {
-            match self.try_next().await {
-                Err(error) if error.is_transient() => tries.again("", error).await?,
-                result => return result,
-            }
-        }
-    }
-
-    /// Returns the next piece, without a retry. An error ends the download.
-    async fn try_next(&mut self) -> Result<Option<Bytes>, ReportError> {
-        let mut download = match self.download.take() {
-            Some(download) => download,
-            None => self.open().await?,
-        };
-        let piece = download.next().await?;
-        self.download = Some(download);
-        self.received += piece.as_ref().map_or(0, |piece| piece.len() as u64);
-        Ok(piece)
-    }
-
-    /// Requests what has not been received.
-    async fn open(&self) -> Result<Download, ReportError> {
-        let rest = (self.received > 0).then(|| format!("bytes={}-", self.received));
-        let download = Download::open(self.client, self.batch_id, rest.as_deref()).await?;
-        if rest.is_some() && !download.is_range() {
-            return Err(ReportError::WholeReport);
-        }
-        Ok(download)
-    }
 }

@@ -1,10 +1,11 @@
-//! A small client of the REST API: batches, and the API's errors.
+//! A small client of the REST API: batches, exports, and the API's errors.
 //!
 //! Fields that this command does not show are not read, and fields that an older or newer system
 //! omits have defaults: the contract grows by adding.
 
 mod batch;
 mod error;
+mod export;
 
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use crate::credential::Credential;
 
 pub use batch::*;
 pub use error::*;
+pub use export::*;
 
 /// The timeout of opening a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -133,6 +135,24 @@ impl Client {
     pub async fn changes(&self, id: &str) -> Result<ReportUrl, ClientError> {
         let path = format!("/api/members/batch/{id}/changes");
         self.call(Method::GET, &path, None).await
+    }
+
+    /// Creates an export.
+    ///
+    /// # Errors
+    /// Returns [`ClientError`] without a retry.
+    pub async fn create_export(&self, export: &NewExport) -> Result<Export, ClientError> {
+        let body = serde_json::to_vec(export).expect("texts are always JSON");
+        self.call(Method::POST, "/api/exports", Some(body)).await
+    }
+
+    /// Reads an export.
+    ///
+    /// # Errors
+    /// Returns [`ClientError`] without a retry.
+    pub async fn export(&self, id: &str) -> Result<Export, ClientError> {
+        self.call(Method::GET, &format!("/api/exports/{id}"), None)
+            .await
     }
 
     /// Resolves a URL of the API, which may be relative.

@@ -10,7 +10,9 @@ mod client;
 mod connection;
 mod credential;
 mod dev;
+mod download;
 mod env;
+mod export;
 mod follow;
 mod keys;
 mod plan;
@@ -56,6 +58,8 @@ enum Command {
     Apply(apply::ApplyArgs),
     /// Download the report of what a batch has changed, or what a dry run would change
     Changes(changes::ChangesArgs),
+    /// Download the members of an account as a file
+    Export(export::ExportArgs),
     /// Take back what a batch has changed
     Revert(revert::RevertArgs),
     /// Create, list and revoke access keys
@@ -79,6 +83,10 @@ async fn main() -> ExitCode {
             result.unwrap_or_else(|error| failed(&error, code(error.is_usage())))
         }
         Command::Changes(args) => match changes::run(args).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed(&error, code(error.is_usage())),
+        },
+        Command::Export(args) => match export::run(args).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => failed(&error, code(error.is_usage())),
         },

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, HumanCount, HumanDuration, ProgressBar, ProgressStyle};
 
-use crate::client::Batch;
+use crate::client::{Batch, Export};
 
 /// The time between two plain lines.
 const LINE_EVERY: Duration = Duration::from_secs(3);
@@ -18,6 +18,7 @@ const TICK: Duration = Duration::from_millis(200);
 /// The templates fit any width: one's bar and the other's message take the remaining space.
 const SENDING: &str =
     "{prefix:10} [{wide_bar}] {percent:>3}%  {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left";
+const EXPORTING: &str = "{prefix:10} {spinner} {wide_msg}";
 const PROCESSING: &str = "{prefix:10} [{bar:20}] {percent:>3}%  {wide_msg}";
 
 /// A stage, sending or processing.
@@ -37,6 +38,15 @@ impl Progress {
     /// Starts the stage in which the rows are processed.
     pub fn processing() -> Self {
         let progress = Self::new("processing", PROCESSING, 1);
+        if progress.last_line.is_none() {
+            progress.bar.enable_steady_tick(TICK);
+        }
+        progress
+    }
+
+    /// Starts the stage in which an export is made. The number of its members is not known before its end.
+    pub fn exporting() -> Self {
+        let progress = Self::new("exporting", EXPORTING, 1);
         if progress.last_line.is_none() {
             progress.bar.enable_steady_tick(TICK);
         }
@@ -94,6 +104,13 @@ impl Progress {
             let percent = percent(self.bar.position(), self.bar.length().unwrap_or_default());
             format!("{}: {percent}%  {}", batch.status, batch_line(batch))
         });
+    }
+
+    /// Shows the progress of an export.
+    pub fn exported(&self, export: &Export) {
+        let rows = HumanCount(export.rows);
+        self.bar.set_message(format!("{rows} members"));
+        self.line(|| format!("{}: {rows} members", export.status));
     }
 
     /// Prints a line above the bar.

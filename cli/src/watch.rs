@@ -1,10 +1,10 @@
-//! Waits for the end of a batch by polling, less and less often.
+//! Waits for the end of a batch or an export by polling, less and less often.
 
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use crate::client::{Batch, Client, ClientError};
+use crate::client::{Batch, Client, ClientError, Export};
 use crate::progress::Progress;
 
 /// The waits between two polls: an eighth of the time so far, within these bounds.
@@ -20,22 +20,43 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// Returns a permanent error at once, and a temporary one if it has lasted for [`PATIENCE`].
 pub async fn until_ended(client: &Client, id: &str) -> Result<Batch, ClientError> {
     let progress = Progress::processing();
-    let result = follow(client, id, &progress).await;
+    let show = |batch: &Batch| progress.processed(batch);
+    let result = follow(&progress, || client.batch(id), Batch::has_ended, show).await;
     progress.finish();
     result
 }
 
-async fn follow(client: &Client, id: &str, progress: &Progress) -> Result<Batch, ClientError> {
+/// Polls the export until it has ended.
+///
+/// # Errors
+/// The same as [`until_ended`].
+pub async fn until_exported(client: &Client, id: &str) -> Result<Export, ClientError> {
+    let progress = Progress::exporting();
+    let show = |export: &Export| progress.exported(export);
+    let result = follow(&progress, || client.export(id), Export::has_ended, show).await;
+    progress.finish();
+    result
+}
+
+async fn follow<T, F>(
+    progress: &Progress,
+    read: impl Fn() -> F,
+    has_ended: impl Fn(&T) -> bool,
+    show: impl Fn(&T),
+) -> Result<T, ClientError>
+where
+    F: Future<Output = Result<T, ClientError>>,
+{
     let began = Instant::now();
     let mut failing_since = None;
     loop {
-        match client.batch(id).await {
-            Ok(batch) if batch.has_ended() => return Ok(batch),
-            Ok(batch) => {
+        match read().await {
+            Ok(now) if has_ended(&now) => return Ok(now),
+            Ok(now) => {
                 if failing_since.take().is_some() {
                     progress.note("the registry responds again");
                 }
-                progress.processed(&batch);
+                show(&now);
             }
             Err(error) => {
                 if failing_since.is_none() && error.is_transient() {

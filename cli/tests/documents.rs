@@ -3,7 +3,7 @@
 //! docs/api.md shows are compared with the actual ones; `…` matches anything.
 //!
 //! The differences to a user's terminal: the port, `mpulse` instead of `cargo run -q --`, and a
-//! wait between two blocks until no batch is running.
+//! wait between two blocks until no batch and no export is running.
 //!
 //! docs/semantics.md names a test for each promise; every one of them has to exist.
 
@@ -37,7 +37,7 @@ cargo() {
 }
 settle() {
     until ! command curl -sS --noproxy '*' -u "$(cat .mpulse/admin-key)" \
-        "http://127.0.0.1:$PORT/api/members/batch" |
+        "http://127.0.0.1:$PORT/api/members/batch" "http://127.0.0.1:$PORT/api/exports" |
         grep -qE '"status":"(queued|processing|cancelling)"'; do
         sleep 0.1
     done

@@ -32,6 +32,7 @@ use std::sync::Arc;
 
 use mpulse_shared::setup::{FromSetup, Setup};
 use mpulse_shared::store::batches::Batches;
+use mpulse_shared::store::exports::Exports;
 use serde_json::Value;
 use tokio::net::TcpListener;
 
@@ -317,10 +318,13 @@ impl Rest<'_> {
 }
 
 /// Releases the leases of earlier runs: none can be active when the local stack has just started. A
-/// template without batches has none.
+/// template without batches or exports has none.
 async fn forget_dead_runs(setup: &Setup) -> Result<(), LocalStackError> {
-    match Batches::from_setup(setup) {
-        Ok(batches) => Ok(batches.release_all().await?),
-        Err(_) => Ok(()),
+    if let Ok(batches) = Batches::from_setup(setup) {
+        batches.release_all().await?;
     }
+    if let Ok(exports) = Exports::from_setup(setup) {
+        exports.release_all().await?;
+    }
+    Ok(())
 }

@@ -65,6 +65,31 @@ async fn a_member_is_created_and_found_by_every_field() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_account_of_a_search_is_exported() {
+    let stack = Stack::start().await;
+    stack.upload(roster("4", 3)).await;
+    let browser = Browser::signed_in(&stack, &stack.reader).await;
+    browser.fill("Account", "4").await;
+    browser.press("Find").await;
+    browser.press("Export as CSV").await;
+    browser.shows("3 members exported").await;
+    let exports = stack.get("/api/exports").await.json();
+    assert_eq!(exports["results"][0]["created_by"], "key:reader");
+    browser.press("Export as a workbook").await;
+    let deadline = std::time::Instant::now() + mpulse_tests::PATIENCE;
+    loop {
+        let exports = stack.get("/api/exports?limit=1").await.json();
+        let newest = &exports["results"][0];
+        if newest["format"] == "xlsx" && newest["status"] == "completed" {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "{newest:#}");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    browser.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn errors_are_shown_at_their_fields_with_the_server_s_messages() {
     let stack = Stack::start().await;
     let browser = Browser::signed_in(&stack, &stack.writer).await;

@@ -122,6 +122,9 @@ const MATRIX: &[Call] = &[
         None,
         administers(200, 200),
     ),
+    ("POST", "/api/exports", Some(EXPORT), looks_at(202, 403)),
+    ("GET", "/api/exports", None, looks(200)),
+    ("GET", "/api/exports/{export}", None, looks(404)),
     ("POST", "/api/keys", Some(KEY), administers(201, 403)),
     ("POST", "/api/keys", Some(BOUND_KEY), administers(201, 201)),
     ("GET", "/api/keys", None, administers(200, 200)),
@@ -145,12 +148,18 @@ const CREATED: &str = r#"{"account_id": "4", "client_member_id": "created-{n}",
                           "phone_number": "7145550123"}"#;
 const PATCH: &str = r#"{"last_name": "Low {n}"}"#;
 const BATCH: &str = r#"{"account_id": "4"}"#;
+const EXPORT: &str = r#"{"account_id": "4"}"#;
 const KEY: &str = r#"{"key_id": "free-{n}", "role": "reader"}"#;
 const BOUND_KEY: &str = r#"{"key_id": "bound-{n}", "role": "reader", "accounts": ["5"]}"#;
 
 /// A call for readers, with the status for bound keys.
 const fn looks(bound: u16) -> [u16; 8] {
-    [401, 401, 401, 200, 200, 200, bound, bound]
+    looks_at(200, bound)
+}
+
+/// A call for readers, with its status and that for bound keys.
+const fn looks_at(done: u16, bound: u16) -> [u16; 8] {
+    [401, 401, 401, done, done, done, bound, bound]
 }
 
 /// A call for writers, with the status for bound keys.
@@ -219,6 +228,13 @@ async fn furnish(stack: &Stack) -> Vec<(String, String)> {
         .open_batch(&json!({"size": 5, "multipart": true}))
         .await;
     names.push(("parts".to_owned(), text(&parts["batch_id"]).to_owned()));
+    let export = stack
+        .post("/api/exports", &json!({"account_id": "4"}))
+        .await;
+    names.push((
+        "export".to_owned(),
+        text(&export.json()["export_id"]).to_owned(),
+    ));
     for caller in 0..CALLERS.len() {
         member(&format!("gone-{caller}")).await;
         let open = stack.open_batch(&json!({})).await;

@@ -218,6 +218,12 @@ async fn furnish(stack: &Stack, operation: &Operation<'_>) -> String {
         )
         .await;
     }
+    if operation.path.contains("/exports/") {
+        let export = stack
+            .post("/api/exports", &json!({"account_id": "4"}))
+            .await;
+        return text(&export.json()["export_id"]).to_owned();
+    }
     if operation.method == Method::DELETE && operation.path.contains("/batch/") {
         return text(&stack.open_batch(&json!({})).await["batch_id"]).to_owned();
     }
@@ -250,7 +256,8 @@ async fn furnish(stack: &Stack, operation: &Operation<'_>) -> String {
 pub async fn example_path(stack: &Stack, operation: &Operation<'_>) -> String {
     let batch = furnish(stack, operation).await;
     let id = match operation.path {
-        path if path.contains("/batch/") => &batch,
+        path if path.contains("/batch/") || path.contains("/exports/") => &batch,
+        path if path.starts_with("/api/accounts") => "9",
         path if path.starts_with("/api/keys") => "night-job",
         _ => "4~5622780",
     };

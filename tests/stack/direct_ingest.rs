@@ -193,7 +193,7 @@ pub fn codes(report: &str) -> Vec<String> {
 }
 
 /// Returns an event as the queue delivers it.
-fn event(key: &str, size: usize, etag: &str, at: Timestamp) -> Value {
+pub fn event(key: &str, size: usize, etag: &str, at: Timestamp) -> Value {
     let body = json!({"Records": [{
         "eventVersion": "2.1", "eventSource": "aws:s3", "awsRegion": "us-east-1",
         "eventTime": at.to_string(), "eventName": "ObjectCreated:Put",

@@ -17,6 +17,8 @@ mod contract;
 mod direct_ingest;
 mod erasure;
 mod events;
+mod export_runs;
+mod exports;
 mod fault_injection;
 mod file_cases;
 mod file_formats;

@@ -19,13 +19,14 @@ use serde_json::{Map, Value};
 type Actions = BTreeSet<(String, String)>;
 
 /// The stores: the name by which functions use one, its files, and the resource.
-const STORES: [(&str, &[&str], &str); 7] = [
+const STORES: [(&str, &[&str], &str); 8] = [
     ("members", &["members.rs"], "MembersTable"),
     (
         "batches",
-        &["batches.rs", "leases.rs", "replacements.rs"],
+        &["batches.rs", "leases.rs", "listing.rs", "replacements.rs"],
         "BatchesTable",
     ),
+    ("exports", &["exports.rs", "listing.rs"], "ExportsTable"),
     ("keys", &["keys.rs"], "KeysTable"),
     ("records", &["idempotency.rs"], "IdempotencyTable"),
     ("files", &["files.rs", "copies.rs"], "FilesBucket"),
@@ -140,6 +141,8 @@ fn folders(text: &str) -> Vec<&'static str> {
         ("upload_key", "uploads"),
         ("rejects_key", "rejects"),
         ("changes_key", "changes"),
+        ("request_key", "exports/requests"),
+        ("file_key", "exports"),
     ];
     let named = keys.iter().filter(|(key, _)| text.contains(key));
     let named: Vec<_> = named.map(|(_, folder)| *folder).collect();
@@ -194,7 +197,7 @@ fn methods(files: &[&str], resource: &str) -> BTreeMap<String, Actions> {
     for _ in 0..bodies.len() {
         for (name, body) in &bodies {
             let others = bodies.keys().filter(|other| {
-                let calls = ["self.", "self.clone()."];
+                let calls = ["self.", "self.clone().", "self.listing()."];
                 calls
                     .iter()
                     .any(|on| body.contains(&format!("{on}{other}(")))
@@ -210,10 +213,11 @@ fn methods(files: &[&str], resource: &str) -> BTreeMap<String, Actions> {
 fn calls_of(program: &str) -> Actions {
     let text = source(&root().join("functions").join(program).join("src"));
     let mut actions = Actions::new();
-    // Ingest has its own reads and writes of members; they are read from its source.
+    // These have their own code for members and for the bucket; it is read from their source.
+    let has_own = ["export", "ingest"].contains(&program);
     let stores = STORES
         .iter()
-        .filter(|(field, ..)| program != "ingest" || *field != "members");
+        .filter(|(field, ..)| !has_own || *field != "members");
     for (field, files, resource) in stores {
         for (method, does) in methods(files, resource) {
             if text.contains(&format!("{field}.{method}(")) {
@@ -222,32 +226,47 @@ fn calls_of(program: &str) -> Actions {
         }
     }
     let indirect = [
-        ("http::authorized", "KeysTable"),
-        ("http::idempotent(", "KeysTable"),
-        ("member_view::requested(", "MembersTable"),
-        ("batch_view::requested(", "BatchesTable"),
+        ("http::authorized", "KeysTable", "dynamodb:GetItem"),
+        ("http::idempotent(", "KeysTable", "dynamodb:GetItem"),
+        (
+            "member_view::requested(",
+            "MembersTable",
+            "dynamodb:GetItem",
+        ),
+        ("batch_view::requested(", "BatchesTable", "dynamodb:GetItem"),
+        (
+            "export_view::requested(",
+            "ExportsTable",
+            "dynamodb:GetItem",
+        ),
+        ("ExportView::new(", "FilesBucket/exports/*", "s3:GetObject"),
     ];
-    for (call, table) in indirect {
+    for (call, place, action) in indirect {
         if text.contains(call) {
-            actions.insert((table.to_owned(), "dynamodb:GetItem".to_owned()));
+            actions.insert((place.to_owned(), action.to_owned()));
         }
     }
     if text.contains("http::idempotent(") {
         let does = methods(&["idempotency.rs"], "IdempotencyTable");
         actions.extend(does.into_values().flatten());
     }
-    // Only ingest uses its members table and its bucket code.
-    if program == "ingest" {
-        let folder = root().join("functions/ingest/src");
+    if has_own {
+        let folder = root().join("functions").join(program).join("src");
         for file in files_below(&folder) {
             let text = source(&file);
             let file = file.strip_prefix(&folder).expect("it is below");
             let is_s3 = text.contains("aws_sdk_s3") || text.contains(".s3");
             let of_report = file.to_string_lossy().contains("report");
-            actions.extend(match (is_s3, of_report) {
-                (true, true) => called(&text, ("FilesBucket", &["changes", "rejects"])),
-                (true, false) => called(&text, ("FilesBucket", &["uploads"])),
-                (false, _) => called(&text, ("MembersTable", &[])),
+            // The key in an event is that of the object that started the run.
+            let of_request = text.contains(".key(&request.object.key)");
+            actions.extend(match (is_s3, of_report, program) {
+                (false, ..) => called(&text, ("MembersTable", &[])),
+                (_, _, "export") if of_request => {
+                    called(&text, ("FilesBucket", &["exports/requests"]))
+                }
+                (_, _, "export") => called(&text, ("FilesBucket", &["exports"])),
+                (_, true, _) => called(&text, ("FilesBucket", &["changes", "rejects"])),
+                (_, false, _) => called(&text, ("FilesBucket", &["uploads"])),
             });
         }
     }
@@ -408,12 +427,13 @@ fn every_name_in_the_template_exists_and_every_resource_is_named() {
 }
 
 /// The code that reads a setting.
-const READERS: [(&str, &[&str]); 12] = [
+const READERS: [(&str, &[&str]); 13] = [
     (
         "MEMBERS_TABLE",
         &["store::members::", "required(\"MEMBERS_TABLE\")"],
     ),
     ("BATCHES_TABLE", &["store::batches::"]),
+    ("EXPORTS_TABLE", &["store::exports::"]),
     (
         "KEYS_TABLE",
         &[
@@ -478,7 +498,8 @@ fn metrics_of_alarms_and_dashboard_are_published() {
         .filter_map(|behind| behind.split('"').next());
     let figures: BTreeSet<&str> = alarmed.chain(shown).collect();
     assert!(figures.len() > 10, "{figures:?}");
-    let text = source(&root().join("functions/ingest/src"));
+    let text = ["ingest", "export"].map(|name| source(&root().join("functions").join(name)));
+    let text = text.concat();
     for figure in figures {
         assert!(text.contains(&format!("\"{figure}\"")), "{figure}");
     }

@@ -7,9 +7,10 @@ use clap::Args;
 use thiserror::Error;
 
 use crate::apply::{self, ApplyError};
-use crate::change_report::{ReportError, first_changes};
+use crate::change_report::first_changes;
 use crate::client::{Batch, Client};
 use crate::connection::Connection;
+use crate::download::DownloadError;
 use crate::output::print;
 use crate::plan::{MOST_CHANGES, Plan};
 use crate::terminal;
@@ -41,7 +42,7 @@ pub struct PreviewArgs {
 pub enum PreviewError {
     /// The report of changes cannot be read.
     #[error("the changes cannot be shown")]
-    Report(#[from] ReportError),
+    Report(#[from] DownloadError),
     /// The dry run was not applied, or the end is unknown.
     #[error(transparent)]
     Apply(#[from] ApplyError),

@@ -3,6 +3,7 @@
 
 mod dev;
 mod events;
+mod exports;
 mod kills;
 mod parts;
 mod proxy;

@@ -3,6 +3,7 @@
 import { answer, batch as batchAt, call, may, member as at, path } from "./api.js";
 import { changeOf } from "./changes.js";
 import { alert, ask, busy, button, dialog, facts, form, h, link, plural, redraw, reload, say, table, time } from "./dom.js";
+import { watch } from "./watch.js";
 
 // The last search, which is repeated when the user returns to the page.
 let last = { text: "", account: "" };
@@ -28,6 +29,23 @@ async function find(text, account, signal) {
   if (other) throw other;
   if (!good.length) throw refused[0];
   return good;
+}
+
+// A button that exports an account, waits for the file, and downloads it.
+function exporter(text, account, format, signal) {
+  const note = h("span", { class: "hint", role: "status" });
+  const self = busy(text, async () => {
+    let made = await call("/api/exports", { method: "POST", body: { account_id: account, format } });
+    await watch(signal, async () => {
+      made = await call(path(made.links.self), { signal });
+      note.textContent = `${plural(made.rows, "member")} so far`;
+      return made.finished_at || made.status === "expired" ? null : 700;
+    }).finally(() => { note.textContent = ""; });
+    if (!made.links.file) throw new Error(made.problem?.message ?? "The export did not start. Try again.");
+    note.textContent = `${plural(made.rows, "member")} exported`;
+    h("a", { href: made.links.file }).click();
+  });
+  return [self, note];
 }
 
 export async function show(page, { id, signal }) {
@@ -70,6 +88,8 @@ export async function show(page, { id, signal }) {
       lists = next;
       draw();
     });
+    const files = account && h("div", { class: "actions" },
+      exporter("Export as CSV", account, "csv", signal), exporter("Export as a workbook", account, "xlsx", signal));
     const draw = () => {
       for (const list of lists) for (const one of list.results) members.set(one.id, one);
       const next = lists.some((list) => list.next);
@@ -77,7 +97,7 @@ export async function show(page, { id, signal }) {
         ? `${plural(members.size, "member")}${next ? " so far" : ""}`
         : text || account ? "No members found." : "There are no members yet. Create one, or send a file.";
       say(said);
-      redraw(results, h("p", { class: "hint" }, said),
+      redraw(results, h("p", { class: "hint" }, said), files,
         members.size ? table("Members", ["Name", "Phone", "Account", "Client id", "Updated"],
           [...members.values()].map((one) => [
             button(`${one.first_name} ${one.last_name}`, () => open(one.id, changed), { id: `open-${one.id}`, class: "link" }),

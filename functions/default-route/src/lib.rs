@@ -12,6 +12,8 @@ pub const ROUTES: &[(&str, &[&str])] = &[
     ("/admin", &["GET", "HEAD"]),
     ("/api/accounts/*/members", &["DELETE"]),
     ("/api/docs", &["GET", "HEAD"]),
+    ("/api/exports", &["GET", "HEAD", "POST"]),
+    ("/api/exports/*", &["GET", "HEAD"]),
     ("/api/health", &["GET", "HEAD"]),
     ("/api/keys", &["GET", "HEAD", "POST"]),
     ("/api/keys/*", &["DELETE", "GET", "HEAD"]),

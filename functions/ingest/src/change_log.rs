@@ -2,8 +2,8 @@
 //! its rows. When the lines since the last large part are many, they are stored once more, as one part that S3 can copy.
 
 use bytes::Bytes;
+use mpulse_shared::run::RunError;
 
-use crate::error::RunError;
 use crate::report::{Report, Span};
 
 /// The length of a large part, in bytes. S3 copies parts of 5 MiB and more.

@@ -14,10 +14,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mpulse_shared::batch::{BatchProblem, Container, FileFormat};
+use mpulse_shared::run::{Object, RunError};
 use tokio::sync::mpsc::Receiver;
 
-use crate::error::RunError;
-use crate::source::{Object, Source};
+use crate::source::Source;
 use charset::CharsetDecoder;
 
 pub mod charset;
@@ -114,7 +114,7 @@ impl Decoder {
     /// Opens a file at an offset of its text. `known` is how an earlier run found it to be encoded.
     ///
     /// # Errors
-    /// Returns [`RunError::File`] if the container cannot be read.
+    /// Returns [`RunError::Failed`] if the container cannot be read.
     pub async fn open(
         input: &Input,
         known: Option<Encoding>,
@@ -177,7 +177,7 @@ impl Decoder {
     /// Returns the next text; `None` at the end.
     ///
     /// # Errors
-    /// Returns [`RunError::File`] if the file is damaged or too large, was replaced or deleted, [`RunError::Store`] if
+    /// Returns [`RunError::Failed`] if the file is damaged or too large, was replaced or deleted, [`RunError::Store`] if
     /// S3 cannot be read.
     pub async fn next(&mut self) -> Result<Option<Bytes>, RunError> {
         while !self.ended {
@@ -224,7 +224,7 @@ impl Decoder {
 
 /// Returns the error of a file that cannot be read.
 fn problem(code: &str, message: impl Into<String>) -> RunError {
-    RunError::File(BatchProblem {
+    RunError::Failed(BatchProblem {
         code: code.to_owned(),
         message: message.into(),
     })

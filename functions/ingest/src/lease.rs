@@ -5,17 +5,13 @@ use std::time::{Duration, Instant};
 
 use mpulse_shared::batch::{Batch, Checkpoint, Joining, Position, Status, Sweep};
 use mpulse_shared::metrics::MetricValue;
+use mpulse_shared::run::{Guard, Renew, RunError, while_renewing};
 use mpulse_shared::store::batches::Batches;
-use mpulse_shared::store::leases::{FinalState, LEASE};
+use mpulse_shared::store::leases::FinalState;
 use mpulse_shared::time::Timestamp;
 
-use crate::error::RunError;
-use crate::guard::Guard;
 use crate::metrics_reporter::MetricsReporter;
 use crate::table::RunTable;
-
-/// How often the lease is renewed when nothing else saves it.
-const RENEWAL: Duration = Duration::from_secs(LEASE.as_secs() / 6);
 
 /// `rows_per_second` is reported after this time: the first rows of a run are counted while they
 /// are still being written.
@@ -94,13 +90,7 @@ impl<'a> Lease<'a> {
         &mut self,
         work: impl Future<Output = Result<T, RunError>>,
     ) -> Result<T, RunError> {
-        let mut work = std::pin::pin!(work);
-        loop {
-            tokio::select! {
-                result = &mut work => return result,
-                () = tokio::time::sleep_until((self.renewed + RENEWAL).into()) => self.save().await?,
-            }
-        }
+        while_renewing(self, work).await
     }
 
     /// Saves the checkpoint, renews the lease, and reads whether the batch was cancelled.
@@ -192,6 +182,16 @@ impl<'a> Lease<'a> {
         let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
         at.rows_per_second = per_second(at.rows.read - rows, millis);
         at.bytes_per_second = per_second(at.bytes_done.saturating_sub(bytes), millis);
+    }
+}
+
+impl Renew for Lease<'_> {
+    fn renewed(&self) -> Instant {
+        self.renewed
+    }
+
+    async fn save(&mut self) -> Result<(), RunError> {
+        Lease::save(self).await
     }
 }
 

@@ -5,39 +5,31 @@
 //! `table`. An unfinished upload is returned to the queue as a batch item failure, and the next
 //! run continues from the checkpoint.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
-use lambda_runtime::{Context, Error, LambdaEvent};
 use mpulse_shared::batch::{Batch, BatchId};
+use mpulse_shared::run::{self as shared_run, CreatedObject, Guard, RunEnd, RunError, Worker};
 use mpulse_shared::setup::{Setup, SetupError};
 use mpulse_shared::store::StoreError;
 use mpulse_shared::store::events::Event;
-use mpulse_shared::store::leases::{Claim, Claimant};
+use mpulse_shared::store::leased::Claim;
+use mpulse_shared::store::leases::Claimant;
 use mpulse_shared::time::Timestamp;
-use serde_json::{Value, json};
-use tower::util::BoxCloneSyncService;
 use tracing::Instrument;
 
-use error::RunError;
-use event::{Message, Upload};
-use guard::Guard;
 use report::Kind;
 use resources::Resources;
-use run::{Run, RunEnd};
+use run::Run;
 
+pub use mpulse_shared::run::Service;
 pub use tuning::Tuning;
 
 mod account_keys;
-mod backoff;
 mod change_log;
 mod change_report;
 mod compare;
 mod decode;
-mod error;
-mod event;
 mod file_keys;
-mod guard;
 mod index;
 mod layout;
 mod lease;
@@ -60,17 +52,6 @@ mod suspicion;
 mod table;
 mod tuning;
 
-/// The number of attempts to save a checkpoint or a part of the report: no client waits for it, and
-/// giving up costs a whole run.
-const ATTEMPTS: u32 = 12;
-
-/// The maximum time reserved before the deadline for an orderly end; a quarter of a short
-/// timeout.
-const MARGIN: Duration = Duration::from_secs(30);
-
-/// The service: an SQS or S3 event in, batch item failures out.
-pub type Service = BoxCloneSyncService<LambdaEvent<Value>, Value, Error>;
-
 /// Creates the service.
 ///
 /// # Errors
@@ -84,16 +65,9 @@ pub fn service(setup: &Setup) -> Result<Service, SetupError> {
 /// # Errors
 /// Returns an error if a setting is missing.
 pub fn service_tuned(setup: &Setup, tuning: Tuning) -> Result<Service, SetupError> {
-    let setup = &setup.with_retries(ATTEMPTS, tuning.first_wait);
-    let ingest = Arc::new(Ingest {
-        resources: Resources::from_setup(setup, tuning)?,
-    });
-    Ok(Service::new(tower::service_fn(
-        move |event: LambdaEvent<Value>| {
-            let ingest = Arc::clone(&ingest);
-            async move { ingest.handle(event).await }
-        },
-    )))
+    let setup = &setup.with_retries(shared_run::ATTEMPTS, tuning.first_wait);
+    let resources = Resources::from_setup(setup, tuning)?;
+    Ok(shared_run::service(Ingest { resources }))
 }
 
 /// The function.
@@ -101,48 +75,8 @@ struct Ingest {
     resources: Resources,
 }
 
-impl Ingest {
-    async fn handle(&self, event: LambdaEvent<Value>) -> Result<Value, Error> {
-        let deadline = deadline(&event.context);
-        let mut failures = Vec::new();
-        for message in event::messages(event.payload)? {
-            let done = self.message(&message, deadline).await;
-            match (done, message.id) {
-                (true, _) => {}
-                (false, Some(id)) => failures.push(json!({"itemIdentifier": id})),
-                // A bare event has no item to return; an error makes the sender retry.
-                (false, None) => return Err("the upload is not finished".into()),
-            }
-        }
-        Ok(json!({"batchItemFailures": failures}))
-    }
-
-    /// Processes a message. Returns whether it can be acknowledged.
-    async fn message(&self, message: &Message, deadline: Instant) -> bool {
-        let uploads = match &message.uploads {
-            Ok(uploads) => uploads,
-            Err(error) => {
-                tracing::error!(%error, "unreadable message");
-                self.resources.count_failed_run();
-                return false;
-            }
-        };
-        for upload in uploads {
-            match self.upload(upload, deadline).await {
-                Ok(RunEnd::Ended) => {}
-                Ok(RunEnd::HandBack) => return false,
-                Err(error) => {
-                    let cause = mpulse_shared::store::chain(&error);
-                    tracing::warn!(key = upload.object.key, cause, "a run ended early");
-                    self.resources.count_failed_run();
-                    return false;
-                }
-            }
-        }
-        true
-    }
-
-    async fn upload(&self, upload: &Upload, deadline: Instant) -> Result<RunEnd, RunError> {
+impl Worker for Ingest {
+    async fn work(&self, upload: &CreatedObject, deadline: Instant) -> Result<RunEnd, RunError> {
         let Some(batch_id) = BatchId::from_upload_key(&upload.object.key) else {
             tracing::warn!(
                 key = upload.object.key,
@@ -163,14 +97,9 @@ impl Ingest {
             .batches
             .claim(&batch_id, &claimant, Timestamp::now())
             .await?;
-        let now = Instant::now();
-        let left = deadline.saturating_duration_since(now);
-        let margin = MARGIN.min(left / 4);
-        // No request begins in the second half of the margin.
-        let guard = Guard::new(taken, now + left.saturating_sub(margin / 2));
+        let (guard, stop_at) = Guard::until(deadline, taken);
         let is_late = match claim {
             Claim::Taken(batch) => {
-                let stop_at = now + left.saturating_sub(margin);
                 let object = upload.object.clone();
                 let request_id = batch.request_id.as_deref().unwrap_or_default();
                 let span = tracing::info_span!("run", %batch_id, request_id);
@@ -212,10 +141,16 @@ impl Ingest {
         Ok(RunEnd::Ended)
     }
 
+    fn count_failed_run(&self) {
+        self.resources.count_failed_run();
+    }
+}
+
+impl Ingest {
     /// Deletes the upload and the parts of the reports of a batch whose end is stored.
     async fn clean_up(
         &self,
-        upload: &Upload,
+        upload: &CreatedObject,
         batch_id: &BatchId,
         ended: Option<&Batch>,
         guard: Guard,
@@ -242,7 +177,11 @@ impl Ingest {
 
     /// Records a file that arrived after the end of its batch, as a warning. It is deleted unread. Returns whether it
     /// arrived after the end.
-    async fn note_late_upload(&self, id: &BatchId, upload: &Upload) -> Result<bool, StoreError> {
+    async fn note_late_upload(
+        &self,
+        id: &BatchId,
+        upload: &CreatedObject,
+    ) -> Result<bool, StoreError> {
         let ended = self.resources.batches.get(id).await?;
         let is_late = ended.is_some_and(|batch| batch.finished_at < Some(upload.at));
         let bytes = upload.object.size;
@@ -262,7 +201,7 @@ impl Ingest {
         Ok(is_late)
     }
 
-    async fn delete_upload(&self, upload: &Upload) -> Result<(), StoreError> {
+    async fn delete_upload(&self, upload: &CreatedObject) -> Result<(), StoreError> {
         self.resources
             .s3
             .delete_object()
@@ -272,37 +211,5 @@ impl Ingest {
             .await
             .map_err(|error| StoreError::sdk("DeleteObject of the upload", error))?;
         Ok(())
-    }
-}
-
-/// Returns when Lambda ends the invocation.
-fn deadline(context: &Context) -> Instant {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Instant::now() + time_left(Duration::from_millis(context.deadline), now)
-}
-
-/// Returns the time until a deadline; both are since 1970. A deadline on the first day of 1970 is a
-/// duration, not a time: `cargo lambda watch` counts its ten minutes from 1970.
-fn time_left(deadline: Duration, now: Duration) -> Duration {
-    const FIRST_DAY: Duration = Duration::from_hours(24);
-    if deadline < FIRST_DAY {
-        return deadline;
-    }
-    deadline.saturating_sub(now)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_deadline_is_a_time_or_a_duration() {
-        let now = Duration::from_mins(29_924_286);
-        let minutes = Duration::from_mins(10);
-        assert_eq!(time_left(now + minutes, now), minutes);
-        assert_eq!(time_left(minutes, now), minutes);
-        assert_eq!(time_left(now, now + minutes), Duration::ZERO);
     }
 }

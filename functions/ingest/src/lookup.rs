@@ -8,9 +8,9 @@ use std::collections::{HashMap, HashSet};
 
 use mpulse_shared::batch::Mode;
 use mpulse_shared::member::{AccountId, MemberId, Profile};
+use mpulse_shared::run::RunError;
 use tokio::task::JoinSet;
 
-use crate::error::RunError;
 use crate::index::{Answer, Index, Next};
 use crate::table::{AccountPage, Members, RunTable, joined};
 

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use mpulse_shared::batch::{BatchProblem, Position, Rows, Segment};
 use mpulse_shared::member::{AccountId, Member, MemberId, Profile};
+use mpulse_shared::run::RunError;
 use mpulse_shared::store::StoreError;
 use tokio::task::JoinSet;
 
 use crate::change_log::ChangeLog;
 use crate::change_report;
 use crate::compare::{self, Change, Changes, Existing, Next, WriteContext};
-use crate::error::RunError;
 use crate::index::Index;
 use crate::lease::Lease;
 use crate::lookup::{self, Found};
@@ -251,7 +251,7 @@ impl Pipeline<'_> {
             if self.predicted.len() < most || self.predicted.contains_key(id) {
                 self.predicted.insert(id.clone(), member.clone());
             } else if !self.index.predict(&member.profile) {
-                return Err(RunError::File(too_large()));
+                return Err(RunError::Failed(too_large()));
             }
         }
         Ok(())

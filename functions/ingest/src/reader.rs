@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use mpulse_shared::batch::{BatchProblem, Container, Position, WarningCode, Warnings};
 use mpulse_shared::member::Profile;
+use mpulse_shared::run::RunError;
 
 use crate::change_report::{self, Reported};
 use crate::decode::Decoder;
-use crate::error::RunError;
 use crate::file_keys::FileKeys;
 use crate::parse::{Parser, Record};
 use crate::report::Encoder;
@@ -133,7 +133,7 @@ impl Window {
 /// Adds a line of a report of changes to a window.
 fn take_back(window: &mut Window, record: &Record<'_>) -> Result<(), RunError> {
     let Some(change) = change_report::read(record) else {
-        return Err(RunError::File(BatchProblem {
+        return Err(RunError::Failed(BatchProblem {
             code: "not_a_change_report".to_owned(),
             message: format!(
                 "Line {} is not that of a report of changes.",

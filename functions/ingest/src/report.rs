@@ -16,10 +16,9 @@ use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 use bytes::Bytes;
 use mpulse_shared::batch::{BatchId, Joining, Layout};
 use mpulse_shared::media_type;
+use mpulse_shared::run::{Guard, RunError};
 use mpulse_shared::store::StoreError;
 
-use crate::error::RunError;
-use crate::guard::Guard;
 use crate::report_form::{BOM, OWN, RAW, escape, is_report, push_quoted};
 use crate::row::{Original, Reject};
 

@@ -3,14 +3,13 @@
 
 use std::borrow::Cow;
 
+pub use mpulse_shared::csv::{BOM, push_quoted};
+
 /// The columns that the report adds before the file's own.
 pub const OWN: [&str; 3] = ["line", "code", "message"];
 
 /// The column that it adds after them.
 pub const RAW: &str = "raw";
-
-/// The mark without which spreadsheets take the report for another charset.
-pub const BOM: &str = "\u{FEFF}";
 
 /// Returns whether the columns are those of a report.
 pub fn is_report(names: &[String]) -> bool {
@@ -41,17 +40,6 @@ pub fn push_field(out: &mut String, text: &str) {
         push_quoted(out, &format!("{ESCAPE}{text}"));
     } else {
         push_quoted(out, text);
-    }
-}
-
-/// Appends a field of a CSV line, quoted if need be (RFC 4180).
-pub fn push_quoted(out: &mut String, field: &str) {
-    if field.contains(['"', ',', '\n', '\r']) {
-        out.push('"');
-        out.push_str(&field.replace('"', "\"\""));
-        out.push('"');
-    } else {
-        out.push_str(field);
     }
 }
 

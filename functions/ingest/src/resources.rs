@@ -3,11 +3,11 @@
 use mpulse_shared::batch::BatchId;
 use mpulse_shared::member::Rules;
 use mpulse_shared::metrics::{MetricValue, Metrics};
+use mpulse_shared::run::Guard;
 use mpulse_shared::setup::{FromSetup, Setup, SetupError};
 use mpulse_shared::store::batches::Batches;
 use mpulse_shared::store::events::Events;
 
-use crate::guard::Guard;
 use crate::report::{Kind, Report};
 use crate::table::Table;
 use crate::tuning::Tuning;

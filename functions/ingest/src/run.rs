@@ -11,6 +11,7 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 use mpulse_shared::batch::{Batch, BatchProblem, Layout, Mode, Status};
 use mpulse_shared::member::{Author, Rules};
+use mpulse_shared::run::{Guard, MAX_STALLED, Object, RunEnd, RunError};
 use mpulse_shared::store::leases::FinalState;
 
 use crate::account_keys::AccountKeys;
@@ -18,9 +19,7 @@ use crate::change_log::ChangeLog;
 use crate::change_report;
 use crate::compare::WriteContext;
 use crate::decode::{Decoder, Encoding, Input};
-use crate::error::RunError;
 use crate::file_keys::{FileKeys, Pass};
-use crate::guard::Guard;
 use crate::index::Index;
 use crate::layout::{self, Head, Settings};
 use crate::lease::Lease;
@@ -32,9 +31,8 @@ use crate::report::{Encoder, Kind};
 use crate::resources::Resources;
 use crate::row::RowValidator;
 use crate::seen::SeenKeys;
-use crate::source::{self, Object};
+use crate::source;
 use crate::stop_early;
-use crate::tuning::MAX_STALLED;
 
 mod ending;
 mod sweep;
@@ -46,15 +44,6 @@ pub struct Run<'a> {
     /// When to stop reading, so that there is time for an orderly end.
     stop_at: Instant,
     pipeline: Pipeline<'a>,
-}
-
-/// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RunEnd {
-    /// The batch has ended.
-    Ended,
-    /// The next run has to continue.
-    HandBack,
 }
 
 /// How a sweep ends.
@@ -132,7 +121,7 @@ impl<'a> Run<'a> {
     /// Returns an error if the record of the batch cannot be written. The lease then expires.
     pub async fn work(mut self) -> Result<RunEnd, RunError> {
         let result = match self.read_to_end().await {
-            Err(RunError::File(problem)) => self.file_failed(problem).await,
+            Err(RunError::Failed(problem)) => self.file_failed(problem).await,
             result => result,
         };
         let final_state = match result {
@@ -144,8 +133,7 @@ impl<'a> Run<'a> {
             Err(error) => {
                 let cause = mpulse_shared::store::chain(&error);
                 tracing::error!(cause, "a run failed");
-                // The run that holds the lease reports its loss; running out of time is no failure.
-                if !matches!(error, RunError::LeaseLost | RunError::OutOfTime) {
+                if error.is_failure() {
                     self.resources.count_failed_run();
                 }
                 self.pipeline.drain().await;
@@ -195,7 +183,7 @@ impl<'a> Run<'a> {
         let mode = self.pipeline.lease.batch.mode;
         let (replaces, reverts) = (mode == Mode::Replace, mode == Mode::Revert);
         if reverts && !change_report::is_report(&layout.names) {
-            return Err(RunError::File(BatchProblem {
+            return Err(RunError::Failed(BatchProblem {
                 code: "not_a_change_report".to_owned(),
                 message: "The file is not a report of changes.".to_owned(),
             }));
@@ -247,7 +235,7 @@ impl<'a> Run<'a> {
                 if replaces {
                     match self.sweep(reader.keys).await? {
                         SweepEnd::Done => {}
-                        SweepEnd::Failed(problem) => return Err(RunError::File(problem)),
+                        SweepEnd::Failed(problem) => return Err(RunError::Failed(problem)),
                         SweepEnd::Stopped => break,
                     }
                 }
@@ -257,7 +245,7 @@ impl<'a> Run<'a> {
             if stop_early
                 && let Some(problem) = stop_early::problem(&self.pipeline.lease.batch.checkpoint)
             {
-                return Err(RunError::File(problem));
+                return Err(RunError::Failed(problem));
             }
         }
         self.stop().await
@@ -315,7 +303,7 @@ impl<'a> Run<'a> {
                     let taken = usize::try_from(at.offset).unwrap_or(usize::MAX);
                     return Ok((layout, source, head.split_off(taken).freeze()));
                 }
-                Head::Failed(problem) => return Err(RunError::File(problem)),
+                Head::Failed(problem) => return Err(RunError::Failed(problem)),
                 Head::Partial => {
                     if let Some(text) = self.pipeline.lease.while_renewing(source.next()).await? {
                         head.extend_from_slice(&text);

@@ -9,26 +9,11 @@ use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 use mpulse_shared::batch::BatchProblem;
+use mpulse_shared::run::{Object, RunError, backoff};
 use mpulse_shared::store::StoreError;
-
-use crate::backoff;
-use crate::error::RunError;
 
 /// Attempts in a row without a byte before a run returns up on the stream.
 const TRIES: u32 = 8;
-
-/// Identifies an object.
-#[derive(Debug, Clone)]
-pub struct Object {
-    /// The bucket it is in.
-    pub bucket: String,
-    /// Its key.
-    pub key: String,
-    /// Its `ETag`, without quotes.
-    pub etag: String,
-    /// Its size in bytes.
-    pub size: u64,
-}
 
 /// The stream. It returns the bytes in order, each once.
 #[derive(Debug)]
@@ -61,7 +46,7 @@ impl Source {
     /// Returns the next bytes; `None` at the end.
     ///
     /// # Errors
-    /// Returns [`RunError::File`] if the object was replaced or deleted, [`RunError::Store`] if S3
+    /// Returns [`RunError::Failed`] if the object was replaced or deleted, [`RunError::Store`] if S3
     /// cannot be read.
     pub async fn next(&mut self) -> Result<Option<Bytes>, RunError> {
         let mut retry = 0;
@@ -146,7 +131,7 @@ pub fn replaced() -> RunError {
 }
 
 fn file_problem(code: &str, message: &str) -> RunError {
-    RunError::File(BatchProblem {
+    RunError::Failed(BatchProblem {
         code: code.to_owned(),
         message: message.to_owned(),
     })

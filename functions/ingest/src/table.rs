@@ -12,12 +12,10 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::types::ConsumedCapacity;
 use mpulse_shared::batch::Capacity;
+use mpulse_shared::run::{Guard, RunError, backoff};
 use mpulse_shared::setup::{Setup, SetupError};
 use mpulse_shared::store::StoreError;
 
-use crate::backoff;
-use crate::error::RunError;
-use crate::guard::Guard;
 use crate::limiter::{Limiter, Permit};
 
 mod change;

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use crate::{account_keys, backoff, change_log, file_keys, index};
+use mpulse_shared::run::backoff;
 
-/// Runs in a row that end in an error without progress before the batch fails.
-pub const MAX_STALLED: u32 = 3;
+use crate::{account_keys, change_log, file_keys, index};
 
 /// Sizes and limits of a run. The defaults are deployed; tests make them small, so that small files
 /// have many windows and pages.

@@ -1,9 +1,12 @@
 //! `GET /api/members/`: members by id, phone, client id or account, alone or combined, page by
-//! page.
+//! page, as JSON or CSV.
 
+use lambda_http::http::header::VARY;
 use lambda_http::{Body, Request, Response};
 use mpulse_shared::access::Caller;
-use mpulse_shared::http::{self, Service, cursor, link};
+use mpulse_shared::csv;
+use mpulse_shared::http::{self, Service, accept, cursor, link};
+use mpulse_shared::member::Member;
 use mpulse_shared::phone::DefaultRegion;
 use mpulse_shared::problem::Problem;
 use mpulse_shared::scope::Scope;
@@ -58,5 +61,24 @@ async fn list(
             query::with_cursor(&parameters, &cursor)
         )
     });
-    http::page(next, &page.members)
+    let mut response = if accept::prefers(&request, "text/csv") {
+        as_csv(&page.members, next.as_deref())?
+    } else {
+        http::page(next, &page.members)?
+    };
+    http::set_header(&mut response, VARY, "Accept")?;
+    Ok(response)
+}
+
+/// Returns a page as CSV, with a `Link` header to the next page.
+fn as_csv(members: &[Member], next: Option<&str>) -> Result<Response<Body>, Problem> {
+    let mut text = csv::member_header();
+    for member in members {
+        csv::push_member(&mut text, &member.profile);
+    }
+    let mut response = http::csv(&text);
+    if let Some(next) = next {
+        http::set_next(&mut response, next)?;
+    }
+    Ok(response)
 }

@@ -1,11 +1,9 @@
 //! The id of a batch, and the keys of its objects in the bucket.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use ulid::Ulid;
+
+use crate::ulid_id::ulid_id;
 
 /// The prefix of uploads in the bucket; the notification in template.yaml has the same prefix.
 pub const UPLOADS: &str = "uploads/";
@@ -26,19 +24,9 @@ pub struct BatchId(String);
 #[error("is not a batch id")]
 pub struct InvalidBatchId;
 
+ulid_id!(BatchId, InvalidBatchId);
+
 impl BatchId {
-    /// Generates an id, greater than those of earlier milliseconds.
-    #[must_use]
-    pub fn generate() -> Self {
-        Self(Ulid::generate().to_string())
-    }
-
-    /// Returns the id as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
     /// Returns the key of the uploaded file in the bucket.
     #[must_use]
     pub fn upload_key(&self) -> String {
@@ -82,35 +70,6 @@ impl BatchId {
     #[must_use]
     pub fn change_parts_prefix(&self) -> String {
         format!("{CHANGES}{self}/")
-    }
-}
-
-impl fmt::Display for BatchId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl FromStr for BatchId {
-    type Err = InvalidBatchId;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let id = Ulid::from_string(text).map_err(|_| InvalidBatchId)?;
-        Ok(Self(id.to_string()))
-    }
-}
-
-impl TryFrom<String> for BatchId {
-    type Error = InvalidBatchId;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl From<BatchId> for String {
-    fn from(id: BatchId) -> Self {
-        id.0
     }
 }
 

@@ -5,6 +5,7 @@ use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Response};
 use serde::Serialize;
 
+use crate::media_type;
 use crate::problem::Problem;
 
 /// Returns a response with a JSON body.
@@ -49,9 +50,25 @@ pub fn page_with<A: Serialize, T: Serialize>(
     };
     let mut response = json(StatusCode::OK, &body)?;
     if let Some(next) = next {
-        set_header(&mut response, LINK, &format!("<{next}>; rel=\"next\""))?;
+        set_next(&mut response, &next)?;
     }
     Ok(response)
+}
+
+/// Adds a `Link` header (RFC 8288) to the next page.
+///
+/// # Errors
+/// Returns an internal problem if the URL is not valid in a header.
+pub fn set_next(response: &mut Response<Body>, next: &str) -> Result<(), Problem> {
+    set_header(response, LINK, &format!("<{next}>; rel=\"next\""))
+}
+
+/// Returns a CSV file. `text` begins with the mark ([`crate::csv::BOM`]).
+#[must_use]
+pub fn csv(text: &str) -> Response<Body> {
+    // There are two marks, because `lambda_http` removes one.
+    let body = format!("{}{text}", crate::csv::BOM);
+    with_body(StatusCode::OK, media_type::CSV, body)
 }
 
 /// Returns a response with a body of a media type.

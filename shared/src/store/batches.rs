@@ -1,14 +1,13 @@
 //! The batches table: the operations of clients. Those of ingest runs are in
 //! [`leases`](super::leases).
 
-use std::time::Duration;
-
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde_dynamo::{from_item, to_item};
 
 use super::item::{Item, text};
+use super::listing::{Listed, Listing};
 use super::update::Set;
 use super::{StoreError, if_condition_held};
 use crate::batch::{Batch, BatchId, LISTING, MAX_CHILDREN, Status, expiry_of};
@@ -16,18 +15,10 @@ use crate::scope::Scope;
 use crate::setup::{FromSetup, Setup, SetupError};
 use crate::time::Timestamp;
 
-/// The index that lists batches by creation.
-const NEWEST_INDEX: &str = "newest-index";
+pub use super::listing::MAX_PAGE;
 
-/// The maximum number of keys of one BatchGetItem (an AWS limit), and so the longest page of
-/// batches.
-pub const MAX_PAGE: usize = 100;
-
-/// The maximum number of pages of all batches that are read for one page of a scope's batches.
-const MAX_PAGES: usize = 10;
-
-/// The wait before unprocessed keys are requested again.
-const UNPROCESSED_WAIT: Duration = Duration::from_millis(50);
+/// The name of the request for the list, in errors.
+const QUERY: &str = "Query of batches";
 
 /// The table of batches.
 #[derive(Debug, Clone)]
@@ -96,120 +87,26 @@ impl Batches {
         limit: usize,
         before: Option<&BatchId>,
     ) -> Result<(Vec<Batch>, Option<BatchId>), StoreError> {
-        let limit = limit.min(MAX_PAGE);
-        let mut found = Vec::new();
-        let mut at = before.cloned();
-        for _ in 0..MAX_PAGES {
-            let (batches, next) = self.page(limit, at.as_ref()).await?;
-            found.extend(
-                batches
-                    .into_iter()
-                    .filter(|batch| scope.includes(&batch.accounts)),
-            );
-            if found.len() > limit {
-                found.truncate(limit);
-                at = found.last().map(|batch: &Batch| batch.batch_id.clone());
-                break;
-            }
-            at = next;
-            if found.len() == limit || at.is_none() {
-                break;
-            }
-        }
-        Ok((found, at))
-    }
-
-    /// Returns a page of all batches, like [`Batches::list`].
-    async fn page(
-        &self,
-        limit: usize,
-        before: Option<&BatchId>,
-    ) -> Result<(Vec<Batch>, Option<BatchId>), StoreError> {
-        let start = before.map(|id| {
-            Item::from([
-                ("listing".to_owned(), AttributeValue::S(LISTING.to_owned())),
-                ("batch_id".to_owned(), AttributeValue::S(id.to_string())),
-            ])
+        let is_visible = |batch: &Batch| scope.includes(&batch.accounts);
+        let before = before.map(BatchId::as_str);
+        let (batches, next) = self.listing().newest(is_visible, limit, before).await?;
+        let next = next.map(|id| {
+            id.parse()
+                .map_err(|error| StoreError::unreadable(QUERY, error))
         });
-        let answer = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .index_name(NEWEST_INDEX)
-            .key_condition_expression("listing = :all")
-            .expression_attribute_values(":all", AttributeValue::S(LISTING.to_owned()))
-            .scan_index_forward(false)
-            .limit(i32::try_from(limit + 1).unwrap_or(i32::MAX))
-            .set_exclusive_start_key(start)
-            .send()
-            .await
-            .map_err(|error| StoreError::sdk("Query of batches", error))?;
-        let mut ids: Vec<BatchId> = Vec::new();
-        for key in answer.items.unwrap_or_default() {
-            if let Some(AttributeValue::S(id)) = key.get("batch_id") {
-                ids.push(
-                    id.parse()
-                        .map_err(|error| StoreError::unreadable("Query of batches", error))?,
-                );
-            }
-        }
-        let has_more = ids.len() > limit;
-        ids.truncate(limit);
-        let mut batches = self.get_all(&ids).await?;
-        batches.sort_by(|a, b| b.batch_id.cmp(&a.batch_id));
-        // A batch that DynamoDB has just deleted may still be in the index, so the next page begins
-        // after the last id, not after the last batch found.
-        Ok((batches, ids.pop().filter(|_| has_more)))
+        Ok((batches, next.transpose()?))
     }
 
-    async fn get_all(&self, ids: &[BatchId]) -> Result<Vec<Batch>, StoreError> {
-        const OPERATION: &str = "BatchGetItem of batches";
-        let keys = ids.iter().map(|id| text(id.as_str())).collect();
-        let items = self.items(OPERATION, keys, false).await?;
-        items
-            .into_iter()
-            .map(|item| read(OPERATION, item))
-            .collect()
-    }
-
-    /// Returns the items that exist among these keys, at most [`MAX_PAGE`].
-    pub(super) async fn items(
-        &self,
-        operation: &'static str,
-        keys: Vec<AttributeValue>,
-        is_consistent: bool,
-    ) -> Result<Vec<Item>, StoreError> {
-        let mut keys: Vec<Item> = keys
-            .into_iter()
-            .map(|key| Item::from([("batch_id".to_owned(), key)]))
-            .collect();
-        let mut items = Vec::with_capacity(keys.len());
-        while !keys.is_empty() {
-            let request = KeysAndAttributes::builder()
-                .set_keys(Some(std::mem::take(&mut keys)))
-                .consistent_read(is_consistent)
-                .build()
-                .map_err(|error| StoreError::unreadable(operation, error))?;
-            let answer = self
-                .client
-                .batch_get_item()
-                .request_items(&self.table, request)
-                .send()
-                .await
-                .map_err(|error| StoreError::sdk(operation, error))?;
-            let found = answer
-                .responses
-                .and_then(|mut tables| tables.remove(&self.table));
-            items.extend(found.unwrap_or_default());
-            if let Some(unprocessed) = answer
-                .unprocessed_keys
-                .and_then(|mut tables| tables.remove(&self.table))
-            {
-                keys = unprocessed.keys;
-                tokio::time::sleep(UNPROCESSED_WAIT).await;
-            }
+    /// Returns the list of batches.
+    pub(super) fn listing(&self) -> Listing<'_> {
+        Listing {
+            client: &self.client,
+            table: &self.table,
+            key: "batch_id",
+            partition: LISTING,
+            query: QUERY,
+            get: "BatchGetItem of batches",
         }
-        Ok(items)
     }
 
     /// Adds `child` to the children of a batch. Returns `false` if the batch does not exist or has
@@ -294,6 +191,16 @@ impl Batches {
             .update_item()
             .table_name(&self.table)
             .key("batch_id", AttributeValue::S(id.to_string()))
+    }
+}
+
+impl Listed for Batch {
+    fn id(&self) -> &str {
+        self.batch_id.as_str()
+    }
+
+    fn read(operation: &'static str, item: Item) -> Result<Self, StoreError> {
+        read(operation, item)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The bucket: uploads and reports. Copies are in [`copies`](super::copies).
+//! The bucket: uploads, reports and exports. Copies are in [`copies`](super::copies).
 
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::StoreError;
 use crate::batch::{Batch, Status, UPLOAD_URL_SECONDS, UploadedObject};
+use crate::export::Export;
 use crate::media_type;
 use crate::setup::{FromSetup, Setup, SetupError};
 
@@ -27,7 +28,7 @@ pub enum ReportKind {
     Changes,
 }
 
-/// How long the URL of a report is valid.
+/// How long the URL of a report or an export is valid.
 pub const REPORT_URL_SECONDS: u64 = 300;
 
 /// The bucket of files.
@@ -176,6 +177,44 @@ impl Files {
             .presigned(lifetime);
         let signed = get.await.map_err(|error| StoreError::sdk(SIGNING, error))?;
         Ok(signed.uri().to_owned())
+    }
+}
+
+impl Files {
+    /// Stores the object that starts an export: the bucket's notification sends its event to the queue of exports.
+    ///
+    /// # Errors
+    /// Returns an error if the S3 request fails.
+    pub async fn request_export(&self, export: &Export) -> Result<(), StoreError> {
+        self.client
+            .put_object()
+            .bucket(&self.bucket)
+            .key(export.export_id.request_key())
+            .content_type("application/json")
+            .body(ByteStream::from_static(b"{}"))
+            .send()
+            .await
+            .map_err(|error| StoreError::sdk("PutObject of a request for an export", error))?;
+        Ok(())
+    }
+
+    /// Signs a URL to download the file of an export, with a recognisable file name.
+    ///
+    /// # Errors
+    /// Returns an error if the URL cannot be signed.
+    pub async fn export_url(&self, export: &Export) -> Result<String, StoreError> {
+        let name = export.file_name();
+        let request = self
+            .client
+            .get_object()
+            .bucket(&self.bucket)
+            .key(export.file_key())
+            .response_content_type(export.format.media_type())
+            .response_content_disposition(format!("attachment; filename=\"{name}\""))
+            .presigned(lifetime(REPORT_URL_SECONDS)?)
+            .await
+            .map_err(|error| StoreError::sdk("signing an export", error))?;
+        Ok(request.uri().to_owned())
     }
 }
 

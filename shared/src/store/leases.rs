@@ -1,33 +1,12 @@
-//! The batches table: the operations of ingest runs. A run holds a lease on its batch. Every write of
-//! a run is conditional on that lease, so a run that has lost it cannot change the record.
-
-use std::time::Duration;
-
-use aws_sdk_dynamodb::types::ReturnValue;
+//! The batches table: the operations of ingest runs. A run holds a [lease](super::leased) on its batch.
 
 use super::batches::{Batches, read};
-use super::item::{Item, number, text};
+use super::item::text;
+use super::leased::{self, Before, Claim, LeaseError};
 use super::update::Set;
 use super::{StoreError, if_condition_held};
 use crate::batch::{Batch, BatchId, BatchProblem, Checkpoint, LateUploads, Status, expiry_of};
 use crate::time::Timestamp;
-
-/// The duration of a lease. It is several times the timeout of one request
-/// ([`crate::setup::ATTEMPT_TIMEOUT`]).
-pub const LEASE: Duration = Duration::from_mins(1);
-
-/// The result of claiming a batch.
-#[derive(Debug)]
-pub enum Claim {
-    /// The run holds the lease.
-    Taken(Box<Batch>),
-    /// Another run holds the lease.
-    Held,
-    /// The batch has ended.
-    Ended,
-    /// The batch does not exist.
-    Unknown,
-}
 
 /// What a run provides when it claims a batch.
 #[derive(Debug, Clone)]
@@ -57,23 +36,6 @@ pub struct FinalState {
     pub problem: Option<BatchProblem>,
 }
 
-/// Why a write of a run failed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum LeaseError {
-    /// The condition on the lease failed: another run holds it.
-    #[error("the lease was lost to another run")]
-    Lost,
-    /// The DynamoDB request failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-fn lease_until(now: Timestamp) -> i64 {
-    now.plus_millis(i64::try_from(LEASE.as_millis()).unwrap_or(i64::MAX))
-        .millis()
-}
-
 impl Batches {
     /// Claims a batch for a run, unless another run holds the lease or the batch has ended.
     ///
@@ -84,7 +46,7 @@ impl Batches {
         id: &BatchId,
         claimant: &Claimant,
         now: Timestamp,
-    ) -> Result<Claim, StoreError> {
+    ) -> Result<Claim<Batch>, StoreError> {
         let Some(before) = self.get(id).await? else {
             return Ok(Claim::Unknown);
         };
@@ -96,11 +58,7 @@ impl Batches {
             _ => Status::Processing,
         };
         let mut set = Set::new("UpdateItem claiming a batch");
-        set.value("#status", "status", &status)?
-            .value("lease_owner", "lease_owner", &claimant.owner)?
-            .value("lease_until", "lease_until", &lease_until(now))?
-            .value("attempts", "attempts", &(before.attempts + 1))?
-            .value("updated_at", "updated_at", &now)?;
+        set.value("#status", "status", &status)?;
         // The first run records which object is the batch's file; later runs compare theirs with it.
         if before.started_at.is_none() {
             // A batch that applies a dry run has the time of the dry run's upload.
@@ -110,21 +68,10 @@ impl Batches {
                 .value("etag", "etag", &claimant.etag)?
                 .value("bytes_total", "bytes_total", &claimant.bytes)?;
         }
-        let result = set
-            .apply(self.update(id))
-            .condition_expression(
-                "#status = :was AND attempts = :attempts_was \
-                 AND (attribute_not_exists(lease_until) OR lease_until < :now)",
-            )
-            .expression_attribute_names("#status", "status")
-            .expression_attribute_values(":was", text(before.status.name()))
-            .expression_attribute_values(":attempts_was", number(before.attempts))
-            .expression_attribute_values(":now", number(now.millis()))
-            .return_values(ReturnValue::AllNew)
-            .send()
-            .await;
-        if let Some(answer) = if_condition_held("UpdateItem claiming a batch", result)? {
-            let item = answer.attributes.unwrap_or_default();
+        let (attempts, owner) = (before.attempts, &claimant.owner);
+        let status = before.status.name();
+        let before = Before { status, attempts };
+        if let Some(item) = leased::claim(self.update(id), set, before, owner, now).await? {
             return Ok(Claim::Taken(Box::new(read("claiming a batch", item)?)));
         }
         // A retry by the SDK, after a lost response, finds its own claim.
@@ -150,13 +97,8 @@ impl Batches {
         now: Timestamp,
     ) -> Result<Status, LeaseError> {
         let mut set = Set::new("UpdateItem saving a checkpoint");
-        set.value("checkpoint", "checkpoint", checkpoint)?
-            .value("lease_until", "lease_until", &lease_until(now))?
-            .value("stalled", "stalled", &stalled)?
-            .value("updated_at", "updated_at", &now)?;
-        // A save that timed out and arrives late must not undo a later one.
-        let in_order = " AND lease_until <= :lease_until";
-        let item = self.update_as(id, owner, set, "", in_order).await?;
+        set.value("checkpoint", "checkpoint", checkpoint)?;
+        let item = leased::save(self.update(id), set, owner, stalled, now).await?;
         Ok(read("saving a checkpoint", item)?.status)
     }
 
@@ -172,12 +114,8 @@ impl Batches {
         stalled: u32,
         now: Timestamp,
     ) -> Result<(), LeaseError> {
-        let mut set = Set::new("UpdateItem releasing a batch");
-        set.value("stalled", "stalled", &stalled)?
-            .value("updated_at", "updated_at", &now)?;
-        self.update_as(id, owner, set, " REMOVE lease_owner, lease_until", "")
-            .await?;
-        Ok(())
+        let set = Set::new("UpdateItem releasing a batch");
+        leased::release(self.update(id), set, owner, stalled, now).await
     }
 
     /// Ends a batch: saves its final state and counters, and releases the lease.
@@ -198,15 +136,11 @@ impl Batches {
             .value("has_report", "has_report", &final_state.has_report)?
             .value("has_workbook", "has_workbook", &final_state.has_workbook)?
             .value("has_changes", "has_changes", &final_state.has_changes)?
-            .value("finished_at", "finished_at", &now)?
-            .value("updated_at", "updated_at", &now)?
             .value("expires_at", "expires_at", &expiry_of(now))?;
         if let Some(problem) = &final_state.problem {
             set.value("problem", "problem", problem)?;
         }
-        self.update_as(id, owner, set, " REMOVE lease_owner, lease_until", "")
-            .await?;
-        Ok(())
+        leased::end(self.update(id), set, owner, now).await
     }
 
     /// Records a file that arrived at `at`, after the batch had ended. Returns `false` if it was recorded before.
@@ -251,51 +185,6 @@ impl Batches {
     /// # Errors
     /// Returns an error if the DynamoDB request fails.
     pub async fn release_all(&self) -> Result<(), StoreError> {
-        let held = self
-            .client
-            .scan()
-            .table_name(&self.table)
-            .filter_expression("attribute_exists(lease_until)")
-            .projection_expression("batch_id")
-            .into_paginator()
-            .items()
-            .send()
-            .collect::<Result<Vec<_>, _>>()
-            .await
-            .map_err(|error| StoreError::sdk("Scan of leases", error))?;
-        for key in held {
-            self.client
-                .update_item()
-                .table_name(&self.table)
-                .set_key(Some(key))
-                .update_expression("REMOVE lease_owner, lease_until")
-                .send()
-                .await
-                .map_err(|error| StoreError::sdk("UpdateItem of a lease", error))?;
-        }
-        Ok(())
-    }
-
-    /// Makes an update under the condition that `owner` holds the lease and `condition` holds.
-    /// Returns the new item.
-    async fn update_as(
-        &self,
-        id: &BatchId,
-        owner: &str,
-        set: Set,
-        remove: &str,
-        condition: &str,
-    ) -> Result<Item, LeaseError> {
-        let operation = set.operation;
-        let result = set
-            .apply_with(self.update(id), remove)
-            .condition_expression(format!("lease_owner = :owner{condition}"))
-            .expression_attribute_values(":owner", text(owner))
-            .return_values(ReturnValue::AllNew)
-            .send()
-            .await;
-        if_condition_held(operation, result)?
-            .map(|answer| answer.attributes.unwrap_or_default())
-            .ok_or(LeaseError::Lost)
+        leased::release_all(&self.client, &self.table, "batch_id").await
     }
 }

@@ -50,7 +50,7 @@ impl Batches {
     ) -> Result<Vec<(AccountId, Timestamp)>, StoreError> {
         let keys = accounts.iter().map(key).collect();
         let mut found = Vec::with_capacity(accounts.len());
-        for item in self.items(READ, keys, true).await? {
+        for item in self.listing().items(READ, keys, true).await? {
             let field = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
             let account = field("batch_id").and_then(|key| key.strip_prefix(PREFIX));
             let at = field("replaced_at").and_then(|at| at.parse().ok());

@@ -4,6 +4,7 @@ use std::io::{self, Read};
 
 use flate2::read::MultiGzDecoder;
 use mpulse_shared::batch::Container;
+use mpulse_shared::run::RunError;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use zip::ZipArchive;
@@ -13,7 +14,6 @@ use super::damage::{broken, cause, damaged, zip_problem};
 use super::object_reader::{Failure, ObjectReader};
 use super::output::{CHUNK, Output};
 use super::{Chunk, Input, problem, workbook};
-use crate::error::RunError;
 
 /// Chunks that are unpacked ahead.
 const AHEAD: usize = 4;

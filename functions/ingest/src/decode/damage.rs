@@ -1,12 +1,12 @@
 //! Why a container cannot be unpacked: a failed request, or the file itself.
 
+use mpulse_shared::run::RunError;
 use std::io;
 
 use zip::result::ZipError;
 
 use super::object_reader::Failure;
 use super::problem;
-use crate::error::RunError;
 
 /// Returns why a file could not be unpacked: the failed request, if there was one.
 pub fn cause(failure: &Failure, otherwise: impl FnOnce() -> RunError) -> RunError {

@@ -1,7 +1,8 @@
 //! Limits against files that grow without bound when they are unpacked.
 
+use mpulse_shared::run::RunError;
+
 use super::problem;
-use crate::error::RunError;
 
 const MIB: u64 = 1024 * 1024;
 

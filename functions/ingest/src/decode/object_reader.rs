@@ -1,5 +1,6 @@
 //! The uploaded object as a blocking reader, for the libraries that unpack files in a thread of their own.
 
+use mpulse_shared::run::RunError;
 use std::io::{self, BufRead, Read, Seek, SeekFrom};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,7 +8,6 @@ use bytes::{Buf, Bytes};
 use tokio::runtime::Handle;
 
 use super::Input;
-use crate::error::RunError;
 use crate::source::Source;
 
 /// A gap up to this size is read over; a longer one is skipped by another request.

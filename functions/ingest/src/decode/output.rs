@@ -1,10 +1,10 @@
 //! The chunks of unpacked content, on their way from the thread that unpacks to the run.
 
 use bytes::Bytes;
+use mpulse_shared::run::RunError;
 use tokio::sync::mpsc::Sender;
 
 use super::{Chunk, limit};
-use crate::error::RunError;
 
 /// The size of a chunk.
 pub const CHUNK: usize = 256 * 1024;

@@ -3,6 +3,7 @@
 //! A blank row of the sheet is a blank line, so the number of a line is that of the row, as long as no cell contains a line
 //! break.
 
+use mpulse_shared::run::RunError;
 use std::fmt::Write as _;
 use std::io::{self, Read, Seek, Write};
 
@@ -15,7 +16,6 @@ use super::limit::{self, MAX_PART, MAX_SHARED_TEXTS, MAX_SHEET};
 use super::object_reader::{Failure, ObjectReader};
 use super::output::{CHUNK, Output};
 use super::{Chunk, Input, problem};
-use crate::error::RunError;
 
 /// The largest whole number that a cell holds exactly: a spreadsheet has 15 digits.
 const MAX_EXACT: f64 = 1e15;

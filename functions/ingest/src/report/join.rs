@@ -12,12 +12,11 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use mpulse_shared::batch::{Joining, Segment};
 use mpulse_shared::media_type;
 use mpulse_shared::parts::part_size;
+use mpulse_shared::run::{RunError, backoff};
 use mpulse_shared::store::StoreError;
 use mpulse_shared::store::parts::{is_unknown_upload, without_checksums};
 
 use super::{Report, Span};
-use crate::backoff;
-use crate::error::RunError;
 
 /// Parts that are fetched at once.
 const READS: usize = 4;

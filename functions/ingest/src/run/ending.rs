@@ -3,11 +3,11 @@
 use std::fmt::Write;
 
 use mpulse_shared::batch::{BatchProblem, Joining, Status};
+use mpulse_shared::run::RunError;
 use mpulse_shared::store::leases::FinalState;
 
 use super::Run;
 use crate::change_report;
-use crate::error::RunError;
 use crate::report::join::Join;
 use crate::report::{Encoder, Kind, MAX_WORKBOOK_ROWS, Report};
 

@@ -9,13 +9,13 @@ use std::time::Instant;
 
 use mpulse_shared::batch::{BatchProblem, Limit, Mode, Status, Sweep};
 use mpulse_shared::member::{AccountId, ClientMemberId, Member, MemberId};
+use mpulse_shared::run::RunError;
 
 use super::{Run, SweepEnd};
 use crate::account_keys::{AccountKeys, Place};
 use crate::change_report;
 use crate::compare::{Changed, Changes, Next, Old};
 use crate::decode::Decoder;
-use crate::error::RunError;
 use crate::file_keys::{FileKeys, Pass};
 use crate::parse::Parser;
 use crate::pipeline::write_units;

@@ -13,12 +13,12 @@ use aws_sdk_dynamodb::types::{
     BatchStatementResponse, ReturnConsumedCapacity,
 };
 use mpulse_shared::member::{Member, MemberId};
+use mpulse_shared::run::RunError;
 use mpulse_shared::store::StoreError;
 use tokio::task::JoinSet;
 
 use super::{RunTable, WRITES, joined, write_units};
 use crate::compare::{Changes, Next, WriteContext};
-use crate::error::RunError;
 
 const OPERATION: &str = "BatchExecuteStatement of members";
 

@@ -4,12 +4,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::types::{PutRequest, ReturnConsumedCapacity, WriteRequest};
+use mpulse_shared::run::RunError;
 use mpulse_shared::store::StoreError;
 use mpulse_shared::store::member_item::to_new_item;
 
 use super::{RunTable, WRITES, change, write_units};
 use crate::compare::{Change, Changes, WriteContext};
-use crate::error::RunError;
 
 const OPERATION: &str = "BatchWriteItem of members";
 

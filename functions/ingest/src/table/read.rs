@@ -5,13 +5,13 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnConsumedCapacity};
 use mpulse_shared::member::{AccountId, ClientMemberId, Member, MemberId, Profile};
+use mpulse_shared::run::RunError;
 use mpulse_shared::store::StoreError;
 use mpulse_shared::store::item::Item;
 use mpulse_shared::store::member_item::{from_item, key_of, profile_of};
 use tokio::task::JoinSet;
 
 use super::{RunTable, joined};
-use crate::error::RunError;
 
 /// The maximum number of keys of one BatchGetItem (an AWS limit).
 const KEYS: usize = 100;

@@ -11,6 +11,7 @@ const LONGEST: Duration = Duration::from_secs(5);
 
 /// Returns a random wait before a retry. `retry` counts from 1, and the wait of the first is at
 /// most `first`.
+#[must_use]
 pub fn wait(first: Duration, retry: u32) -> Duration {
     let most = first
         .saturating_mul(1 << retry.saturating_sub(1).min(10))

@@ -1,31 +1,43 @@
-//! Reads the uploads from an event. The body of an SQS message is an S3 event; a bare S3 event is
+//! Reads the created objects from an event. The body of an SQS message is an S3 event; a bare S3 event is
 //! read too.
 
 use aws_lambda_events::event::s3::{S3Event, S3EventRecord};
 use aws_lambda_events::event::sqs::SqsEvent;
-use mpulse_shared::time::Timestamp;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::source::Object;
+use crate::time::Timestamp;
 
-/// An uploaded object.
+/// Identifies an object.
 #[derive(Debug, Clone)]
-pub struct Upload {
+pub struct Object {
+    /// The bucket it is in.
+    pub bucket: String,
+    /// Its key.
+    pub key: String,
+    /// Its `ETag`, without quotes.
+    pub etag: String,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// An object that was created.
+#[derive(Debug, Clone)]
+pub struct CreatedObject {
     /// The object.
     pub object: Object,
-    /// When S3 reported the upload complete.
+    /// When S3 reported it complete.
     pub at: Timestamp,
 }
 
-/// One message of an event, with its uploads.
+/// One message of an event, with its objects.
 #[derive(Debug)]
 pub struct Message {
     /// The SQS message id; `None` for a bare S3 event.
     pub id: Option<String>,
-    /// The uploads, or why the message is unreadable.
-    pub uploads: Result<Vec<Upload>, EventError>,
+    /// The objects, or why the message is unreadable.
+    pub objects: Result<Vec<CreatedObject>, EventError>,
 }
 
 /// The event has an unknown shape.
@@ -54,7 +66,7 @@ pub fn messages(event: Value) -> Result<Vec<Message>, EventError> {
     if source != Some("aws:sqs") {
         return Ok(vec![Message {
             id: None,
-            uploads: uploads(event),
+            objects: objects(event),
         }]);
     }
     let event: SqsEvent = serde_json::from_value(event)?;
@@ -63,30 +75,30 @@ pub fn messages(event: Value) -> Result<Vec<Message>, EventError> {
         .into_iter()
         .map(|record| Message {
             id: record.message_id,
-            uploads: serde_json::from_str(record.body.as_deref().unwrap_or_default())
+            objects: serde_json::from_str(record.body.as_deref().unwrap_or_default())
                 .map_err(EventError::from)
-                .and_then(uploads),
+                .and_then(objects),
         })
         .collect())
 }
 
-/// Returns the uploads of an S3 event; none for the test event that S3 sends when a notification is
+/// Returns the objects of an S3 event; none for the test event that S3 sends when a notification is
 /// configured.
-fn uploads(event: Value) -> Result<Vec<Upload>, EventError> {
+fn objects(event: Value) -> Result<Vec<CreatedObject>, EventError> {
     if event.get("Event").and_then(Value::as_str) == Some("s3:TestEvent") {
         return Ok(Vec::new());
     }
     let event: S3Event = serde_json::from_value(event)?;
-    event.records.into_iter().map(upload).collect()
+    event.records.into_iter().map(created).collect()
 }
 
-fn upload(record: S3EventRecord) -> Result<Upload, EventError> {
+fn created(record: S3EventRecord) -> Result<CreatedObject, EventError> {
     let object = record.s3.object;
     let key = object
         .key
         .ok_or(EventError::Lacks("object key"))?
         .replace('+', " ");
-    Ok(Upload {
+    Ok(CreatedObject {
         object: Object {
             bucket: record
                 .s3
@@ -134,23 +146,23 @@ mod tests {
         }]});
         let messages = messages(event).unwrap();
         assert_eq!(messages[0].id.as_deref(), Some("m"));
-        let uploads = messages[0].uploads.as_ref().unwrap();
-        assert_eq!(uploads[0].object.key, "uploads/a bé+.csv");
-        assert_eq!(uploads[0].at.to_string(), "2026-11-23T18:06:00.123Z");
+        let objects = messages[0].objects.as_ref().unwrap();
+        assert_eq!(objects[0].object.key, "uploads/a bé+.csv");
+        assert_eq!(objects[0].at.to_string(), "2026-11-23T18:06:00.123Z");
     }
 
     #[test]
     fn a_bare_s3_event_and_the_test_event_are_read() {
         let bare = messages(s3_event("uploads/a.csv")).unwrap();
         assert!(bare[0].id.is_none());
-        assert_eq!(bare[0].uploads.as_ref().unwrap().len(), 1);
+        assert_eq!(bare[0].objects.as_ref().unwrap().len(), 1);
         let test = json!({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "b"});
         let body = json!({"Records": [{
             "messageId": "m", "eventSource": "aws:sqs", "body": test.to_string()
         }]});
         assert!(
             messages(body).unwrap()[0]
-                .uploads
+                .objects
                 .as_ref()
                 .unwrap()
                 .is_empty()
@@ -160,7 +172,7 @@ mod tests {
     #[test]
     fn other_events_are_errors() {
         let body = json!({"Records": [{"messageId": "m", "eventSource": "aws:sqs", "body": "x"}]});
-        assert!(messages(body).unwrap()[0].uploads.is_err());
-        assert!(messages(json!({"a": 1})).unwrap()[0].uploads.is_err());
+        assert!(messages(body).unwrap()[0].objects.is_err());
+        assert!(messages(json!({"a": 1})).unwrap()[0].objects.is_err());
     }
 }

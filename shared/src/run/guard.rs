@@ -1,7 +1,7 @@
 //! The guard that a run asks before it sends: there must be time left, and the lease must be fresh.
 //!
 //! Nothing is sent once the last renewal is older than half the lease. A request takes at most
-//! [`mpulse_shared::setup::ATTEMPT_TIMEOUT`], so none can arrive after another run was able to
+//! [`crate::setup::ATTEMPT_TIMEOUT`], so none can arrive after another run was able to
 //! acquire the lease.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,9 +10,13 @@ use std::time::{Duration, Instant, SystemTime};
 use aws_sdk_dynamodb::config::interceptors::BeforeTransmitInterceptorContextRef;
 use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::BoxError;
-use mpulse_shared::store::leases::LEASE;
 
-use crate::error::RunError;
+use super::RunError;
+use crate::store::leased::LEASE;
+
+/// The maximum time reserved before the deadline for an orderly end; a quarter of a short
+/// timeout.
+const MARGIN: Duration = Duration::from_secs(30);
 
 /// The guard, shared by everything that sends. Clones share their state.
 #[derive(Debug, Clone)]
@@ -22,7 +26,20 @@ pub struct Guard {
 }
 
 impl Guard {
+    /// Creates the guard of a lease that was acquired by a request begun at `renewed`, for an invocation that Lambda ends
+    /// at `deadline`. Also returns when the run has to stop, so that there is time for an orderly end.
+    #[must_use]
+    pub fn until(deadline: Instant, renewed: (Instant, SystemTime)) -> (Self, Instant) {
+        let now = Instant::now();
+        let left = deadline.saturating_duration_since(now);
+        let margin = MARGIN.min(left / 4);
+        // No request begins in the second half of the margin.
+        let guard = Self::new(renewed, now + left.saturating_sub(margin / 2));
+        (guard, now + left.saturating_sub(margin))
+    }
+
     /// Creates the guard of a lease that was acquired by a request begun at `renewed`.
+    #[must_use]
     pub fn new(renewed: (Instant, SystemTime), deadline: Instant) -> Self {
         Self {
             renewed: Arc::new(Mutex::new(renewed)),
@@ -32,6 +49,7 @@ impl Guard {
 
     /// Returns the time to pass to [`Guard::renew`] when a renewal that begins now succeeds. It
     /// contains both clocks, because one of them may stop while a machine is frozen.
+    #[must_use]
     pub fn now() -> (Instant, SystemTime) {
         (Instant::now(), SystemTime::now())
     }
@@ -42,6 +60,7 @@ impl Guard {
     }
 
     /// Returns the time until the run must stop sending.
+    #[must_use]
     pub fn time_left(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
     }
@@ -83,7 +102,7 @@ impl Intercept for Guard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mpulse_shared::setup::Setup;
+    use crate::setup::Setup;
 
     fn guard(age: Duration) -> Guard {
         let then = (Instant::now().checked_sub(age), SystemTime::now() - age);

@@ -1,0 +1,8 @@
+//! The `get-export` Lambda function.
+
+use mpulse_shared::http;
+
+#[tokio::main]
+async fn main() -> Result<(), lambda_http::Error> {
+    http::run(get_export::service).await
+}
