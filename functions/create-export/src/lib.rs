@@ -8,7 +8,7 @@ use mpulse_shared::access::Caller;
 use mpulse_shared::export::{Export, Format};
 use mpulse_shared::http::export_view::{self, ExportView};
 use mpulse_shared::http::fields::Fields;
-use mpulse_shared::http::{self, Service, body, form, json, link};
+use mpulse_shared::http::{self, Service, body, form, link};
 use mpulse_shared::key::Role;
 use mpulse_shared::member::{AccountId, Author, FieldError};
 use mpulse_shared::problem::Problem;
@@ -40,7 +40,7 @@ async fn create(
         return Err(Problem::media_type(form::ACCEPT_POST, BODY_TYPE));
     }
     let request = body::decompressed(request, form::MAX_BYTES)?;
-    let fields = json::fields(&body::bytes(request.into_body()), &[])?;
+    let fields = form::json_fields(&body::bytes(request.into_body()), &[])?;
     let (account_id, format) = parse(&fields).map_err(Problem::invalid_fields)?;
     caller.require_account(&account_id)?;
     let by = Author::key(caller.key_id.as_str()).as_str().to_owned();

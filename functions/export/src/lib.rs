@@ -11,6 +11,7 @@ use mpulse_shared::run::{
 };
 use mpulse_shared::setup::{Setup, SetupError};
 use mpulse_shared::store::StoreError;
+use mpulse_shared::store::events::Event;
 use mpulse_shared::store::leased::Claim;
 use mpulse_shared::time::Timestamp;
 use tracing::Instrument;
@@ -83,7 +84,13 @@ impl Worker for Exporter {
             Claim::Ended => {}
             Claim::Unknown => tracing::warn!(%export_id, "the export does not exist; ignored"),
         }
-        // The end is stored, by this run or an earlier one, and the message is not yet acknowledged.
+        // The end is stored, by this run or an earlier one. If the event is not sent, the next delivery of the message
+        // sends it.
+        let exports = &self.resources.exports;
+        if let Some(export) = exports.get(&export_id).await? {
+            let event = Event::export_ended(&export);
+            self.resources.events.send(event).await?;
+        }
         self.delete_request(request).await?;
         Ok(RunEnd::Ended)
     }

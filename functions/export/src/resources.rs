@@ -1,7 +1,8 @@
-//! What every run uses: the tables, the bucket and the metrics.
+//! What every run uses: the tables, the bucket, the event bus and the metrics.
 
 use mpulse_shared::metrics::{MetricValue, Metrics};
 use mpulse_shared::setup::{FromSetup, Setup, SetupError};
+use mpulse_shared::store::events::Events;
 use mpulse_shared::store::exports::Exports;
 
 use crate::account::MembersTable;
@@ -11,6 +12,7 @@ use crate::tuning::Tuning;
 pub struct Resources {
     pub members: MembersTable,
     pub exports: Exports,
+    pub events: Events,
     pub s3: aws_sdk_s3::Client,
     pub metrics: Metrics,
     pub tuning: Tuning,
@@ -25,6 +27,7 @@ impl Resources {
         Ok(Self {
             members: MembersTable::from_setup(setup)?,
             exports: Exports::from_setup(setup)?,
+            events: Events::from_setup(setup)?,
             s3: setup.s3()?,
             metrics: Metrics::from_setup(setup),
             tuning,

@@ -1,4 +1,4 @@
-//! Events for other systems: one at the end of each batch, sent to an EventBridge bus.
+//! Events for other systems: one at the end of each batch and export, sent to an EventBridge bus.
 //!
 //! An event is sent after the end is stored, and again until that is confirmed: at least once. A consumer
 //! recognises a repeated one by the id in it. It contains ids, states and counters, and no personal data.
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::StoreError;
 use crate::batch::Batch;
+use crate::export::Export;
 use crate::setup::{FromSetup, Setup, SetupError};
 use crate::time::Timestamp;
 
@@ -70,6 +71,29 @@ impl Event {
                 "problem_code": batch.problem.as_ref().map(|problem| &problem.code),
                 "has_rejects": batch.has_report,
                 "has_changes": batch.has_changes,
+            }),
+        )
+    }
+
+    /// Returns the event of an export that has ended.
+    #[must_use]
+    pub fn export_ended(export: &Export) -> Self {
+        Self::new(
+            "mpulse.export",
+            "Export Ended",
+            export.finished_at.unwrap_or(export.updated_at),
+            json!({
+                "export_id": export.export_id,
+                "status": export.status,
+                "account_id": export.account_id,
+                "format": export.format,
+                "created_by": export.created_by,
+                "created_at": export.created_at,
+                "finished_at": export.finished_at,
+                "attempts": export.attempts,
+                "rows": export.checkpoint.rows,
+                "bytes": export.checkpoint.bytes,
+                "problem_code": export.problem.as_ref().map(|problem| &problem.code),
             }),
         )
     }
