@@ -219,10 +219,8 @@ mod tests {
     use crate::problem::Problem;
 
     fn head(method: &str, uri: &str) -> request::Parts {
-        let request: lambda_http::http::request::Builder = lambda_http::http::Request::builder()
-            .method(method)
-            .uri(uri);
-        let request: Request = request.body(Body::Empty).unwrap();
+        let request = lambda_http::http::Request::builder();
+        let request: Request = request.method(method).uri(uri).body(Body::Empty).unwrap();
         request.into_parts().0
     }
 

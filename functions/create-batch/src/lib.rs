@@ -234,8 +234,8 @@ async fn lacks_file(context: &Context, by: &Origin, batch: &Batch) -> Result<boo
             && context.files.find_awaited(batch).await?.is_none()))
 }
 
-/// Stores the new batch, and adds it to its parent's record. The child is stored first: a crash
-/// between the two leaves a batch that no client knows of, and that expires.
+/// Stores the new batch, unless an earlier attempt of the same request has stored it, and adds it to its parent's record. The
+/// child is stored first: a crash between the two leaves a batch that no client knows of, and that expires.
 async fn record(context: &Context, by: &Origin, mut asked: BatchRequest) -> Result<Batch, Problem> {
     let parent = match &asked.parent_batch_id {
         Some(id) => Some(parent(context, by, id).await?),
@@ -253,13 +253,14 @@ async fn record(context: &Context, by: &Origin, mut asked: BatchRequest) -> Resu
     if let Some(account) = &asked.account_id {
         by.caller.require_account(account)?;
     }
-    let stored = match by.attempt.is_repeated {
-        true => context.batches.get(&by.attempt.batch_id).await?,
-        false => None,
+    let stored = if by.attempt.is_repeated {
+        context.batches.get(&by.attempt.batch_id).await?
+    } else {
+        None
     };
     let batch = match stored {
         Some(batch) => batch,
-        None => new(context, by, asked).await?,
+        None => new_record(context, by, asked).await?,
     };
     if let Some(parent) = &parent {
         add_child(context, parent, &batch).await?;
@@ -268,7 +269,7 @@ async fn record(context: &Context, by: &Origin, mut asked: BatchRequest) -> Resu
 }
 
 /// Stores a new batch.
-async fn new(context: &Context, by: &Origin, asked: BatchRequest) -> Result<Batch, Problem> {
+async fn new_record(context: &Context, by: &Origin, asked: BatchRequest) -> Result<Batch, Problem> {
     let part_size = asked.size.filter(|_| asked.multipart).map(part_size);
     let author = Author::key(by.caller.key_id.as_str());
     let mut batch = Batch::new(

@@ -1,7 +1,6 @@
 //! The table of requests with an `Idempotency-Key`.
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
@@ -52,18 +51,16 @@ impl Records {
             Ok(_) => return Ok(None),
             Err(error) => error,
         };
-        match &error {
-            SdkError::ServiceError(failed) => match failed.err() {
-                PutItemError::ConditionalCheckFailedException(failed) => {
-                    let item = failed.item.clone().unwrap_or_default();
-                    from_item(item)
-                        .map(Some)
-                        .map_err(|error| StoreError::unreadable(OPERATION, error))
-                }
-                _ => Err(StoreError::sdk(OPERATION, error)),
-            },
-            _ => Err(StoreError::sdk(OPERATION, error)),
-        }
+        let existing = error.as_service_error().and_then(|error| match error {
+            PutItemError::ConditionalCheckFailedException(failed) => failed.item.clone(),
+            _ => None,
+        });
+        let Some(existing) = existing else {
+            return Err(StoreError::sdk(OPERATION, error));
+        };
+        from_item(existing)
+            .map(Some)
+            .map_err(|error| StoreError::unreadable(OPERATION, error))
     }
 
     /// Replaces a record that `owner` holds the lease of and that has no response. Returns `false` and changes nothing if it
