@@ -1,4 +1,4 @@
-"""Creates a member, finds it by its phone number, sends a roster to an upload URL, and waits for its counters.
+"""Creates a member, finds it by its phone number, sends a roster to an upload URL and as a form, and waits for its counters.
 
 The package m_pulse_client is what openapi-python-client makes of openapi.yaml. The variables API and KEY name the
 system and a key, as ID:SECRET.
@@ -7,6 +7,7 @@ system and a key, as ID:SECRET.
 import os
 import time
 from base64 import b64encode
+from io import BytesIO
 from typing import TypeVar
 
 import httpx
@@ -15,6 +16,7 @@ from m_pulse_client.api.batches import create_batch, get_batch, get_rejects
 from m_pulse_client.api.members import create_member, delete_member, get_member, list_members, update_member
 from m_pulse_client.models import (
     Batch,
+    BatchForm,
     BatchStatus,
     Member,
     MemberChange,
@@ -26,6 +28,7 @@ from m_pulse_client.models import (
     ReportUrl,
     UploadTarget,
 )
+from m_pulse_client.types import File
 
 ACCOUNT = "python"
 ROSTER = """\
@@ -69,6 +72,24 @@ def members(client: AuthenticatedClient) -> None:
     check(missing.status == 404, missing)
 
 
+def ended(client: AuthenticatedClient, batch_id: str) -> Batch:
+    """Reads a batch until it has ended, for at most a minute."""
+    deadline = time.monotonic() + 60
+    while True:
+        batch = expect(Batch, get_batch.sync(batch_id, client=client))
+        if batch.status not in UNENDED or time.monotonic() > deadline:
+            return batch
+        time.sleep(0.25)
+
+
+def form(client: AuthenticatedClient) -> None:
+    """Sends the same file as a form: nothing changes."""
+    file = File(BytesIO(ROSTER.encode()), file_name="roster.csv", mime_type="text/csv")
+    stored = expect(Batch, create_batch.sync(client=client, body=BatchForm(file, account_id=ACCOUNT)))
+    rows = ended(client, stored.batch_id).rows
+    check((rows.read, rows.unchanged, rows.rejected) == (3, 2, 1), rows)
+
+
 def roster(client: AuthenticatedClient) -> None:
     """Sends a file by its upload URL, and waits until it is processed."""
     new = NewBatchInOnePiece(file_name="roster.csv", account_id=ACCOUNT)
@@ -77,11 +98,7 @@ def roster(client: AuthenticatedClient) -> None:
     headers = {name: str(value) for name, value in target.headers.to_dict().items()}
     httpx.put(target.url, content=ROSTER.encode(), headers=headers).raise_for_status()
 
-    deadline = time.monotonic() + 60
-    batch = expect(Batch, get_batch.sync(opened.batch_id, client=client))
-    while batch.status in UNENDED and time.monotonic() < deadline:
-        time.sleep(0.25)
-        batch = expect(Batch, get_batch.sync(opened.batch_id, client=client))
+    batch = ended(client, opened.batch_id)
     check(batch.status == BatchStatus.COMPLETED_WITH_REJECTS, batch.status)
     rows = batch.rows
     check((rows.read, rows.created, rows.rejected) == (3, 2, 1), rows)
@@ -98,6 +115,7 @@ def main() -> None:
     client = AuthenticatedClient(base_url=os.environ["API"], token=key, prefix="Basic")
     members(client)
     roster(client)
+    form(client)
     print("python: created, found, changed and removed a member; a roster had 2 created and 1 rejected row")
 
 
