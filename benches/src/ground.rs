@@ -64,6 +64,12 @@ impl Ground {
 
 /// Returns the event that SQS would send to ingest for an object: S3's, in a message.
 pub fn event(object: &Object) -> Value {
+    let key = object.batch.upload_key();
+    event_of(object.batch.as_str(), &key, object.bytes, &object.etag)
+}
+
+/// Returns the event that SQS would send for an object of [`BUCKET`]: S3's, in a message.
+pub fn event_of(message_id: &str, key: &str, bytes: u64, etag: &str) -> Value {
     let s3 = json!({"Records": [{
         "eventVersion": "2.1",
         "eventSource": "aws:s3",
@@ -82,15 +88,15 @@ pub fn event(object: &Object) -> Value {
                 "arn": format!("arn:aws:s3:::{BUCKET}"),
             },
             "object": {
-                "key": object.batch.upload_key(),
-                "size": object.bytes,
-                "eTag": object.etag,
+                "key": key,
+                "size": bytes,
+                "eTag": etag,
                 "sequencer": "0",
             },
         },
     }]});
     json!({"Records": [{
-        "messageId": object.batch,
+        "messageId": message_id,
         "receiptHandle": "bench",
         "body": s3.to_string(),
         "attributes": {"ApproximateReceiveCount": "1"},

@@ -6,6 +6,7 @@ mod cold_start;
 mod cost;
 mod dev;
 mod error;
+mod export;
 mod figures;
 mod ground;
 mod http_server;
@@ -46,6 +47,8 @@ enum Command {
     Ingest(speed::IngestArgs),
     /// CPU time and memory of ingest for a file with rejected rows only
     Rejects(rejects::RejectsArgs),
+    /// Speed and memory of an export, also killed and loaded again
+    Export(export::ExportArgs),
     /// Units and price of loading a roster and of sending it again
     Cost(cost::CostArgs),
     /// The share of a throttled table's write units that a load uses
@@ -61,6 +64,9 @@ enum Command {
     /// The ingest function, as a process to be measured
     #[command(name = role::function::ROLE, hide = true)]
     RoleFunction,
+    /// The export function, as a process to be measured
+    #[command(name = role::export::ROLE, hide = true)]
+    RoleExport,
     /// The bare SDK loop, as a process to be measured
     #[command(name = role::sdk_loop::ROLE, hide = true)]
     RoleSdkLoop {
@@ -85,6 +91,7 @@ async fn run(command: Command) -> Result<(), Error> {
     match command {
         Command::Ingest(args) => Measured::Speed(speed::run(&args).await?).show(args.json),
         Command::Rejects(args) => Measured::Rejects(rejects::run(&args).await?).show(args.json),
+        Command::Export(args) => Measured::Export(export::run(&args).await?).show(args.json),
         Command::Cost(args) => Measured::Cost(cost::run(&args).await?).show(args.json),
         Command::Throttle(args) => Measured::Throttle(throttle::run(&args).await?).show(args.json),
         Command::Upload(args) => Measured::Upload(upload::run(&args).await?).show(args.json),
@@ -93,6 +100,7 @@ async fn run(command: Command) -> Result<(), Error> {
         }
         Command::Lookup(args) => Measured::Lookup(lookup::run(&args).await?).show(args.json),
         Command::Report(args) => report::run(&args),
+        Command::RoleExport => role::export::run().await,
         Command::RoleFunction => role::function::run().await,
         Command::RoleSdkLoop { rows } => role::sdk_loop::run(rows).await,
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::cold_start::ColdStart;
 use crate::cost::Cost;
 use crate::error::Error;
+use crate::export::Exported;
 use crate::lookup::Lookup;
 use crate::rejects::Rejects;
 use crate::speed::Speed;
@@ -21,6 +22,8 @@ pub enum Measured {
     Speed(Speed),
     /// `rejects`
     Rejects(Rejects),
+    /// `export`
+    Export(Exported),
     /// `cost`
     Cost(Cost),
     /// `throttle`
@@ -53,6 +56,7 @@ impl fmt::Display for Measured {
         match self {
             Self::Speed(speed) => speed.fmt(f),
             Self::Rejects(rejects) => rejects.fmt(f),
+            Self::Export(exported) => exported.fmt(f),
             Self::Cost(cost) => cost.fmt(f),
             Self::Throttle(throttle) => throttle.fmt(f),
             Self::Upload(upload) => upload.fmt(f),

@@ -10,6 +10,7 @@ use clap::Args;
 use crate::cold_start::ColdStart;
 use crate::cost::Cost;
 use crate::error::Error;
+use crate::export::Exported;
 use crate::figures::{Figures, Origin, mebibytes};
 use crate::lookup::Lookup;
 use crate::measured::Measured;
@@ -55,6 +56,7 @@ pub fn run(args: &ReportArgs) -> Result<(), Error> {
                 "rejects",
                 origin(&rejects.origin) + &figures(&rejects.ingest),
             ),
+            Measured::Export(exported) => ("export", export_section(&exported)),
             Measured::Cost(cost) => ("cost", cost_section(&cost)),
             Measured::Throttle(throttle) => ("throttle", throttle_section(&throttle)),
             Measured::Upload(upload) => {
@@ -134,6 +136,15 @@ fn speed_section(speed: &Speed) -> String {
     text.push_str("\n| rows per CPU-second | ratio |\n| --- | ---: |\n");
     for (name, ratio) in speed.ratios() {
         let _ = writeln!(text, "| {name} | {ratio:.2} |");
+    }
+    text
+}
+
+fn export_section(exported: &Exported) -> String {
+    let mut text = origin(&exported.origin) + &figures(&exported.exports);
+    text.push_str("\nThe same as the first file, byte for byte or row for row:\n\n");
+    for what in &exported.equal {
+        let _ = writeln!(text, "- {what}");
     }
     text
 }

@@ -1,6 +1,6 @@
 """The template and the built functions on MiniStack, an independent emulator: it runs the zips as Lambda does, and
 deploys the translated template as two stacks, which share nothing. One upload passes through S3, SQS and the ingest
-program to the table, and its event is delivered twice.
+program to the table, its event is delivered twice, and the members are exported.
 
     smoke.py ZIPS MPULSE     ZIPS: target/lambda, of `cargo lambda build --output-format zip`
 """
@@ -211,6 +211,22 @@ def main():
         assert members == ROWS - BAD, members
 
     check(wait("the batch's end", ended))
+
+    # The members as a file, by way of the other queue and function.
+    status, export = api("POST", "/api/exports", {"account_id": "4"})
+    assert status == 202, (status, export)
+
+    def exported():
+        status, found = api("GET", f"/api/exports/{export['export_id']}")
+        assert status == 200, (status, found)
+        return found if found["status"] in ("completed", "failed") else None
+
+    export = wait("the export's end", exported)
+    assert (export["status"], export["rows"]) == ("completed", ROWS - BAD), export
+    with urllib.request.urlopen(export["links"]["file"], timeout=60) as answer:
+        rows = answer.read().decode().splitlines()
+    expected = [f"4,c{row},Ann,Lee {row},+1714{2000000 + row}" for row in range(BAD, ROWS)]
+    assert rows[1:] == sorted(expected), rows[:3]
 
     # The same event once more. It comes after the end, since one that meets a run at work waits
     # for the queue's visibility, a quarter of an hour: so the batch is looked at and acknowledged.
