@@ -141,8 +141,7 @@ impl Stack {
         let functions = &local_stack.template().functions;
         let function = functions.iter().find(|f| f.binary == "export");
         let function = function.ok_or("the template has no export")?.clone();
-        let (dynamodb_url, s3_url) = (local_stack.dynamodb_url(), local_stack.s3_url());
-        let environment = environment_for(local_stack.template(), &dynamodb_url, &s3_url);
+        let environment = environment_for(local_stack.template(), &local_stack.endpoints());
         // The local stack's own ingest loads what is in the template's bucket.
         let uploads = Uploads::new(&setup, setup.required("FILES_BUCKET")?)?;
         let s3 = setup.s3()?;

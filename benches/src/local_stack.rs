@@ -17,6 +17,7 @@ pub async fn start(data: Data, faults: Option<Spec>) -> Result<LocalStack, Local
         port: 0,
         invoke: None,
         faults,
+        events_to: None,
     })
     .await
 }

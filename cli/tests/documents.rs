@@ -81,19 +81,20 @@ impl Drop for LocalStack {
     }
 }
 
-/// Returns a port that is free, and so are the two above it.
+/// Returns a port that is free, and so are the three above it.
 fn free_ports() -> u16 {
     for _ in 0..100 {
         let first = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = first.local_addr().expect("an address").port();
-        let others = port < u16::MAX - 2
-            && TcpListener::bind(("127.0.0.1", port + 1)).is_ok()
-            && TcpListener::bind(("127.0.0.1", port + 2)).is_ok();
-        if others {
+        let is_free = |offset| {
+            let port = port.checked_add(offset);
+            port.is_some_and(|port| TcpListener::bind(("127.0.0.1", port)).is_ok())
+        };
+        if (1..=3).all(is_free) {
             return port;
         }
     }
-    panic!("no three free ports in a row");
+    panic!("no four free ports in a row");
 }
 
 /// A block of lines, and the response that is shown after it.
