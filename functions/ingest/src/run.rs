@@ -255,7 +255,7 @@ impl<'a> Run<'a> {
     async fn erase(&mut self) -> Result<Option<FinalState>, RunError> {
         match self.sweep(None).await? {
             SweepEnd::Done => self.completed().await.map(Some),
-            SweepEnd::Failed(problem) => Err(RunError::File(problem)),
+            SweepEnd::Failed(problem) => Err(RunError::Failed(problem)),
             SweepEnd::Stopped => self.stop().await,
         }
     }
