@@ -319,6 +319,7 @@ pub(crate) fn options() -> Options {
         port: 0,
         invoke: None,
         faults: None,
+        events_to: None,
     }
 }
 
