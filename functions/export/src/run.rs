@@ -32,6 +32,17 @@ pub struct Run<'a> {
     stop_at: Instant,
 }
 
+/// Where a piece ends.
+#[derive(Debug)]
+enum End {
+    /// After the member with this client member id.
+    At(String),
+    /// Anywhere: the pieces of a workbook are not made of whole rows.
+    Unknown,
+    /// At the end of the file.
+    OfFile,
+}
+
 impl<'a> Run<'a> {
     /// Creates a run of an export whose lease `owner` has just claimed.
     pub fn new(
@@ -138,16 +149,16 @@ impl<'a> Run<'a> {
             for profile in &page.members {
                 csv::push_member(&mut text, profile);
             }
-            if page.last.is_none() {
-                self.finish(text.into(), rows).await?;
-                return Ok(());
-            }
-            last.clone_from(&page.last);
-            drop(page);
+            let Some(after) = page.last else {
+                return self.finish(text.into(), rows).await;
+            };
+            drop(page.members);
             if text.len() >= piece_bytes {
                 let piece = mem::replace(&mut text, String::with_capacity(piece_bytes + ROOM));
-                self.send(piece.into(), rows, last.clone()).await?;
+                self.send(piece.into(), rows, End::At(after.clone()))
+                    .await?;
             }
+            last = Some(after);
         }
     }
 
@@ -190,13 +201,8 @@ impl<'a> Run<'a> {
     }
 
     /// Stores the next piece of the file, and saves the checkpoint after it. `rows` is the number of all members up to its
-    /// end, and `last` the last of them.
-    async fn send(
-        &mut self,
-        piece: Bytes,
-        rows: u64,
-        last: Option<String>,
-    ) -> Result<(), RunError> {
+    /// end.
+    async fn send(&mut self, piece: Bytes, rows: u64, end: End) -> Result<(), RunError> {
         let upload = match self.lease.export.checkpoint.upload_id.clone() {
             Some(upload) => upload,
             None => {
@@ -222,7 +228,12 @@ impl<'a> Run<'a> {
         let at = &mut self.lease.export.checkpoint;
         at.pieces = number;
         at.bytes += bytes;
-        (at.rows, at.last) = (rows, last);
+        at.rows = rows;
+        (at.last, at.is_whole) = match end {
+            End::At(last) => (Some(last), false),
+            End::Unknown => (None, false),
+            End::OfFile => (None, true),
+        };
         self.lease.save().await
     }
 
@@ -234,11 +245,13 @@ impl<'a> Run<'a> {
             let stored = self.file.put(rest);
             return self.lease.while_renewing(stored).await;
         }
-        if !rest.is_empty() {
-            self.send(rest, rows, None).await?;
+        if rest.is_empty() {
+            self.lease.export.checkpoint.is_whole = true;
+            self.lease.save().await?;
+        } else {
+            // In one save: the piece has the last members, so a run must not continue after it.
+            self.send(rest, rows, End::OfFile).await?;
         }
-        self.lease.export.checkpoint.is_whole = true;
-        self.lease.save().await?;
         if self.resume().await? {
             return Ok(());
         }
@@ -278,7 +291,7 @@ impl<'a> Run<'a> {
         // The first piece may be the only one.
         let mut piece = self.next_piece(&mut making).await?.unwrap_or_default();
         while let Some(next) = self.next_piece(&mut making).await? {
-            self.send(mem::replace(&mut piece, next), rows, None)
+            self.send(mem::replace(&mut piece, next), rows, End::Unknown)
                 .await?;
             self.check_time()?;
         }
