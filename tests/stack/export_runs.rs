@@ -1,7 +1,7 @@
 //! Runs of the export function, with events that the test delivers itself: they are killed, run out of time, and meet each
 //! other, and the file is the same.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::types::{PutRequest, WriteRequest};
 use export::Tuning;
@@ -96,6 +96,13 @@ impl Ground {
         stored.expect("the engine").expect("the export")
     }
 
+    /// Waits until this many pieces are stored.
+    async fn wait_for_pieces(&self, export: &Export, pieces: u32) {
+        while self.stored(export).await.checkpoint.pieces < pieces {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
     /// Returns the file of an export.
     async fn file(&self, export: &Export) -> Vec<u8> {
         let get = self.bench.s3.get_object().bucket(BUCKET);
@@ -138,28 +145,35 @@ async fn a_run_that_is_killed_ten_times_leaves_the_same_file() {
     let expected = ground.fill(PEOPLE).await;
     let service = ground.service(small());
 
-    // How long a whole run takes, so that the kills are spread over it.
     let (whole, event) = ground.export(Format::Csv).await;
-    let started = std::time::Instant::now();
-    assert!(deliver(&service, &event, LONG).await);
-    let duration = started.elapsed();
-    assert!(ground.file(&whole).await == expected.as_bytes());
+    let started = Instant::now();
+    let (done, until_piece) = tokio::join!(deliver(&service, &event, LONG), async {
+        ground.wait_for_pieces(&whole, 1).await;
+        started.elapsed()
+    });
+    assert!(done && ground.file(&whole).await == expected.as_bytes());
 
     let (export, event) = ground.export(Format::Csv).await;
-    let mut resumed = 0;
-    for kill in 0..KILLS {
-        let moment = duration.mul_f64(f64::from(kill % 5 + 1) / 6.0);
-        let run = deliver(&service, &event, LONG);
-        let killed = tokio::time::timeout(moment, run).await;
-        let stored = ground.stored(&export).await;
-        if killed.is_ok() {
-            assert!(stored.status.has_ended());
-            break;
+    let random = &mut fastrand::Rng::with_seed(10);
+    let mut pieces = 0;
+    for kill in 1..=KILLS {
+        // Two runs are killed after a piece, and the others long before the next one.
+        let moment = async {
+            if kill % 5 == 0 {
+                pieces += 1;
+                ground.wait_for_pieces(&export, pieces).await;
+            } else {
+                tokio::time::sleep(until_piece.mul_f64(0.2 + 0.3 * random.f64())).await;
+            }
+        };
+        tokio::select! {
+            _ = deliver(&service, &event, LONG) => panic!("it ended before kill {kill}"),
+            () = moment => {}
         }
-        resumed += u32::from(stored.checkpoint.pieces > 0);
+        // What was in flight has arrived; then the lease ends, as after a minute.
+        tokio::time::sleep(Duration::from_millis(40)).await;
         ground.exports.release_all().await.expect("the engine");
     }
-    assert!(resumed > 0, "a run has continued after a piece");
     assert!(deliver(&service, &event, LONG).await);
     let ended = ground.stored(&export).await;
     assert_eq!(ended.status, Status::Completed, "{:?}", ended.problem);
@@ -167,7 +181,7 @@ async fn a_run_that_is_killed_ten_times_leaves_the_same_file() {
         (ended.checkpoint.rows, ended.checkpoint.last),
         (PEOPLE, None)
     );
-    assert!(ended.attempts > 3, "{}", ended.attempts);
+    assert_eq!(ended.attempts, KILLS + 1);
     assert!(ground.file(&export).await == expected.as_bytes());
     assert!(!ground.is_stored(&export.export_id.request_key()).await);
 
@@ -182,15 +196,15 @@ async fn a_run_that_runs_out_of_time_hands_the_export_back() {
     let expected = ground.fill(PEOPLE).await;
     let service = ground.service(small());
     let (export, event) = ground.export(Format::Csv).await;
-    // Each run has time for a piece or two.
-    let mut runs = 0;
-    while !deliver(&service, &event, Duration::from_millis(1500)).await {
+    // More time for each run, until one is long enough for a piece.
+    let mut time = Duration::from_millis(200);
+    while !deliver(&service, &event, time).await {
         let stored = ground.stored(&export).await;
         assert_eq!(stored.status, Status::Processing, "{:?}", stored.problem);
         assert_eq!((stored.lease_owner, stored.stalled), (None, 0));
-        runs += 1;
-        assert!(runs < 100, "it does not end");
+        time = time.mul_f64(1.3);
     }
+    assert!(ground.stored(&export).await.attempts > 1);
     assert!(ground.file(&export).await == expected.as_bytes());
 }
 
@@ -221,9 +235,12 @@ async fn pieces_that_are_gone_are_made_again() {
     let expected = ground.fill(PEOPLE).await;
     let service = ground.service(small());
     let (export, event) = ground.export(Format::Csv).await;
-    while ground.stored(&export).await.checkpoint.pieces == 0 {
-        deliver(&service, &event, Duration::from_millis(1000)).await;
+    tokio::select! {
+        _ = deliver(&service, &event, LONG) => panic!("it ended before its first piece"),
+        () = ground.wait_for_pieces(&export, 1) => {}
     }
+    tokio::time::sleep(Duration::from_millis(40)).await;
+    ground.exports.release_all().await.expect("the engine");
     let stored = ground.stored(&export).await;
     assert_eq!(stored.status, Status::Processing);
     let abort = ground.bench.s3.abort_multipart_upload().bucket(BUCKET);

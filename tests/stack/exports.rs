@@ -206,9 +206,8 @@ async fn members_that_nobody_changes_are_exported_once_while_a_batch_runs() {
 async fn a_file_is_exact_with_injected_faults() {
     let stack = Stack::with_faults("seed=3").await;
     stack.upload(roster("4", 5000)).await;
-    let created = stack.post("/api/exports", &json!({"account_id": "4"}));
-    let without = created.await;
-    let without = download(&stack, &ended(&stack, &without.json()).await).await;
+    let without = export(&stack, &json!({"account_id": "4"})).await;
+    let without = download(&stack, &without).await;
     let faults = stack.local_stack.faults().expect("faults were asked for");
     for seed in 1..=3 {
         let spec = format!("throttle=0.3,error=0.2,drop=0.1,seed={seed}");
@@ -305,8 +304,9 @@ async fn the_list_has_the_newest_export_first_page_by_page() {
     let stack = Stack::start().await;
     let mut created = Vec::new();
     for account in 0..5 {
-        let answer = stack.post("/api/exports", &json!({"account_id": account}));
-        created.push(answer.await.json()["export_id"].clone());
+        let request = json!({"account_id": account});
+        let answer = stack.post("/api/exports", &request).await;
+        created.push(answer.json()["export_id"].clone());
     }
     created.reverse();
     let (mut found, mut next) = (Vec::new(), "/api/exports?limit=2".to_owned());

@@ -210,6 +210,8 @@ impl ExportFile {
             .bucket(&self.bucket)
             .key(&self.key)
             .upload_id(upload)
+            .customize()
+            .interceptor(self.guard.clone())
             .send()
             .await;
         match result {

@@ -1,5 +1,6 @@
 //! The life of a run: from the lease to the end of the account, or to the moment at which the next run has to continue.
 
+use std::mem;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -7,6 +8,7 @@ use mpulse_shared::batch::BatchProblem;
 use mpulse_shared::csv;
 use mpulse_shared::export::{Checkpoint, Export, Format};
 use mpulse_shared::run::{Guard, MAX_STALLED, Renew, RunEnd, RunError};
+use mpulse_shared::store::{self, StoreError};
 
 use crate::account::Account;
 use crate::file::ExportFile;
@@ -17,6 +19,9 @@ use crate::workbook::Making;
 /// The most pieces of a file (an S3 limit).
 const MAX_PIECES: u32 = 10_000;
 
+/// What the last page may add to a piece that is nearly full, in bytes.
+const ROOM: usize = 1 << 20;
+
 /// A run.
 pub struct Run<'a> {
     resources: &'a Resources,
@@ -25,6 +30,17 @@ pub struct Run<'a> {
     file: ExportFile,
     /// When to stop reading, so that there is time for an orderly end.
     stop_at: Instant,
+}
+
+/// Where a piece ends.
+#[derive(Debug)]
+enum End {
+    /// After the member with this client member id.
+    At(String),
+    /// Anywhere: the pieces of a workbook are not made of whole rows.
+    Unknown,
+    /// At the end of the file.
+    OfFile,
 }
 
 impl<'a> Run<'a> {
@@ -73,7 +89,7 @@ impl<'a> Run<'a> {
             Err(error) => error,
         };
         if error.is_failure() {
-            let cause = mpulse_shared::store::chain(&error);
+            let cause = store::chain(&error);
             tracing::error!(cause, "a run failed");
             self.resources.count_failed_run();
         }
@@ -81,9 +97,10 @@ impl<'a> Run<'a> {
         // A workbook begins again in each run, so running out of time is no progress either.
         let export = &self.lease.export;
         let may_stall = error.is_failure() || export.format == Format::Xlsx;
-        let stalled = match may_stall && !self.lease.has_progressed() {
-            true => export.stalled + 1,
-            false => 0,
+        let stalled = if may_stall && !self.lease.has_progressed() {
+            export.stalled + 1
+        } else {
+            0
         };
         if stalled < MAX_STALLED {
             self.lease.release(stalled).await?;
@@ -120,7 +137,7 @@ impl<'a> Run<'a> {
             mut rows, mut last, ..
         } = self.lease.export.checkpoint.clone();
         let piece_bytes = self.resources.tuning.piece_bytes;
-        let mut text = String::new();
+        let mut text = String::with_capacity(piece_bytes + ROOM);
         if rows == 0 {
             text.push_str(&csv::member_header());
         }
@@ -132,16 +149,16 @@ impl<'a> Run<'a> {
             for profile in &page.members {
                 csv::push_member(&mut text, profile);
             }
-            if page.last.is_none() {
-                self.finish(text.into(), rows).await?;
-                return Ok(());
-            }
-            last.clone_from(&page.last);
-            drop(page);
+            let Some(after) = page.last else {
+                return self.finish(text.into(), rows).await;
+            };
+            drop(page.members);
             if text.len() >= piece_bytes {
-                let piece = std::mem::take(&mut text);
-                self.send(piece.into(), rows, last.clone()).await?;
+                let piece = mem::replace(&mut text, String::with_capacity(piece_bytes + ROOM));
+                self.send(piece.into(), rows, End::At(after.clone()))
+                    .await?;
             }
+            last = Some(after);
         }
     }
 
@@ -156,19 +173,18 @@ impl<'a> Run<'a> {
         let pieces = self.file.pieces(&upload, at.pieces);
         let pieces = self.lease.while_renewing(pieces).await?;
         let pieces = pieces.filter(|pieces| pieces.bytes == at.bytes);
-        match (pieces, at.is_whole) {
-            (Some(_), false) => {
-                tracing::info!(pieces = at.pieces, rows = at.rows, "continuing an export");
-                return Ok(false);
-            }
-            (Some(pieces), true) => {
+        if let Some(pieces) = pieces {
+            if at.is_whole {
                 let completed = self.file.complete(&upload, pieces);
                 self.lease.while_renewing(completed).await?;
-                return Ok(true);
+            } else {
+                tracing::info!(pieces = at.pieces, rows = at.rows, "continuing an export");
             }
-            // A run has completed the upload and could not save the end.
-            (None, true) if self.file.is_stored(at.bytes).await? => return Ok(true),
-            (None, _) => {}
+            return Ok(at.is_whole);
+        }
+        // A run may have completed the upload without being able to save the end.
+        if at.is_whole && self.file.is_stored(at.bytes).await? {
+            return Ok(true);
         }
         tracing::warn!(pieces = at.pieces, "the pieces of an export are gone");
         self.begin_again().await?;
@@ -177,7 +193,7 @@ impl<'a> Run<'a> {
 
     /// Discards what earlier runs have stored.
     async fn begin_again(&mut self) -> Result<(), RunError> {
-        let at = std::mem::take(&mut self.lease.export.checkpoint);
+        let at = mem::take(&mut self.lease.export.checkpoint);
         if let Some(upload) = at.upload_id {
             self.file.abort(&upload).await?;
         }
@@ -185,13 +201,8 @@ impl<'a> Run<'a> {
     }
 
     /// Stores the next piece of the file, and saves the checkpoint after it. `rows` is the number of all members up to its
-    /// end, and `last` the last of them.
-    async fn send(
-        &mut self,
-        piece: Bytes,
-        rows: u64,
-        last: Option<String>,
-    ) -> Result<(), RunError> {
+    /// end.
+    async fn send(&mut self, piece: Bytes, rows: u64, end: End) -> Result<(), RunError> {
         let upload = match self.lease.export.checkpoint.upload_id.clone() {
             Some(upload) => upload,
             None => {
@@ -217,7 +228,12 @@ impl<'a> Run<'a> {
         let at = &mut self.lease.export.checkpoint;
         at.pieces = number;
         at.bytes += bytes;
-        (at.rows, at.last) = (rows, last);
+        at.rows = rows;
+        (at.last, at.is_whole) = match end {
+            End::At(last) => (Some(last), false),
+            End::Unknown => (None, false),
+            End::OfFile => (None, true),
+        };
         self.lease.save().await
     }
 
@@ -229,16 +245,18 @@ impl<'a> Run<'a> {
             let stored = self.file.put(rest);
             return self.lease.while_renewing(stored).await;
         }
-        if !rest.is_empty() {
-            self.send(rest, rows, None).await?;
+        if rest.is_empty() {
+            self.lease.export.checkpoint.is_whole = true;
+            self.lease.save().await?;
+        } else {
+            // In one save: the piece has the last members, so a run must not continue after it.
+            self.send(rest, rows, End::OfFile).await?;
         }
-        self.lease.export.checkpoint.is_whole = true;
-        self.lease.save().await?;
         if self.resume().await? {
             return Ok(());
         }
         let missing = "pieces are missing that were stored";
-        Err(mpulse_shared::store::StoreError::unreadable("ListParts of an export", missing).into())
+        Err(StoreError::unreadable("ListParts of an export", missing).into())
     }
 
     /// Writes the file as a workbook. It is made from its beginning, because its pieces are compressed.
@@ -273,7 +291,7 @@ impl<'a> Run<'a> {
         // The first piece may be the only one.
         let mut piece = self.next_piece(&mut making).await?.unwrap_or_default();
         while let Some(next) = self.next_piece(&mut making).await? {
-            self.send(std::mem::replace(&mut piece, next), rows, None)
+            self.send(mem::replace(&mut piece, next), rows, End::Unknown)
                 .await?;
             self.check_time()?;
         }
