@@ -57,7 +57,7 @@ async fn a_write_between_read_and_write_is_undone_only_in_mode_overwrite() {
             Mode::Upsert => ((1, 1, 0), ["Zoë", "Zoë"]),
             Mode::Create => ((1, 0, 1), ["Zoë", "Zoë"]),
             Mode::Overwrite => ((0, 2, 0), ["Ann", "Ann"]),
-            Mode::Replace | Mode::Revert => unreachable!("not tried here"),
+            Mode::Replace | Mode::Revert | Mode::Erase => unreachable!("not tried here"),
         };
         let rows = Rows {
             read: 2,

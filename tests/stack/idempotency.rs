@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::batch_derivation;
 
-const MEMBERS: &str = "/api/members";
+pub const MEMBERS: &str = "/api/members";
 const BATCHES: &str = "/api/members/batch";
 const KEY: &str = "idempotency-key";
 

@@ -11,7 +11,7 @@ use mpulse_tests::{HEADER, Stack, roster, row, send, text};
 use serde_json::json;
 
 use crate::idempotency::{
-    batches, create_batch, create_member, derivations, derive, member, same, send_file,
+    MEMBERS, batches, create_batch, create_member, derivations, derive, member, same, send_file,
 };
 
 /// The time after which an attempt counts as stopped, as in shared/src/idempotency.rs.

@@ -1,7 +1,7 @@
 //! The ingest function in its own process.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mpulse_shared::batch::{Mode, Rows, Status};
 use mpulse_shared::logging;

@@ -257,7 +257,10 @@ mod tests {
         for region in ["us-east-1", "eu-central-1"] {
             let files = files(region);
             let upload = files.upload_url(&batch).await.unwrap();
-            let report = files.report_url(&batch, ReportKind::Rejects).await.unwrap();
+            let report = files
+                .report_url(&batch, ReportKind::Rejects, false)
+                .await
+                .unwrap();
             for url in [&upload, &report] {
                 let host = format!("https://files.s3.{region}.amazonaws.com/");
                 assert!(url.starts_with(&host), "{url}");

@@ -4,11 +4,11 @@ use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use mpulse_shared::batch::BatchId;
+use mpulse_shared::run::Guard;
 use mpulse_shared::setup::Setup;
 
 use super::super::Kind;
 use super::*;
-use crate::guard::Guard;
 
 const MIB: u64 = 1 << 20;
 
