@@ -275,9 +275,8 @@ impl Places {
         let create = quoted(&format!("{api}/api/members/"));
         let member = r#"{"account_id": "4", "client_member_id": "5622780", "first_name": "Zoë", "last_name": "Brien", "phone_number": "(714) 555-0123"}"#;
         let mut text = String::new();
-        let engines = format!(
-            "API and console {api}, S3 {s3}, DynamoDB {dynamodb}, EventBridge {events}"
-        );
+        let engines =
+            format!("API and console {api}, S3 {s3}, DynamoDB {dynamodb}, EventBridge {events}");
         let lines = [
             String::new(),
             "Create a member:".to_owned(),

@@ -262,9 +262,7 @@ impl Rest<'_> {
         let template = self.template;
         let endpoints = self.ports.endpoints();
         let proxies = match self.options.faults {
-            Some(spec) => {
-                Some(FaultProxies::start(spec, &template.tables, &endpoints).await?)
-            }
+            Some(spec) => Some(FaultProxies::start(spec, &template.tables, &endpoints).await?),
             None => None,
         };
         let queues = queue::open_all(

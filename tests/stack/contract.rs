@@ -252,8 +252,8 @@ async fn furnish(stack: &Stack, operation: &Operation<'_>) -> String {
     String::new()
 }
 
-/// Creates what an operation's path refers to, and returns the path.
-pub async fn example_path(stack: &Stack, operation: &Operation<'_>) -> String {
+/// Creates what an operation's path refers to, and returns the path with the required parameters.
+pub async fn example_path(stack: &Stack, contract: &Value, operation: &Operation<'_>) -> String {
     let batch = furnish(stack, operation).await;
     let id = match operation.path {
         path if path.contains("/batch/") || path.contains("/exports/") => &batch,
@@ -262,7 +262,36 @@ pub async fn example_path(stack: &Stack, operation: &Operation<'_>) -> String {
         _ => "4~5622780",
     };
     let path = operation.path.replace("{id}", id);
-    path.replace("{file}", "app.js")
+    let mut path = path.replace("{file}", "app.js");
+    for (parameter, example) in query_examples(contract, operation) {
+        if parameter["required"] == true {
+            add_parameter(&mut path, &parameter, &example);
+        }
+    }
+    path
+}
+
+/// Returns the parameters of an operation's query that have an example, and their examples.
+fn query_examples(contract: &Value, operation: &Operation<'_>) -> Vec<(Value, String)> {
+    let parameters = operation.node["parameters"].as_array();
+    let parameters = parameters.into_iter().flatten();
+    parameters
+        .map(|parameter| resolve(contract, parameter))
+        .filter(|parameter| parameter["in"] == "query")
+        .filter_map(|parameter| {
+            let example = parameter.get("example")?;
+            let text = example.as_str().map(str::to_owned);
+            Some((
+                parameter.clone(),
+                text.unwrap_or_else(|| example.to_string()),
+            ))
+        })
+        .collect()
+}
+
+fn add_parameter(path: &mut String, parameter: &Value, example: &str) {
+    path.push(if path.contains('?') { '&' } else { '?' });
+    path.push_str(&format!("{}={example}", text(&parameter["name"])));
 }
 
 /// Builds the request of an operation's example.
@@ -382,25 +411,17 @@ async fn every_request_example_succeeds_as_described() {
         if body["required"] != true {
             bodies.push(None);
         }
-        let mut queries = vec![String::new()];
-        for parameter in operation.node["parameters"]
-            .as_array()
+        // Without optional parameters, and with each of them.
+        let optional = query_examples(&contract, &operation)
             .into_iter()
-            .flatten()
-        {
-            let parameter = resolve(&contract, parameter);
-            if let (Some("query"), Some(example)) =
-                (parameter["in"].as_str(), parameter.get("example"))
-            {
-                let value = example
-                    .as_str()
-                    .map_or_else(|| example.to_string(), str::to_owned);
-                queries.push(format!("?{}={value}", text(&parameter["name"])));
-            }
-        }
+            .filter(|(parameter, _)| parameter["required"] != true);
+        let queries: Vec<_> = optional.map(Some).chain([None]).collect();
         for query in &queries {
             for body in &bodies {
-                let path = example_path(stack, &operation).await + query;
+                let mut path = example_path(stack, &contract, &operation).await;
+                if let Some((parameter, example)) = query {
+                    add_parameter(&mut path, parameter, example);
+                }
                 let answer = send(request(stack, &operation, &path, body.as_ref())).await;
                 let kind = body.as_ref().map_or("no body", |(kind, _)| kind);
                 let what = format!("{} {path} with {kind}", operation.method);

@@ -194,13 +194,18 @@ pub fn codes(report: &str) -> Vec<String> {
 
 /// Returns an event as the queue delivers it.
 pub fn event(key: &str, size: usize, etag: &str, at: Timestamp) -> Value {
+    event_of(BUCKET, key, size, etag, at)
+}
+
+/// Like [`event`], of an object in this bucket.
+pub fn event_of(bucket: &str, key: &str, size: usize, etag: &str, at: Timestamp) -> Value {
     let body = json!({"Records": [{
         "eventVersion": "2.1", "eventSource": "aws:s3", "awsRegion": "us-east-1",
         "eventTime": at.to_string(), "eventName": "ObjectCreated:Put",
         "userIdentity": {"principalId": "test"},
         "requestParameters": {"sourceIPAddress": "127.0.0.1"}, "responseElements": {},
         "s3": {"s3SchemaVersion": "1.0", "configurationId": "uploads",
-               "bucket": {"name": BUCKET, "arn": "", "ownerIdentity": {"principalId": "test"}},
+               "bucket": {"name": bucket, "arn": "", "ownerIdentity": {"principalId": "test"}},
                "object": {"key": key, "size": size, "eTag": etag, "sequencer": "1"}}}]});
     json!({"Records": [{"messageId": "m1", "receiptHandle": "r1", "body": body.to_string(),
         "attributes": {}, "messageAttributes": {}, "md5OfBody": "", "eventSource": "aws:sqs",

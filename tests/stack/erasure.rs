@@ -56,8 +56,14 @@ async fn an_erasure_needs_the_number_and_an_account_of_the_key() {
     let stack = Stack::start().await;
     for (path, code) in [
         ("/api/accounts/4/members", "required"),
-        ("/api/accounts/4/members?expected_members=x", "invalid_number"),
-        ("/api/accounts/4~/members?expected_members=1", "invalid_account_id"),
+        (
+            "/api/accounts/4/members?expected_members=x",
+            "invalid_number",
+        ),
+        (
+            "/api/accounts/4~/members?expected_members=1",
+            "invalid_account_id",
+        ),
     ] {
         let answer = as_admin(&stack, Method::DELETE, path).await;
         answer.problem(400, "invalid-fields");
@@ -65,7 +71,10 @@ async fn an_erasure_needs_the_number_and_an_account_of_the_key() {
     }
     // Nobody can create such a batch in another way.
     let answer = stack
-        .post("/api/members/batch", &json!({"mode": "erase", "account_id": "4"}))
+        .post(
+            "/api/members/batch",
+            &json!({"mode": "erase", "account_id": "4"}),
+        )
         .await;
     answer.problem(400, "invalid-fields");
 }

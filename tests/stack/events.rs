@@ -30,7 +30,9 @@ async fn events_of(stack: &Stack, batch_id: &str) -> Vec<Value> {
 async fn the_end_of_a_batch_is_an_event_with_its_counters() {
     let stack = Stack::start().await;
     let file = format!("{HEADER}{}4,bad,Zoë,Brien,12\n", row("4", 1));
-    let ended = stack.upload_with(&json!({"file_name": "Zoë.csv"}), file).await;
+    let ended = stack
+        .upload_with(&json!({"file_name": "Zoë.csv"}), file)
+        .await;
     let id = text(&ended["batch_id"]).to_owned();
     let events = events_of(&stack, &id).await;
     let [event] = events.as_slice() else {
@@ -61,7 +63,10 @@ async fn batches_that_fail_or_are_cancelled_or_only_predict_have_events_too() {
     let stack = Stack::start().await;
     let failed = stack.upload_with(&json!({}), "no header\n").await;
     let dry = stack
-        .upload_with(&json!({"dry_run": true}), format!("{HEADER}{}", row("4", 1)))
+        .upload_with(
+            &json!({"dry_run": true}),
+            format!("{HEADER}{}", row("4", 1)),
+        )
         .await;
     let opened = stack.open_batch(&json!({})).await;
     let id = text(&opened["batch_id"]).to_owned();
@@ -74,7 +79,10 @@ async fn batches_that_fail_or_are_cancelled_or_only_predict_have_events_too() {
 
     let failed = events_of(&stack, text(&failed["batch_id"])).await;
     assert_eq!(failed[0]["detail"]["status"], "failed");
-    assert!(failed[0]["detail"]["problem_code"].is_string(), "{failed:?}");
+    assert!(
+        failed[0]["detail"]["problem_code"].is_string(),
+        "{failed:?}"
+    );
     let dry = events_of(&stack, text(&dry["batch_id"])).await;
     assert_eq!(dry[0]["detail"]["dry_run"], true);
     let cancelled = events_of(&stack, &id).await;

@@ -16,7 +16,7 @@ use reqwest::Method;
 use reqwest::header::ACCEPT;
 use serde_json::{Value, json};
 
-use crate::direct_ingest::event;
+use crate::direct_ingest::event_of;
 
 /// The header of exported files.
 const EXPORTED: &str = "\u{FEFF}account_id,client_member_id,first_name,last_name,phone_number\r\n";
@@ -343,7 +343,8 @@ async fn an_export_without_a_run_expires_and_does_not_start_late() {
     assert_eq!(shown["status"], "expired", "{shown:#}");
 
     let key = export.export_id.request_key();
-    let event = event(&key, 2, "e", Timestamp::now());
+    let bucket = &stack.local_stack.template().buckets[0].name;
+    let event = event_of(bucket, &key, 2, "e", Timestamp::now());
     let answer = stack.local_stack.invoke("export", event).await;
     assert_eq!(answer.expect("an answer")["batchItemFailures"], json!([]));
     let again = stack.get(&path).await.json();

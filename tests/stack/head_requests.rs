@@ -37,7 +37,7 @@ async fn head_works_wherever_get_does() {
     let gets = operations.iter().filter(|one| one.method == Method::GET);
     let mut tried = 0;
     for operation in gets {
-        let path = contract::example_path(&stack, operation).await;
+        let path = contract::example_path(&stack, &contract, operation).await;
         for accept in ["*/*", "application/json"] {
             let request = |method| {
                 let request = stack.request_as(&stack.admin, method, &path);

@@ -240,6 +240,11 @@ fn calls_of(program: &str) -> Actions {
             "dynamodb:GetItem",
         ),
         ("ExportView::new(", "FilesBucket/exports/*", "s3:GetObject"),
+        (
+            "person_view::members(",
+            "MembersTable/index/phone-index",
+            "dynamodb:Query",
+        ),
     ];
     for (call, place, action) in indirect {
         if text.contains(call) {

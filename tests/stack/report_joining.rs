@@ -35,7 +35,9 @@ impl Ground {
         // Slow enough for the test to see the progress of a run.
         let bench = Bench::start("latency=30..40,seed=7").await;
         let local_stack = &bench.local_stack;
-        let faulty = local_stack.faulty_endpoints().expect("faults were asked for");
+        let faulty = local_stack
+            .faulty_endpoints()
+            .expect("faults were asked for");
         let endpoints = Endpoints {
             s3: faulty.s3,
             ..local_stack.endpoints()

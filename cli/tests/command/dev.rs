@@ -156,7 +156,10 @@ pub fn free_port() -> u16 {
         let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
         let first = bind(0).expect("a port is free");
         let port = first.local_addr().expect("it has an address").port();
-        let next = |offset: u16| port.checked_add(offset).is_some_and(|port| bind(port).is_ok());
+        let next = |offset: u16| {
+            port.checked_add(offset)
+                .is_some_and(|port| bind(port).is_ok())
+        };
         if (1..=3).all(next) {
             return port;
         }

@@ -82,7 +82,9 @@ async fn begin(api: &Api, number: u64) -> String {
     }
     let row = |row| format!("4,c{number}-{row},Ann,Lee,714555{row:04}\n");
     let rows: String = (0..50).map(row).collect();
-    let put = api.http.put(opened["upload"]["url"].as_str().expect("a URL"));
+    let put = api
+        .http
+        .put(opened["upload"]["url"].as_str().expect("a URL"));
     let put = put.header("content-type", "text/csv");
     let sent = put.body(format!("{HEADER}{rows}")).send().await;
     assert_eq!(sent.expect("an answer").status(), StatusCode::OK);

@@ -39,8 +39,12 @@ async fn erase(
 ) -> Result<Response<Body>, Problem> {
     let parameters = request.path_parameters();
     let id = parameters.first("id").unwrap_or_default();
-    let account_id = AccountId::parse(id)
-        .map_err(|error| Problem::invalid_fields(vec![FieldError { field: "account_id".to_owned(), ..error }]))?;
+    let account_id = AccountId::parse(id).map_err(|error| {
+        Problem::invalid_fields(vec![FieldError {
+            field: "account_id".to_owned(),
+            ..error
+        }])
+    })?;
     caller.require_account(&account_id)?;
     let parameters = fields::query(&request)?;
     let expected = expected(&parameters).map_err(|error| Problem::invalid_fields(vec![error]))?;

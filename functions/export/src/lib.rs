@@ -82,12 +82,16 @@ impl Worker for Exporter {
                 return Ok(RunEnd::HandBack);
             }
             Claim::Ended => {}
-            Claim::Unknown => tracing::warn!(%export_id, "the export does not exist; ignored"),
+            Claim::Unknown => {
+                tracing::warn!(%export_id, "the export does not exist; ignored");
+                return Ok(RunEnd::Ended);
+            }
         }
         // The end is stored, by this run or an earlier one. If the event is not sent, the next delivery of the message
         // sends it.
         let exports = &self.resources.exports;
-        if let Some(export) = exports.get(&export_id).await? {
+        let ended = exports.get(&export_id).await?;
+        if let Some(export) = ended.filter(|export| export.status.has_ended()) {
             let event = Event::export_ended(&export);
             self.resources.events.send(event).await?;
         }

@@ -166,9 +166,7 @@ impl Ingest {
         ] {
             if !is_lost {
                 let bucket = &upload.object.bucket;
-                let report = self
-                    .resources
-                    .report(bucket, batch_id, kind, guard.clone());
+                let report = self.resources.report(bucket, batch_id, kind, guard.clone());
                 report.delete_parts().await?;
             }
         }

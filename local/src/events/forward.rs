@@ -83,7 +83,12 @@ impl Position {
 }
 
 /// Sends what is in the log after the position.
-async fn send_all(log: &Path, position: &mut Position, client: &Client, url: &Url) -> io::Result<()> {
+async fn send_all(
+    log: &Path,
+    position: &mut Position,
+    client: &Client,
+    url: &Url,
+) -> io::Result<()> {
     let mut file = tokio::fs::File::open(log).await?;
     file.seek(io::SeekFrom::Start(position.offset)).await?;
     let mut lines = BufReader::new(file);
@@ -107,7 +112,11 @@ async fn send(client: &Client, url: &Url, event: String) {
             .post(url.clone())
             .header(CONTENT_TYPE, "application/json")
             .body(event.clone());
-        match request.send().await.and_then(reqwest::Response::error_for_status) {
+        match request
+            .send()
+            .await
+            .and_then(reqwest::Response::error_for_status)
+        {
             Ok(_) => return,
             Err(error) => {
                 let error = error.without_url();

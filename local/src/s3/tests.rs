@@ -11,9 +11,9 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
+use crate::addresses::Endpoints;
 use crate::clock::Clock;
 use crate::queue::open_all;
-use crate::addresses::Endpoints;
 use crate::settings::lambda_variables;
 use crate::template::Template;
 

@@ -143,7 +143,10 @@ impl Events {
         // A response of 200 may contain an entry that was not accepted.
         let refused = answer.entries().iter().find_map(|entry| {
             let code = entry.error_code()?;
-            Some(format!("{code}: {}", entry.error_message().unwrap_or_default()))
+            Some(format!(
+                "{code}: {}",
+                entry.error_message().unwrap_or_default()
+            ))
         });
         match refused {
             None => Ok(()),
