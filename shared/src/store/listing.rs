@@ -58,7 +58,7 @@ impl Listing<'_> {
         let mut found: Vec<T> = Vec::new();
         let mut at = before.map(str::to_owned);
         for _ in 0..MAX_PAGES {
-            let (records, next) = self.page::<T>(limit, at.as_deref()).await?;
+            let (records, next): (Vec<T>, _) = self.page(limit, at.as_deref()).await?;
             found.extend(records.into_iter().filter(&is_visible));
             if found.len() > limit {
                 found.truncate(limit);
