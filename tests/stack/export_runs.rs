@@ -159,6 +159,9 @@ async fn a_run_that_is_killed_ten_times_leaves_the_same_file() {
     for kill in 1..=KILLS {
         // Two runs are killed after a piece, and the others long before the next one.
         let moment = async {
+            while ground.stored(&export).await.attempts < kill {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
             if kill % 5 == 0 {
                 pieces += 1;
                 ground.wait_for_pieces(&export, pieces).await;
