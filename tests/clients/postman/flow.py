@@ -29,7 +29,7 @@ class Step:
     save: dict[str, str] = field(default_factory=dict)
     # Assertions in JavaScript, by what they assert. `text` is the response as text.
     checks: dict[str, str] = field(default_factory=dict)
-    # Whether the request is repeated until the batch has ended.
+    # Whether the request is repeated until the batch or export has ended.
     waits: bool = False
     # For a signed URL: its method and its variable.
     method: str = ""
@@ -59,9 +59,9 @@ KEY = {"id": "{{new_key_id}}"}
 BATCH_ID = {"batch_id": "body.batch_id"}
 
 
-def lists(field: str, variable: str) -> dict[str, str]:
+def lists(field: str, variable: str, page: str = "results") -> dict[str, str]:
     """A page contains the item of a variable."""
-    found = f"body.results.map((one) => one.{field})"
+    found = f"body.{page}.map((one) => one.{field})"
     return {"It is in the list": f"pm.expect({found}).to.include(pm.collectionVariables.get('{variable}'))"}
 
 
@@ -217,6 +217,51 @@ BATCHES = (
     Group("Revert, cancel", UNDO),
 )
 
+EXPORTED = {"client_member_id": "export-{{$timestamp}}", "phone_number": "212-555-0191"}
+EXPORTS = (
+    Step(
+        "createMember",
+        "Create a member to export",
+        fields={"account_id": "{{account_id}}"} | EXPORTED,
+        save={"member_id": "body.id"},
+    ),
+    Step("createExport", fields={"account_id": "{{account_id}}"}, save={"export_id": "body.export_id"}),
+    Step(
+        "getExport",
+        parameters={"id": "{{export_id}}"},
+        save={"file_url": "body.links.file"},
+        checks={"The export is completed": "pm.expect(body.status).to.eql('completed')"},
+        waits=True,
+    ),
+    download("Open the exported file", "file_url", "client_member_id", "+12125550191"),
+    Step("listExports", parameters={"limit": "10"}, checks=lists("export_id", "export_id")),
+    Step("deleteMember", "Remove the exported member", parameters=MEMBER),
+)
+
+PERSON = {"phone_number": "212-555-0192"}
+ERASED = {"account_id": "{{account_id}}-erased", "client_member_id": "1"}
+PRIVACY = (
+    Step(
+        "createMember",
+        "Create a member of a person",
+        fields={"account_id": "{{account_id}}", "client_member_id": "person-{{$timestamp}}"} | PERSON,
+        save={"member_id": "body.id"},
+    ),
+    Step("getPerson", parameters=PERSON, checks=lists("id", "member_id", page="members")),
+    Step(
+        "deletePerson",
+        parameters=PERSON,
+        checks={"It is removed": "pm.expect(body.removed).to.include(pm.collectionVariables.get('member_id'))"},
+    ),
+    Step("createMember", "Create a member of another account", fields=ERASED),
+    Step(
+        "eraseAccount",
+        parameters={"id": ERASED["account_id"], "expected_members": "1"},
+        save=BATCH_ID,
+    ),
+    wait("Wait until all members are removed", BATCH, "completed", {"absent": 1, "removed": 1}),
+)
+
 KEYS = (
     Step(
         "createKey",
@@ -242,6 +287,8 @@ SERVICE = (
 FLOW: dict[str, tuple[Step | Group, ...]] = {
     "members": MEMBERS,
     "batches": BATCHES,
+    "exports": EXPORTS,
+    "privacy": PRIVACY,
     "keys": KEYS,
     "service": SERVICE,
 }

@@ -21,7 +21,8 @@ FORMS = {"application/x-www-form-urlencoded": "urlencoded", "multipart/form-data
 INTRODUCTION = """\
 Choose the environment, and enter the id and the secret of a key with the role `admin`. Each folder can be run as a \
 whole; a request on its own may need the variables that the requests before it set. The form's file is \
-`members.csv`, beside this collection.
+`members.csv`, beside this collection. The folder Privacy removes the members with the phone number 212-555-0192 in \
+every account, and all members of the account `{{account_id}}-erased`.
 
 """
 

@@ -4,7 +4,7 @@ import re
 
 from flow import Step
 
-# Statuses of a batch that has not ended.
+# Statuses of a batch or export that has not ended.
 UNENDED = "['awaiting_upload', 'queued', 'processing', 'cancelling']"
 POLL_MS, POLLS = 250, 240
 
@@ -24,14 +24,17 @@ def assertions(step: Step) -> list[str]:
     return [f"pm.test('{name}', () => {check});" for name, check in step.checks.items()]
 
 
+def assigns(step: Step) -> list[str]:
+    return [f"pm.collectionVariables.set('{name}', {value});" for name, value in step.save.items()]
+
+
 def succeeds(step: Step, status: int) -> list[str]:
     """The response has the status, and the step's assertions hold. Saves the step's values."""
-    saved = [f"pm.collectionVariables.set('{name}', {value});" for name, value in step.save.items()]
-    return [has_status(status), *variables(step), *assertions(step), *saved]
+    return [has_status(status), *variables(step), *assertions(step), *assigns(step)]
 
 
 def polls(step: Step, status: int) -> list[str]:
-    """Repeats the request until the batch has ended, which only a run of a folder does; then as `succeeds`."""
+    """Repeats the request until the batch or export has ended, which only a run of a folder does; then as `succeeds`."""
     return [
         *variables(step),
         "const polls = Number(pm.collectionVariables.get('polls') || 0) + 1;",
@@ -41,7 +44,7 @@ def polls(step: Step, status: int) -> list[str]:
         f"  setTimeout(() => {{}}, {POLL_MS});",
         "} else {",
         "  pm.collectionVariables.unset('polls');",
-        *[f"  {line}" for line in [has_status(status), *assertions(step)]],
+        *[f"  {line}" for line in [has_status(status), *assertions(step), *assigns(step)]],
         "}",
     ]
 

@@ -12,7 +12,8 @@ type Batch = components['schemas']['Batch'];
 const { API, KEY } = process.env;
 assert(API && KEY, 'API and KEY must be set');
 
-const client = createClient<paths>({
+// Some operations have responses of other media types too, such as text/csv.
+const client = createClient<paths, `application/${string}json`>({
   baseUrl: API,
   headers: { authorization: `Basic ${Buffer.from(KEY).toString('base64')}` },
 });
