@@ -125,7 +125,7 @@ pub async fn run(args: &ExportArgs) -> Result<Exported, Error> {
 
 /// A local stack with members, and a bucket without notifications.
 struct Stack {
-    local_stack: LocalStack,
+    _local_stack: LocalStack,
     s3: aws_sdk_s3::Client,
     exports: Exports,
     uploads: Uploads,
@@ -152,7 +152,7 @@ impl Stack {
             uploads,
             function,
             environment,
-            local_stack,
+            _local_stack: local_stack,
         };
         let object = stack.uploads.upload(file, Mode::Overwrite).await?;
         let batch = stack.uploads.wait(&object.batch).await?;
