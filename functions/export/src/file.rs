@@ -9,7 +9,7 @@ use bytes::Bytes;
 use mpulse_shared::export::Export;
 use mpulse_shared::run::{Guard, RunError};
 use mpulse_shared::store::StoreError;
-use mpulse_shared::store::parts::is_unknown_upload;
+use mpulse_shared::store::parts::{is_unknown_upload, without_checksums};
 
 /// The file.
 #[derive(Debug)]
@@ -74,6 +74,8 @@ impl ExportFile {
             .bucket(&self.bucket)
             .key(&self.key)
             .content_type(self.media_type)
+            .customize()
+            .config_override(without_checksums())
             .send()
             .await
             .map_err(|error| StoreError::sdk(OPERATION, error))?;
@@ -95,6 +97,7 @@ impl ExportFile {
             .part_number(i32::try_from(number).unwrap_or(i32::MAX))
             .body(ByteStream::from(content))
             .customize()
+            .config_override(without_checksums())
             .interceptor(self.guard.clone())
             .send()
             .await
