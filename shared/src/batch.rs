@@ -32,7 +32,7 @@ pub use checkpoint::{
 };
 pub use format::{Columns, FileFormat};
 pub use id::{BatchId, InvalidBatchId};
-pub use removal::{Limit, Removal};
+pub use removal::{Limit, MAX_REMOVED, Removal};
 pub use status::Status;
 pub use warning::{LateUploads, WarnedRows, WarningCode, Warnings};
 

@@ -1,6 +1,6 @@
 //! The fields of a request that creates a batch, validated.
 
-use mpulse_shared::batch::{BatchRequest, Limit, MAX_PUT_BYTES, Mode, Removal};
+use mpulse_shared::batch::{BatchRequest, Limit, MAX_PUT_BYTES, MAX_REMOVED, Mode, Removal};
 use mpulse_shared::http::fields::Fields;
 use mpulse_shared::http::form::whole_number;
 use mpulse_shared::http::json;
@@ -10,9 +10,6 @@ use crate::format;
 
 /// The longest file name, in characters.
 const MAX_FILE_NAME: usize = 255;
-
-/// The greatest number of members that `removal` may name. JSON numbers of more digits are not exact in many clients.
-const MAX_REMOVED: u64 = 999_999_999_999_999;
 
 /// The fields that may be other than texts and numbers in JSON.
 pub const NOT_TEXT: &[&str] = &[

@@ -8,7 +8,9 @@ use lambda_http::http::StatusCode;
 use lambda_http::http::header::LOCATION;
 use lambda_http::{Body, Request, RequestExt, Response};
 use mpulse_shared::access::Caller;
-use mpulse_shared::batch::{Batch, BatchRequest, Limit, Mode, Removal, UploadedObject};
+use mpulse_shared::batch::{
+    Batch, BatchRequest, Limit, MAX_REMOVED, Mode, Removal, UploadedObject,
+};
 use mpulse_shared::http::batch_view::{self, BatchView};
 use mpulse_shared::http::fields::{self, Fields};
 use mpulse_shared::http::form::whole_number;
@@ -95,8 +97,11 @@ fn expected(parameters: &Fields) -> Result<u64, FieldError> {
             "is required: the number of members that the account has. If it has another number, no member is removed",
         )
     })?;
-    whole_number(number)
-        .ok_or_else(|| FieldError::new(EXPECTED, "invalid_number", "must be a whole number"))
+    let number = whole_number(number).filter(|number| *number <= MAX_REMOVED);
+    number.ok_or_else(|| {
+        let message = format!("must be a whole number, at most {MAX_REMOVED}");
+        FieldError::new(EXPECTED, "invalid_number", message)
+    })
 }
 
 #[cfg(test)]
@@ -112,6 +117,7 @@ mod tests {
         assert_eq!(read(EXPECTED, "12"), Ok(12));
         assert_eq!(read(EXPECTED, ""), Err("invalid_number"));
         assert_eq!(read(EXPECTED, "-1"), Err("invalid_number"));
+        assert_eq!(read(EXPECTED, "1000000000000000"), Err("invalid_number"));
         assert_eq!(read("members", "1"), Err("unknown_parameter"));
         let none = expected(&Fields::new());
         assert_eq!(none.map_err(|error| error.code), Err("required"));

@@ -6,6 +6,9 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+/// The greatest number of members that a limit may name. JSON numbers of more digits are not exact in many clients.
+pub const MAX_REMOVED: u64 = 999_999_999_999_999;
+
 /// Hundredths of a percent in the whole.
 const WHOLE: u64 = 10_000;
 

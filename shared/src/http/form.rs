@@ -202,8 +202,12 @@ pub async fn parts(request: Request) -> Result<Vec<Part>, Problem> {
                 "The multipart body has more than {MAX_FIELDS} parts."
             )));
         }
+        // A part without a name is not a field.
+        let Some(name) = field.name().map(str::to_owned) else {
+            continue;
+        };
         parts.push(Part {
-            name: field.name().unwrap_or_default().to_owned(),
+            name,
             file_name: field.file_name().map(str::to_owned),
             content: field.bytes().await.map_err(malformed)?,
         });
