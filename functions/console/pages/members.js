@@ -31,21 +31,23 @@ async function find(text, account, signal) {
   return good;
 }
 
-// A button that exports an account, waits for the file, and downloads it.
-function exporter(text, account, format, signal) {
+// Buttons that export an account, wait for the file, and download it.
+function exporters(account, signal) {
   const note = h("span", { class: "hint", role: "status" });
-  const self = busy(text, async () => {
+  const exporter = (text, format) => busy(text, async () => {
     let made = await call("/api/exports", { method: "POST", body: { account_id: account, format } });
     await watch(signal, async () => {
       made = await call(path(made.links.self), { signal });
       note.textContent = `${plural(made.rows, "member")} so far`;
       return made.finished_at || made.status === "expired" ? null : 700;
-    }).finally(() => { note.textContent = ""; });
+    }).finally(() => note.replaceChildren());
     if (!made.links.file) throw new Error(made.problem?.message ?? "The export did not start. Try again.");
-    note.textContent = `${plural(made.rows, "member")} exported`;
-    h("a", { href: made.links.file }).click();
+    // A browser may ask before it downloads a second file, so there is a link too.
+    const file = h("a", { href: made.links.file }, made.file_name);
+    note.replaceChildren(`${plural(made.rows, "member")} exported: `, file);
+    file.click();
   });
-  return [self, note];
+  return h("div", { class: "actions" }, exporter("Export as CSV", "csv"), exporter("Export as a workbook", "xlsx"), note);
 }
 
 export async function show(page, { id, signal }) {
@@ -88,8 +90,7 @@ export async function show(page, { id, signal }) {
       lists = next;
       draw();
     });
-    const files = account && h("div", { class: "actions" },
-      exporter("Export as CSV", account, "csv", signal), exporter("Export as a workbook", account, "xlsx", signal));
+    const files = account && exporters(account, signal);
     const draw = () => {
       for (const list of lists) for (const one of list.results) members.set(one.id, one);
       const next = lists.some((list) => list.next);
