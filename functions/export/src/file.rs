@@ -9,7 +9,7 @@ use bytes::Bytes;
 use mpulse_shared::export::Export;
 use mpulse_shared::run::{Guard, RunError};
 use mpulse_shared::store::StoreError;
-use mpulse_shared::store::parts::is_unknown_upload;
+use mpulse_shared::store::parts::{is_unknown_upload, without_checksums};
 
 /// The file.
 #[derive(Debug)]
@@ -74,6 +74,8 @@ impl ExportFile {
             .bucket(&self.bucket)
             .key(&self.key)
             .content_type(self.media_type)
+            .customize()
+            .config_override(without_checksums())
             .send()
             .await
             .map_err(|error| StoreError::sdk(OPERATION, error))?;
@@ -95,6 +97,7 @@ impl ExportFile {
             .part_number(i32::try_from(number).unwrap_or(i32::MAX))
             .body(ByteStream::from(content))
             .customize()
+            .config_override(without_checksums())
             .interceptor(self.guard.clone())
             .send()
             .await
@@ -219,6 +222,66 @@ impl ExportFile {
                 Err(StoreError::sdk("AbortMultipartUpload of an export", error).into())
             }
             _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use mpulse_shared::export::Format;
+    use mpulse_shared::member::AccountId;
+    use mpulse_shared::setup::Setup;
+    use mpulse_shared::time::Timestamp;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Receives a request and responds. Returns its headers in lower case.
+    async fn receive(listener: &TcpListener, body: &str) -> String {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let mut request = Vec::new();
+        while !request.windows(4).any(|end| end == b"\r\n\r\n") {
+            socket.read_buf(&mut request).await.unwrap();
+        }
+        let length = body.len();
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+        );
+        socket.write_all(answer.as_bytes()).await.unwrap();
+        String::from_utf8_lossy(&request).to_lowercase()
+    }
+
+    #[tokio::test]
+    async fn neither_the_creation_of_an_upload_nor_its_pieces_have_a_checksum() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let variables = [
+            ("AWS_REGION", "us-east-1"),
+            ("AWS_ACCESS_KEY_ID", "id"),
+            ("AWS_SECRET_ACCESS_KEY", "secret"),
+            ("AWS_ENDPOINT_URL_S3", &url),
+        ];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let client = Setup::new(variables.into()).s3().unwrap();
+        let account = AccountId::parse("4").unwrap();
+        let export = Export::new(account, Format::Csv, "key:a".into(), Timestamp::now());
+        let guard = Guard::new(Guard::now(), Instant::now() + Duration::from_mins(1));
+        let file = ExportFile::new(client, "files".into(), &export, guard);
+
+        let body =
+            "<InitiateMultipartUploadResult><UploadId>7</UploadId></InitiateMultipartUploadResult>";
+        let (created, upload) = tokio::join!(receive(&listener, body), file.create_upload());
+        let piece = Bytes::from_static(b"4,1\r\n");
+        let upload = upload.unwrap();
+        let (sent, stored) = tokio::join!(receive(&listener, ""), file.send(&upload, 1, piece));
+        stored.unwrap();
+        assert!(sent.contains("\r\ncontent-length: 5\r\n"), "{sent}");
+        for request in [created, sent] {
+            assert!(!request.contains("checksum"), "{request}");
+            assert!(!request.contains("streaming"), "{request}");
         }
     }
 }

@@ -400,8 +400,9 @@ impl Join {
     /// Returns the bytes of the joined report from `from` to before `to`.
     async fn piece(&self, from: u64, to: u64) -> Result<Bytes, RunError> {
         let mut content = BytesMut::with_capacity(usize::try_from(to - from).unwrap_or_default());
+        let end = usize::try_from(to).unwrap_or(usize::MAX);
         if let Ok(skipped) = usize::try_from(from)
-            && let Some(header) = self.header.get(skipped..)
+            && let Some(header) = self.header.get(skipped..end.min(self.header.len()))
         {
             content.extend_from_slice(header);
         }
