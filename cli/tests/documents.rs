@@ -253,7 +253,13 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
 fn every_test_that_the_page_on_semantics_names_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut files = Vec::new();
-    for folder in ["cli/tests", "functions/ingest/src", "tests/stack"] {
+    let folders = [
+        "cli/tests",
+        "functions/ingest/src",
+        "shared/src/run",
+        "tests/stack",
+    ];
+    for folder in folders {
         sources(&root.join(folder), &mut files);
     }
     let page = fs::read_to_string(root.join("docs/semantics.md")).expect("the page");
