@@ -1,6 +1,7 @@
 //! The fields of a request, by name: the parameters of the query, and the fields of a body. A name that is given twice is an
 //! error, because a client that sends it expects both values to have an effect, or does not know that it sends two.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use lambda_http::Request;
@@ -31,10 +32,13 @@ pub fn unique<V>(
     let mut fields = BTreeMap::new();
     let mut twice = BTreeSet::new();
     for (name, value) in pairs {
-        if fields.contains_key(&name) {
-            twice.insert(name);
-        } else {
-            fields.insert(name, value);
+        match fields.entry(name) {
+            Entry::Occupied(entry) => {
+                twice.insert(entry.key().clone());
+            }
+            Entry::Vacant(entry) => {
+                entry.insert(value);
+            }
         }
     }
     if twice.is_empty() {

@@ -37,8 +37,8 @@ pub fn parse<Id: FromStr>(
                     })?;
             }
             "cursor" => {
-                let last = cursor::decode(value, list).and_then(|last| last.parse().ok());
-                before = Some(last.ok_or_else(|| {
+                let id = cursor::decode(value, list).and_then(|last| last.parse().ok());
+                before = Some(id.ok_or_else(|| {
                     FieldError::new("cursor", "invalid_cursor", "is not a cursor of this list")
                 })?);
             }

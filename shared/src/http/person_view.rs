@@ -65,7 +65,7 @@ pub async fn members(members: &Members, phone: &Phone, scope: &Scope) -> Result<
         ..Filter::default()
     };
     let mut page = members.find(&filter, scope, MAX_MEMBERS, None).await?;
-    page.members.sort_by(|a, b| id(a).cmp(&id(b)));
+    page.members.sort_by_key(id);
     Ok(page)
 }
 

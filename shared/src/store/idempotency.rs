@@ -47,9 +47,8 @@ impl Records {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
-        let error = match result {
-            Ok(_) => return Ok(None),
-            Err(error) => error,
+        let Err(error) = result else {
+            return Ok(None);
         };
         let existing = error.as_service_error().and_then(|error| match error {
             PutItemError::ConditionalCheckFailedException(failed) => failed.item.clone(),
