@@ -111,7 +111,11 @@ impl EventBridge {
 impl Log {
     /// Appends events. They are in the file when this returns.
     fn append(&self, events: &[Value]) -> io::Result<()> {
-        let lines: String = events.iter().map(|event| format!("{event}\n")).collect();
+        let mut lines = String::new();
+        for event in events {
+            lines.push_str(&event.to_string());
+            lines.push('\n');
+        }
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         file.write_all(lines.as_bytes())?;
         drop(file);

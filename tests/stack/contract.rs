@@ -291,7 +291,9 @@ fn query_examples(contract: &Value, operation: &Operation<'_>) -> Vec<(Value, St
 
 fn add_parameter(path: &mut String, parameter: &Value, example: &str) {
     path.push(if path.contains('?') { '&' } else { '?' });
-    path.push_str(&format!("{}={example}", text(&parameter["name"])));
+    path.push_str(text(&parameter["name"]));
+    path.push('=');
+    path.push_str(example);
 }
 
 /// Builds the request of an operation's example.

@@ -233,6 +233,33 @@ async fn a_second_run_finds_the_lease_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_killed_after_its_last_piece_leaves_the_same_file() {
+    let ground = Ground::start().await;
+    let expected = ground.fill(PEOPLE).await;
+    let service = ground.service(small());
+    let (export, event) = ground.export(Format::Csv).await;
+    let whole = async {
+        while !ground.stored(&export).await.checkpoint.is_whole {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    // The upload may be completed by then, or not.
+    tokio::select! {
+        _ = deliver(&service, &event, LONG) => {}
+        () = whole => {}
+    }
+    tokio::time::sleep(Duration::from_millis(40)).await;
+    ground.exports.release_all().await.expect("the engine");
+    assert!(deliver(&service, &event, LONG).await);
+    let ended = ground.stored(&export).await;
+    assert_eq!(
+        (ended.status, ended.checkpoint.rows),
+        (Status::Completed, PEOPLE)
+    );
+    assert!(ground.file(&export).await == expected.as_bytes());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn pieces_that_are_gone_are_made_again() {
     let ground = Ground::start().await;
     let expected = ground.fill(PEOPLE).await;

@@ -203,15 +203,14 @@ impl<'a> Run<'a> {
     /// Stores the next piece of the file, and saves the checkpoint after it. `rows` is the number of all members up to its
     /// end.
     async fn send(&mut self, piece: Bytes, rows: u64, end: End) -> Result<(), RunError> {
-        let upload = match self.lease.export.checkpoint.upload_id.clone() {
-            Some(upload) => upload,
-            None => {
-                let upload = self.file.create_upload().await?;
-                // Saved before the first piece, so that no run loses it.
-                self.lease.export.checkpoint.upload_id = Some(upload.clone());
-                self.lease.save().await?;
-                upload
-            }
+        let upload = if let Some(upload) = self.lease.export.checkpoint.upload_id.clone() {
+            upload
+        } else {
+            let upload = self.file.create_upload().await?;
+            // Saved before the first piece, so that no run loses it.
+            self.lease.export.checkpoint.upload_id = Some(upload.clone());
+            self.lease.save().await?;
+            upload
         };
         let number = self.lease.export.checkpoint.pieces + 1;
         if number > MAX_PIECES {
