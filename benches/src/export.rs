@@ -125,7 +125,8 @@ pub async fn run(args: &ExportArgs) -> Result<Exported, Error> {
 
 /// A local stack with members, and a bucket without notifications.
 struct Stack {
-    _local_stack: LocalStack,
+    /// It ends with this.
+    _running: LocalStack,
     s3: aws_sdk_s3::Client,
     exports: Exports,
     uploads: Uploads,
@@ -152,7 +153,7 @@ impl Stack {
             uploads,
             function,
             environment,
-            _local_stack: local_stack,
+            _running: local_stack,
         };
         let object = stack.uploads.upload(file, Mode::Overwrite).await?;
         let batch = stack.uploads.wait(&object.batch).await?;

@@ -19,6 +19,7 @@ use crate::{boto3, roster};
 
 /// The arguments.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "they are flags")]
 pub struct IngestArgs {
     /// Rows of the roster
     #[arg(long, default_value_t = 1_000_000)]

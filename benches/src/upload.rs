@@ -135,9 +135,10 @@ async fn load(args: &UploadArgs, rows: u64, ephemeral: bool) -> Result<Load, Err
             other_cpu_seconds += used;
         }
     }
-    let revert_seconds = match args.revert {
-        true => Some(dev.revert(&batch, rows).await?),
-        false => None,
+    let revert_seconds = if args.revert {
+        Some(dev.revert(&batch, rows).await?)
+    } else {
+        None
     };
     let peak_anon_bytes = watch.peak();
     dev.end().await?;
