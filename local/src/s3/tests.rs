@@ -98,6 +98,21 @@ fn status<T: std::fmt::Debug, E: std::fmt::Debug>(
 }
 
 #[tokio::test]
+async fn the_longest_key_that_functions_use_is_a_file_name() {
+    let stack = Stack::start().await;
+    // A part of a report of changes that contains those of several windows.
+    let key = format!(
+        "changes/{}/{:020}-{:06}-{:020}.csv",
+        "0".repeat(26),
+        1,
+        2,
+        3
+    );
+    stack.put(&key, b"lines").await;
+    assert_eq!(stack.read(&key).await, b"lines");
+}
+
+#[tokio::test]
 async fn an_object_is_stored_read_and_announced() {
     let stack = Stack::start().await;
     let e_tag = stack.put("uploads/a b.csv", b"hello world").await;

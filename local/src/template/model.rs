@@ -18,8 +18,9 @@ pub const PARTITION: &str = "aws";
 pub const STACK_NAME: &str = "mpulse";
 
 /// The id of the stack. On AWS its last part is a new UUID for each stack; here it never changes, because the names made
-/// from it are names of folders.
-pub const STACK_ID: &str = "arn:aws:cloudformation:us-east-1:000000000000:stack/mpulse/00000000-0000-0000-0000-000000000000";
+/// from it are names of folders. It is short, because the name of a bucket is a part of the names of S3's files, which a
+/// file system limits to 255 bytes.
+pub const STACK_ID: &str = "arn:aws:cloudformation:us-east-1:000000000000:stack/mpulse/local";
 
 /// The template cannot be read, or is not supported.
 #[derive(Debug, Error)]

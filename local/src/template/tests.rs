@@ -155,10 +155,7 @@ fn the_built_in_template_is_supported() {
     let template = parse(crate::BUILT_IN_TEMPLATE).unwrap();
     assert!(template.tables.iter().any(|table| table.indexes.len() == 2));
     let bucket = &template.buckets[0];
-    assert_eq!(
-        bucket.name,
-        "mpulse-files-00000000-0000-0000-0000-000000000000"
-    );
+    assert_eq!(bucket.name, "mpulse-files-local");
     let notification = &bucket.notifications[0];
     assert!(notification.takes("ObjectCreated:Put", "uploads/x"));
     assert!(!notification.takes("ObjectCreated:Put", "rejects/x"));
