@@ -1,6 +1,6 @@
 //! `export`: writes the members of an account into a file in the bucket.
 //!
-//! An event names an export. A [`run`] claims its lease and streams the account, page by page, into the pieces of a
+//! An event names an export. A `run` claims its lease and streams the account, page by page, into the pieces of a
 //! multipart upload. A checkpoint follows each piece, so the next run continues after the last piece that is stored.
 
 use std::time::Instant;
