@@ -68,6 +68,24 @@ pub struct Setup {
     http: Arc<OnceLock<SharedHttpClient>>,
 }
 
+/// The configuration of an SDK's client, with the region, credentials, HTTP client, retries and timeouts of the settings, and
+/// the endpoint that a variable sets. Each SDK has a type of its own for it.
+macro_rules! client_config {
+    ($setup:expr, $sdk:ident, $endpoint:expr) => {{
+        let config = $sdk::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region($setup.region()?)
+            .credentials_provider($setup.credentials()?)
+            .http_client($setup.http())
+            .retry_config($setup.retries())
+            .timeout_config(timeouts());
+        match $setup.endpoint($endpoint) {
+            Some(url) => config.endpoint_url(url),
+            None => config,
+        }
+    }};
+}
+
 impl Setup {
     /// Creates settings from variables.
     #[must_use]
@@ -154,16 +172,17 @@ impl Setup {
     /// # Errors
     /// Returns an error if the region or the credentials are missing.
     pub fn dynamodb(&self) -> Result<aws_sdk_dynamodb::Client, SetupError> {
-        let mut config = aws_sdk_dynamodb::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(self.region()?)
-            .credentials_provider(self.credentials()?)
-            .http_client(self.http())
-            .retry_config(self.retries())
-            .timeout_config(timeouts());
-        if let Some(url) = self.endpoint("AWS_ENDPOINT_URL_DYNAMODB") {
-            config = config.endpoint_url(url);
-        }
+        let config = client_config!(self, aws_sdk_dynamodb, "AWS_ENDPOINT_URL_DYNAMODB");
+        Ok(aws_sdk_dynamodb::Client::from_conf(config.build()))
+    }
+
+    /// Creates a client for DynamoDB that sends each request once, for a caller that repeats requests by itself.
+    ///
+    /// # Errors
+    /// Returns an error if the region or the credentials are missing.
+    pub fn dynamodb_without_retries(&self) -> Result<aws_sdk_dynamodb::Client, SetupError> {
+        let config = client_config!(self, aws_sdk_dynamodb, "AWS_ENDPOINT_URL_DYNAMODB")
+            .retry_config(RetryConfig::disabled());
         Ok(aws_sdk_dynamodb::Client::from_conf(config.build()))
     }
 
@@ -173,15 +192,10 @@ impl Setup {
     /// # Errors
     /// Returns an error if the region or the credentials are missing.
     pub fn s3(&self) -> Result<aws_sdk_s3::Client, SetupError> {
-        let mut config = aws_sdk_s3::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(self.region()?)
-            .credentials_provider(self.credentials()?)
-            .http_client(self.http())
-            .retry_config(self.retries())
-            .timeout_config(timeouts());
-        if let Some(url) = self.endpoint("AWS_ENDPOINT_URL_S3") {
-            config = config.endpoint_url(url).force_path_style(true);
+        const ENDPOINT: &str = "AWS_ENDPOINT_URL_S3";
+        let mut config = client_config!(self, aws_sdk_s3, ENDPOINT);
+        if self.endpoint(ENDPOINT).is_some() {
+            config = config.force_path_style(true);
         }
         Ok(aws_sdk_s3::Client::from_conf(config.build()))
     }
@@ -191,16 +205,7 @@ impl Setup {
     /// # Errors
     /// Returns an error if the region or the credentials are missing.
     pub fn eventbridge(&self) -> Result<aws_sdk_eventbridge::Client, SetupError> {
-        let mut config = aws_sdk_eventbridge::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(self.region()?)
-            .credentials_provider(self.credentials()?)
-            .http_client(self.http())
-            .retry_config(self.retries())
-            .timeout_config(timeouts());
-        if let Some(url) = self.endpoint("AWS_ENDPOINT_URL_EVENTBRIDGE") {
-            config = config.endpoint_url(url);
-        }
+        let config = client_config!(self, aws_sdk_eventbridge, "AWS_ENDPOINT_URL_EVENTBRIDGE");
         Ok(aws_sdk_eventbridge::Client::from_conf(config.build()))
     }
 

@@ -5,7 +5,6 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::types::AttributeValue;
 use mpulse_shared::member::{AccountId, ClientMemberId, MemberId, Profile};
 use mpulse_shared::run::{Guard, RunError, backoff};
@@ -26,14 +25,8 @@ impl MembersTable {
     /// # Errors
     /// Returns an error if a setting is missing.
     pub fn from_setup(setup: &Setup) -> Result<Self, SetupError> {
-        let config = setup
-            .dynamodb()?
-            .config()
-            .to_builder()
-            .retry_config(RetryConfig::disabled())
-            .build();
         Ok(Self {
-            client: Client::from_conf(config),
+            client: setup.dynamodb_without_retries()?,
             name: setup.required("MEMBERS_TABLE")?.to_owned(),
         })
     }

@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::types::ConsumedCapacity;
 use mpulse_shared::batch::Capacity;
 use mpulse_shared::run::{Guard, RunError, backoff};
@@ -50,15 +49,9 @@ impl Table {
     /// # Errors
     /// Returns an error if a setting is missing or not a number.
     pub fn from_setup(setup: &Setup) -> Result<Self, SetupError> {
-        let config = setup
-            .dynamodb()?
-            .config()
-            .to_builder()
-            .retry_config(RetryConfig::disabled())
-            .build();
         let name = setup.required("MEMBERS_TABLE")?;
         Ok(Self {
-            client: Client::from_conf(config),
+            client: setup.dynamodb_without_retries()?,
             name: name.into(),
             cap: setup.max_write_units_per_second()?,
             statements: Arc::new(change::Statements::of(name)),
