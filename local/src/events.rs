@@ -28,6 +28,7 @@ use tokio::sync::Notify;
 
 use crate::serve::Server;
 use crate::template::{ACCOUNT_ID, REGION};
+use crate::uuid::uuid;
 use forward::Forwarder;
 
 /// The maximum number of events of a request (EventBridge).
@@ -227,19 +228,6 @@ fn event(entry: Entry) -> Result<(String, Value), (&'static str, &'static str)> 
         "detail": detail,
     });
     Ok((id, event))
-}
-
-/// Returns a new id in the form that EventBridge gives to events.
-fn uuid() -> String {
-    let hex = format!("{:032x}", ulid::Ulid::generate().0);
-    format!(
-        "{}-{}-{}-{}-{}",
-        &hex[..8],
-        &hex[8..12],
-        &hex[12..16],
-        &hex[16..20],
-        &hex[20..]
-    )
 }
 
 fn response(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {

@@ -25,6 +25,7 @@ mod tasks;
 pub mod template;
 #[cfg(test)]
 mod tests;
+mod uuid;
 
 use std::collections::HashMap;
 use std::path::PathBuf;

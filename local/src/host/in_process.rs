@@ -14,11 +14,11 @@ use mpulse_shared::setup::{Setup, SetupError};
 use serde::Serialize;
 use serde_json::Value;
 use tower::{Service, ServiceExt};
-use ulid::Ulid;
 
 use super::{HostError, InvokeError, read_answer};
 use crate::clock::millis;
 use crate::template::{ACCOUNT_ID, Function, PARTITION, REGION};
+use crate::uuid::uuid;
 
 /// A function of this workspace, ready to run.
 #[derive(Clone)]
@@ -91,7 +91,7 @@ impl Program {
     fn context(&self, deadline: SystemTime) -> Context {
         let deadline = deadline.duration_since(SystemTime::UNIX_EPOCH);
         let mut context = Context::default();
-        context.request_id = request_id();
+        context.request_id = uuid();
         context.deadline = millis(deadline.unwrap_or_default());
         context.invoked_function_arn = format!(
             "arn:{PARTITION}:lambda:{REGION}:{ACCOUNT_ID}:function:{}",
@@ -162,17 +162,4 @@ fn read<T: serde::de::DeserializeOwned>(event: &str) -> Result<T, InvokeError> {
 
 fn failed(error: impl std::fmt::Display) -> InvokeError {
     InvokeError::Failed(error.to_string())
-}
-
-/// Returns a request id in Lambda's form.
-fn request_id() -> String {
-    let id = format!("{:032x}", u128::from_be_bytes(Ulid::generate().to_bytes()));
-    format!(
-        "{}-{}-{}-{}-{}",
-        &id[..8],
-        &id[8..12],
-        &id[12..16],
-        &id[16..20],
-        &id[20..]
-    )
 }
