@@ -98,7 +98,7 @@ impl Worker for Ingest {
             .claim(&batch_id, &claimant, Timestamp::now())
             .await?;
         let (guard, stop_at) = Guard::until(deadline, taken);
-        let is_late = match claim {
+        let has_ended_before = match claim {
             Claim::Taken(batch) => {
                 let object = upload.object.clone();
                 let request_id = batch.request_id.as_deref().unwrap_or_default();
@@ -120,13 +120,18 @@ impl Worker for Ingest {
                 tracing::info!(%batch_id, "another run holds the lease");
                 return Ok(RunEnd::HandBack);
             }
-            Claim::Ended => self.note_late_upload(&batch_id, upload).await?,
+            Claim::Ended => true,
             Claim::Unknown => {
                 tracing::warn!(%batch_id, "the batch of the upload does not exist; ignored");
                 return Ok(RunEnd::Ended);
             }
         };
         let ended = self.resources.batches.get(&batch_id).await?;
+        let arrived_after = |batch: &Batch| batch.finished_at < Some(upload.at);
+        let is_late = has_ended_before && ended.as_ref().is_some_and(arrived_after);
+        if is_late {
+            self.note_late_upload(&batch_id, upload).await?;
+        }
         let sent = match &ended {
             Some(batch) if !is_late => {
                 let event = Event::batch_ended(batch);
@@ -173,30 +178,22 @@ impl Ingest {
         Ok(())
     }
 
-    /// Records a file that arrived after the end of its batch, as a warning. It is deleted unread. Returns whether it
-    /// arrived after the end.
+    /// Records a file that arrived after the end of its batch, as a warning. It is deleted unread.
     async fn note_late_upload(
         &self,
         id: &BatchId,
         upload: &CreatedObject,
-    ) -> Result<bool, StoreError> {
-        let ended = self.resources.batches.get(id).await?;
-        let is_late = ended.is_some_and(|batch| batch.finished_at < Some(upload.at));
+    ) -> Result<(), StoreError> {
         let bytes = upload.object.size;
-        if is_late
-            && self
-                .resources
-                .batches
-                .add_late_upload(id, upload.at, bytes)
-                .await?
-        {
+        let batches = &self.resources.batches;
+        if batches.add_late_upload(id, upload.at, bytes).await? {
             tracing::warn!(
                 batch_id = %id,
                 bytes,
                 "a file arrived after the end of its batch; deleted unread"
             );
         }
-        Ok(is_late)
+        Ok(())
     }
 
     async fn delete_upload(&self, upload: &CreatedObject) -> Result<(), StoreError> {
