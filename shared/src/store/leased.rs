@@ -154,7 +154,7 @@ pub(super) async fn release_all(client: &Client, table: &str, key: &str) -> Resu
             .update_item()
             .table_name(table)
             .set_key(Some(key))
-            .update_expression("REMOVE lease_owner, lease_until")
+            .update_expression(WITHOUT_LEASE.trim_start())
             .send()
             .await
             .map_err(|error| StoreError::sdk("UpdateItem of a lease", error))?;
