@@ -25,7 +25,7 @@ mod service;
 pub use authorized::{authorized, authorized_or_anonymous, public};
 pub use fields::query;
 pub use idempotent::idempotent;
-pub use response::{csv, empty, json, page, page_with, set_header, set_next, with_body};
+pub use response::{csv, empty, json, json_at, page, page_with, set_header, set_next, with_body};
 pub use service::{Service, request_id, run, service};
 
 /// The number of attempts of a change, if concurrent changes interfere.

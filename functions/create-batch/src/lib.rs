@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use lambda_http::http::StatusCode;
-use lambda_http::http::header::LOCATION;
 use lambda_http::{Body, Request, Response};
 use mpulse_shared::access::Caller;
 use mpulse_shared::batch::{Batch, BatchId, BatchRequest, MAX_CHILDREN, Status, UploadedObject};
@@ -342,8 +341,5 @@ fn answer(
     view: &BatchView<'_>,
     base: &str,
 ) -> Result<Response<Body>, Problem> {
-    let mut response = http::json(status, view)?;
-    let location = batch_view::url(base, &batch.batch_id);
-    http::set_header(&mut response, LOCATION, &location)?;
-    Ok(response)
+    http::json_at(status, view, &batch_view::url(base, &batch.batch_id))
 }

@@ -2,7 +2,6 @@
 //! page by page.
 
 use lambda_http::http::StatusCode;
-use lambda_http::http::header::LOCATION;
 use lambda_http::{Body, Request, Response};
 use mpulse_shared::access::Caller;
 use mpulse_shared::export::{Export, Format};
@@ -51,10 +50,8 @@ async fn create(
     files.request_export(&export).await?;
     tracing::info!(export_id = %export.export_id, "created an export");
     let view = ExportView::new(&export, &files, &base, export.created_at).await?;
-    let mut response = http::json(StatusCode::ACCEPTED, &view)?;
     let location = export_view::url(&base, &export.export_id);
-    http::set_header(&mut response, LOCATION, &location)?;
-    Ok(response)
+    http::json_at(StatusCode::ACCEPTED, &view, &location)
 }
 
 /// Reads the fields of the request.

@@ -1,7 +1,6 @@
 //! `POST /api/keys`: creates a key. Only this response contains its secret.
 
 use lambda_http::http::StatusCode;
-use lambda_http::http::header::LOCATION;
 use lambda_http::{Body, Request, Response};
 use mpulse_shared::access::Caller;
 use mpulse_shared::http::key_view::KeyView;
@@ -48,7 +47,6 @@ async fn create(keys: Keys, caller: Caller, request: Request) -> Result<Response
     }
     tracing::info!(key_id = %caller.key_id, created = %id, role = %key.role, "created a key");
     let view = KeyView::new(&key).with_secret(&secret);
-    let mut response = http::json(StatusCode::CREATED, &view)?;
-    http::set_header(&mut response, LOCATION, &format!("{base}/api/keys/{id}"))?;
-    Ok(response)
+    let location = format!("{base}/api/keys/{id}");
+    http::json_at(StatusCode::CREATED, &view, &location)
 }

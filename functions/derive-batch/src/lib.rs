@@ -3,7 +3,6 @@
 //! S3 makes the copy, under the ETag of the original, and announces it like any upload.
 
 use lambda_http::http::StatusCode;
-use lambda_http::http::header::LOCATION;
 use lambda_http::{Body, Request, Response};
 use mpulse_shared::access::Caller;
 use mpulse_shared::batch::{Batch, BatchId, MAX_CHILDREN, Status, UploadedObject};
@@ -54,10 +53,8 @@ async fn derive(
     };
     let base = link::base(&request);
     let view = BatchView::new(&child, Some(uploaded), &base, origin.now);
-    let mut response = http::json(StatusCode::ACCEPTED, &view)?;
     let location = batch_view::url(&base, &child.batch_id);
-    http::set_header(&mut response, LOCATION, &location)?;
-    Ok(response)
+    http::json_at(StatusCode::ACCEPTED, &view, &location)
 }
 
 /// Who creates a batch, and when.

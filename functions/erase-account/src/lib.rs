@@ -5,7 +5,6 @@
 
 use bytes::Bytes;
 use lambda_http::http::StatusCode;
-use lambda_http::http::header::LOCATION;
 use lambda_http::{Body, Request, RequestExt, Response};
 use mpulse_shared::access::Caller;
 use mpulse_shared::batch::{
@@ -78,25 +77,14 @@ async fn erase(
     let base = link::base(&request);
     let uploaded = Some(UploadedObject { bytes: 0 });
     let view = BatchView::new(&batch, uploaded, &base, batch.created_at);
-    let mut response = http::json(StatusCode::ACCEPTED, &view)?;
     let location = batch_view::url(&base, &batch.batch_id);
-    http::set_header(&mut response, LOCATION, &location)?;
-    Ok(response)
+    http::json_at(StatusCode::ACCEPTED, &view, &location)
 }
 
 /// Returns the expected number of members.
 fn expected(parameters: &Fields) -> Result<u64, FieldError> {
-    if let Some(name) = parameters.keys().find(|name| *name != EXPECTED) {
-        let message = format!("must be {EXPECTED}");
-        return Err(FieldError::new(name, "unknown_parameter", message));
-    }
-    let number = parameters.get(EXPECTED).ok_or_else(|| {
-        FieldError::new(
-            EXPECTED,
-            "required",
-            "is required: the number of members that the account has. If it has another number, no member is removed",
-        )
-    })?;
+    const REQUIRED: &str = "is required: the number of members that the account has. If it has another number, no member is removed";
+    let number = fields::only(parameters, EXPECTED, REQUIRED)?;
     let number = whole_number(number).filter(|number| *number <= MAX_REMOVED);
     number.ok_or_else(|| {
         let message = format!("must be a whole number, at most {MAX_REMOVED}");

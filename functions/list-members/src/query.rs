@@ -1,9 +1,8 @@
 //! The query of a list: filters, page size and position.
 
 use mpulse_shared::http::cursor;
-use mpulse_shared::http::fields::{Fields, repeated};
+use mpulse_shared::http::fields::{Fields, phone_number, repeated, unplussed};
 use mpulse_shared::http::form::whole_number;
-use mpulse_shared::http::person_view::{phone_number, unplussed};
 use mpulse_shared::member::{AccountId, ClientMemberId, FieldError, InvalidMemberId, MemberId};
 use mpulse_shared::phone::{DefaultRegion, Phone};
 use mpulse_shared::scope::Scope;

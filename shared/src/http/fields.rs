@@ -1,12 +1,14 @@
 //! The fields of a request, by name: the parameters of the query, and the fields of a body. A name that is given twice is an
 //! error, because a client that sends it expects both values to have an effect, or does not know that it sends two.
 
+use std::borrow::Cow;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use lambda_http::Request;
 
 use crate::member::FieldError;
+use crate::phone::{DefaultRegion, Phone};
 use crate::problem::Problem;
 
 /// Fields by name.
@@ -46,6 +48,39 @@ pub fn unique<V>(
     }
     let errors = twice.into_iter().map(repeated);
     Err(Problem::invalid_fields(errors.collect()))
+}
+
+/// Returns the parameter called `name`, the only one that the request may have. `required` is the message if it is missing.
+///
+/// # Errors
+/// Returns an error if it is missing, or if there is another parameter.
+pub fn only<'a>(parameters: &'a Fields, name: &str, required: &str) -> Result<&'a str, FieldError> {
+    if let Some(other) = parameters.keys().find(|other| *other != name) {
+        let message = format!("must be {name}");
+        return Err(FieldError::new(other, "unknown_parameter", message));
+    }
+    let value = parameters.get(name).map(String::as_str);
+    value.ok_or_else(|| FieldError::new(name, "required", required))
+}
+
+/// Reads a phone number in the query.
+///
+/// # Errors
+/// Returns an error for the parameter `name` if it is not a phone number.
+pub fn phone_number(name: &str, value: &str, region: DefaultRegion) -> Result<Phone, FieldError> {
+    region
+        .parse(unplussed(value).as_ref())
+        .map_err(|error| FieldError::new(name, "invalid_phone", error.to_string()))
+}
+
+/// Restores a plus sign that was not escaped in the URL and arrived as a space: people type
+/// `?ph=+17145550123`.
+#[must_use]
+pub fn unplussed(value: &str) -> Cow<'_, str> {
+    match value.strip_prefix(' ') {
+        Some(rest) if rest.starts_with(|c: char| c.is_ascii_digit()) => format!("+{rest}").into(),
+        _ => value.into(),
+    }
 }
 
 /// Returns the error for a field that is given twice.

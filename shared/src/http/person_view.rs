@@ -25,34 +25,8 @@ pub fn requested(request: &Request, region: DefaultRegion) -> Result<Phone, Prob
 }
 
 fn phone(parameters: &Fields, region: DefaultRegion) -> Result<Phone, FieldError> {
-    if let Some(name) = parameters.keys().find(|name| *name != PHONE_NUMBER) {
-        let message = format!("must be {PHONE_NUMBER}");
-        return Err(FieldError::new(name, "unknown_parameter", message));
-    }
-    let Some(value) = parameters.get(PHONE_NUMBER) else {
-        return Err(FieldError::new(PHONE_NUMBER, "required", "is required"));
-    };
-    phone_number(PHONE_NUMBER, value, region)
-}
-
-/// Reads a phone number in a query string.
-///
-/// # Errors
-/// Returns an error for the parameter `name` if it is not a phone number.
-pub fn phone_number(name: &str, value: &str, region: DefaultRegion) -> Result<Phone, FieldError> {
-    region
-        .parse(unplussed(value).as_ref())
-        .map_err(|error| FieldError::new(name, "invalid_phone", error.to_string()))
-}
-
-/// Restores a plus sign that was not escaped in the URL and arrived as a space: people type
-/// `?ph=+17145550123`.
-#[must_use]
-pub fn unplussed(value: &str) -> std::borrow::Cow<'_, str> {
-    match value.strip_prefix(' ') {
-        Some(rest) if rest.starts_with(|c: char| c.is_ascii_digit()) => format!("+{rest}").into(),
-        _ => value.into(),
-    }
+    let value = fields::only(parameters, PHONE_NUMBER, "is required")?;
+    fields::phone_number(PHONE_NUMBER, value, region)
 }
 
 /// Returns the members with a phone number within the scope, at most [`MAX_MEMBERS`].

@@ -1,6 +1,6 @@
 //! Builds the responses of handlers.
 
-use lambda_http::http::header::{CONTENT_TYPE, HeaderName, LINK};
+use lambda_http::http::header::{CONTENT_TYPE, HeaderName, LINK, LOCATION};
 use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Response};
 use serde::Serialize;
@@ -15,6 +15,20 @@ use crate::problem::Problem;
 pub fn json(status: StatusCode, value: &impl Serialize) -> Result<Response<Body>, Problem> {
     let body = serde_json::to_string(value).map_err(|error| Problem::internal(&error))?;
     Ok(with_body(status, "application/json", body))
+}
+
+/// Returns the response to a request that created something: its JSON, and its URL in `Location`.
+///
+/// # Errors
+/// Returns an internal problem if the value cannot be written as JSON.
+pub fn json_at(
+    status: StatusCode,
+    value: &impl Serialize,
+    location: &str,
+) -> Result<Response<Body>, Problem> {
+    let mut response = json(status, value)?;
+    set_header(&mut response, LOCATION, location)?;
+    Ok(response)
 }
 
 /// Returns a page of a list, as JSON and with a `Link` header (RFC 8288) to the next page.
