@@ -2,19 +2,19 @@
 //! the template's tables.
 //!
 //! Acknowledged writes survive a killed process; a power failure may lose them, because nothing is
-//! fsynced. Expired items are deleted from time to time. The engine has its own threads, because it
-//! blocks the thread that calls it.
+//! fsynced. The engine has its own threads, because it blocks the thread that calls it.
 
 mod tables;
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use mpulse_dynamodb::{Engine, ServeError};
 use mpulse_shared::setup::{Setup, SetupError};
+use mpulse_shared::time::Timestamp;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -25,8 +25,6 @@ use crate::template::Table;
 
 /// Threads of the engine's server.
 const THREADS: usize = 2;
-/// How often expired items are deleted. DynamoDB takes up to a few days.
-const SWEEP_INTERVAL: Duration = Duration::from_mins(5);
 /// How long open requests may take when the local stack stops.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -67,6 +65,7 @@ pub enum DynamoDbError {
 /// A running engine.
 #[derive(Debug)]
 pub(crate) struct DynamoDb {
+    engine: Engine,
     stop: oneshot::Sender<()>,
     thread: std::thread::JoinHandle<()>,
 }
@@ -86,14 +85,19 @@ impl DynamoDb {
         let client = client(address)?;
         let engine = Engine::open(folder)?;
         let (stop, stopped) = oneshot::channel();
+        let served = engine.clone();
         let thread = std::thread::Builder::new()
             .name("dynamodb".to_owned())
             .spawn(move || {
-                if let Err(error) = serve(listener, engine, stopped) {
+                if let Err(error) = serve(listener, served, stopped) {
                     tracing::error!(%error, "the database stopped serving");
                 }
             })?;
-        let running = Self { stop, thread };
+        let running = Self {
+            engine,
+            stop,
+            thread,
+        };
         match tables::ensure(&client, tables).await {
             Ok(()) => Ok(running),
             Err(error) => {
@@ -103,8 +107,19 @@ impl DynamoDb {
         }
     }
 
+    /// Returns what deletes expired items once.
+    pub(crate) fn time_to_live(&self) -> impl Fn() + Send + Sync + 'static {
+        let engine = self.engine.clone();
+        move || match engine.sweep_expired(Timestamp::now().into()) {
+            Ok(0) => {}
+            Ok(items) => tracing::info!(items, "expired items were deleted"),
+            Err(error) => tracing::warn!(%error, "expired items were not deleted"),
+        }
+    }
+
     /// Stops serving and closes the database.
     pub(crate) async fn stop(self) {
+        drop(self.engine);
         drop(self.stop);
         let ended = tokio::task::spawn_blocking(move || self.thread.join()).await;
         if !matches!(ended, Ok(Ok(()))) {
@@ -128,11 +143,9 @@ fn serve(
     runtime.block_on(async {
         let listener = TcpListener::from_std(listener)?;
         let (overdue, patience) = oneshot::channel();
-        let sweeper = tokio::spawn(sweep(engine.clone()));
         let shutdown = async move {
             // An error means that the local stack was dropped, which stops the server as well.
             let _ = stopped.await;
-            sweeper.abort();
             let _ = overdue.send(());
         };
         tokio::select! {
@@ -143,19 +156,6 @@ fn serve(
             } => Ok(()),
         }
     })
-}
-
-async fn sweep(engine: Engine) {
-    loop {
-        tokio::time::sleep(SWEEP_INTERVAL).await;
-        let engine = engine.clone();
-        let swept = tokio::task::spawn_blocking(move || engine.sweep_expired(SystemTime::now()));
-        match swept.await {
-            Ok(Ok(0)) | Err(_) => {}
-            Ok(Ok(items)) => tracing::info!(items, "expired items were deleted"),
-            Ok(Err(error)) => tracing::warn!(%error, "expired items were not deleted"),
-        }
-    }
 }
 
 /// Creates a client without a timeout: filling a new index may take long.

@@ -12,6 +12,7 @@ mod data_folder;
 pub mod dynamodb;
 mod error;
 mod events;
+mod expiry;
 pub mod faults;
 pub mod gateway;
 pub mod host;
@@ -42,6 +43,7 @@ use clock::Clock;
 use data_folder::DataFolder;
 use dynamodb::DynamoDb;
 use events::EventBridge;
+use expiry::Expiry;
 use faults::{FaultProxies, Faults, Spec};
 use gateway::Gateway;
 use host::{Host, InvokeError};
@@ -97,6 +99,7 @@ pub struct LocalStack {
     proxies: Option<FaultProxies>,
     s3: S3,
     events: EventBridge,
+    expiry: Expiry,
     dynamodb: DynamoDb,
     // Last, since fields are dropped in order: the folder is released once everything else is
     // closed.
@@ -127,6 +130,11 @@ impl LocalStack {
                 return Err(error);
             }
         };
+        let (time_to_live, lifecycle) = (dynamodb.time_to_live(), s3.lifecycle());
+        let expiry = Expiry::start(move || {
+            time_to_live();
+            lifecycle();
+        });
         Ok(Self {
             template,
             ports,
@@ -136,6 +144,7 @@ impl LocalStack {
             proxies,
             s3,
             events,
+            expiry,
             dynamodb,
             data_folder,
         })
@@ -197,6 +206,12 @@ impl LocalStack {
         self.host.invoke(&function.name, event).await
     }
 
+    /// Deletes what has expired: items by their time to live, and files by the lifecycle rules. It also happens from
+    /// time to time.
+    pub async fn delete_expired(&self) {
+        self.expiry.round().await;
+    }
+
     /// Stops accepting requests, ends the pollers, aborts running functions, and closes the files,
     /// which can be opened again at once.
     pub async fn stop(self) {
@@ -210,6 +225,7 @@ impl LocalStack {
         }
         self.s3.stop().await;
         self.events.stop().await;
+        self.expiry.stop().await;
         self.dynamodb.stop().await;
     }
 }

@@ -11,6 +11,7 @@ mod cors;
 mod event;
 mod files;
 mod layer;
+mod lifecycle;
 mod multipart;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use http::header::AUTHORIZATION;
 use http::{Method, Response, StatusCode};
 use hyper::body::Incoming;
+use mpulse_shared::time::Timestamp;
 use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{Body, HttpRequest};
@@ -52,6 +54,8 @@ pub enum S3Error {
 pub(crate) struct S3 {
     server: Server,
     tasks: Arc<Tasks>,
+    files: Files,
+    buckets: Arc<[Bucket]>,
 }
 
 impl S3 {
@@ -72,16 +76,36 @@ impl S3 {
         }
         let tasks = Arc::new(Tasks::default());
         let announcer = Announcer::new(buckets, queues);
-        let layer = Layer::new(files, announcer, Arc::clone(&tasks));
+        let layer = Layer::new(files.clone(), announcer, Arc::clone(&tasks));
         let mut builder = S3ServiceBuilder::new(layer);
         builder.set_auth(SimpleAuth::from_single(ACCESS_KEY_ID, SECRET_ACCESS_KEY));
         let service = builder.build();
         let buckets: Arc<[Bucket]> = buckets.into();
+        let known = Arc::clone(&buckets);
         let server = Server::start(listener, move |request: http::Request<Incoming>, _| {
-            let (service, buckets) = (service.clone(), Arc::clone(&buckets));
+            let (service, buckets) = (service.clone(), Arc::clone(&known));
             async move { answer(&service, &buckets, request.map(Body::from)).await }
         });
-        Ok(Self { server, tasks })
+        Ok(Self {
+            server,
+            tasks,
+            files,
+            buckets,
+        })
+    }
+
+    /// Returns what applies the lifecycle rules of the buckets once.
+    pub(crate) fn lifecycle(&self) -> impl Fn() + Send + Sync + 'static {
+        let (files, buckets) = (self.files.clone(), Arc::clone(&self.buckets));
+        move || match lifecycle::apply(&files, &buckets, Timestamp::now()) {
+            Ok(deleted) if deleted == lifecycle::Deleted::default() => {}
+            Ok(deleted) => tracing::info!(
+                objects = deleted.objects,
+                uploads = deleted.uploads,
+                "lifecycle rules deleted files"
+            ),
+            Err(error) => tracing::warn!(%error, "lifecycle rules were not applied"),
+        }
     }
 
     /// Stops serving; incomplete uploads are lost.

@@ -5,9 +5,21 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// What is added to the system's time, in milliseconds. Only tests change it.
+static OFFSET: AtomicI64 = AtomicI64::new(0);
+
+/// Moves the clock of this process forward, for tests of what expires. Durations are measured by other clocks, and the
+/// signatures of requests to AWS have the system's time.
+#[doc(hidden)]
+pub fn move_clock(by: Duration) {
+    let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+    OFFSET.fetch_add(by, Ordering::Relaxed);
+}
 
 /// A time, in whole milliseconds since 1970 (UTC).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,10 +29,7 @@ impl Timestamp {
     /// Returns the current time, truncated to milliseconds.
     #[must_use]
     pub fn now() -> Self {
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        Self(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+        Self::from(SystemTime::now()).plus_millis(OFFSET.load(Ordering::Relaxed))
     }
 
     /// Returns the time of a number of milliseconds since 1970.
@@ -51,6 +60,19 @@ impl Timestamp {
     #[must_use]
     pub fn millis_since(self, earlier: Self) -> i64 {
         self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    fn from(time: SystemTime) -> Self {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+impl From<Timestamp> for SystemTime {
+    fn from(time: Timestamp) -> Self {
+        UNIX_EPOCH + Duration::from_millis(u64::try_from(time.0).unwrap_or_default())
     }
 }
 

@@ -127,6 +127,7 @@ mod tests {
 
     fn bucket() -> Bucket {
         Bucket {
+            lifecycle: Vec::new(),
             logical_id: "B".into(),
             name: "b".into(),
             notifications: Vec::new(),

@@ -2,10 +2,12 @@
 //! `ETag` and its headers. This module knows those names, so that an object can be assembled
 //! elsewhere and then moved into place, and deleted completely.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -150,18 +152,34 @@ impl Files {
     /// wrong `ETag` would count as another object.
     fn place(&self, from: &Path, bucket: &str, key: &str) -> io::Result<()> {
         let object = self.object(bucket, key);
-        if let Some(folder) = object.parent() {
-            fs::create_dir_all(folder)?;
-        }
         remove_if_there(&self.info(bucket, key))?;
-        fs::rename(from, &object)
+        loop {
+            if let Some(folder) = object.parent() {
+                fs::create_dir_all(folder)?;
+            }
+            match fs::rename(from, &object) {
+                // The folder's last object was deleted in between, and the folder with it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && from.exists() => {}
+                result => return result,
+            }
+        }
     }
 
-    /// Deletes an object and the files beside it.
+    /// Deletes an object, the files beside it, and folders that are empty without it.
     pub(super) fn remove(&self, bucket: &str, key: &str) -> io::Result<()> {
-        remove_if_there(&self.object(bucket, key))?;
+        let object = self.object(bucket, key);
+        remove_if_there(&object)?;
         remove_if_there(&self.info(bucket, key))?;
-        remove_if_there(&self.headers(bucket, key, None))
+        remove_if_there(&self.headers(bucket, key, None))?;
+        let root = self.root.join(bucket);
+        let folders = object.ancestors().skip(1);
+        for folder in folders.take_while(|folder| *folder != root && folder.starts_with(&root)) {
+            // An error means that it is not empty.
+            if fs::remove_dir(folder).is_err() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Deletes the rest of a multipart upload that is complete.
@@ -176,6 +194,66 @@ impl Files {
         remove_if_there(&self.headers(bucket, key, Some(upload_id)))?;
         for number in parts {
             remove_if_there(&self.part(upload_id, number))?;
+        }
+        Ok(())
+    }
+
+    /// Returns the key and the time of every object of a bucket.
+    pub(super) fn objects(&self, bucket: &str) -> io::Result<Vec<(String, SystemTime)>> {
+        let root = self.root.join(bucket);
+        let mut found = Vec::new();
+        let mut folders = vec![root.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder)? {
+                let entry = entry?;
+                // An object that is deleted meanwhile is not there any more.
+                let Ok(metadata) = entry.metadata() else {
+                    continue;
+                };
+                let path = entry.path();
+                if metadata.is_dir() {
+                    folders.push(path);
+                } else if let Ok(key) = path.strip_prefix(&root)
+                    && let Some(key) = key.to_str()
+                {
+                    found.push((key.to_owned(), metadata.modified()?));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Returns the id of every multipart upload that has not ended, and the time of its oldest file.
+    pub(super) fn uploads(&self) -> io::Result<BTreeMap<String, SystemTime>> {
+        let mut found = BTreeMap::new();
+        for entry in fs::read_dir(&self.root)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let id = name.to_str().and_then(|name| {
+                let part = name.strip_prefix(".upload_id-");
+                part.and_then(|part| part.split('.').next())
+                    .or_else(|| name.strip_prefix(".upload-")?.strip_suffix(".json"))
+            });
+            if let Some(id) = id
+                && let Ok(metadata) = entry.metadata()
+            {
+                let time = metadata.modified()?;
+                let oldest = found.entry(id.to_owned()).or_insert(time);
+                *oldest = time.min(*oldest);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Deletes a multipart upload with its parts. Their files have its id in their names.
+    pub(super) fn abort_upload(&self, upload_id: &str) -> io::Result<()> {
+        // First, so that no part arrives afterwards.
+        remove_if_there(&self.upload(upload_id))?;
+        for entry in fs::read_dir(&self.root)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().contains(upload_id) {
+                remove_if_there(&entry.path())?;
+            }
         }
         Ok(())
     }

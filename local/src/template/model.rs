@@ -126,6 +126,25 @@ pub struct Bucket {
     pub notifications: Vec<Notification>,
     /// Its CORS rules.
     pub cors: Vec<CorsRule>,
+    /// Its lifecycle rules.
+    pub lifecycle: Vec<LifecycleRule>,
+}
+
+/// A lifecycle rule of a bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LifecycleRule {
+    /// Objects whose key has the prefix are deleted this many days after their creation.
+    Expire {
+        /// The prefix of keys.
+        prefix: String,
+        /// The number of days.
+        days: i64,
+    },
+    /// Multipart uploads that are not complete are aborted this many days after their start.
+    AbortUploads {
+        /// The number of days.
+        days: i64,
+    },
 }
 
 /// A notification of a bucket.

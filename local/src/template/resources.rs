@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::intrinsics::Resolver;
 use super::model::{
-    Bucket, CorsRule, Index, Key, Notification, Projection, Queue, Redrive, Table, TemplateError,
+    Bucket, CorsRule, Index, Key, LifecycleRule, Notification, Projection, Queue, Redrive, Table,
+    TemplateError,
 };
 use super::names::{BUCKET, QUEUE, TABLE, arn};
 use super::properties::{of_type, read, text};
@@ -25,13 +26,12 @@ const TABLE_IGNORED: [&str; 8] = [
     "Tags",
 ];
 
-/// Ignored: lifecycle rules work in days, and the rest is about public access.
-const BUCKET_IGNORED: [&str; 6] = [
+/// Ignored: encryption and public access.
+const BUCKET_IGNORED: [&str; 5] = [
     "BucketName",
     "PublicAccessBlockConfiguration",
     "BucketEncryption",
     "OwnershipControls",
-    "LifecycleConfiguration",
     "Tags",
 ];
 
@@ -180,6 +180,33 @@ fn key(place: &str, schema: Vec<KeyElement>) -> Result<Key, TemplateError> {
 struct BucketProperties {
     cors_configuration: Option<CorsConfiguration>,
     notification_configuration: Option<NotificationConfiguration>,
+    lifecycle_configuration: Option<LifecycleConfiguration>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct LifecycleConfiguration {
+    rules: Vec<LifecycleRuleProperties>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct LifecycleRuleProperties {
+    #[serde(rename = "Id")]
+    _id: Option<String>,
+    status: String,
+    #[serde(default)]
+    prefix: String,
+    #[serde(default, deserialize_with = "text")]
+    expiration_in_days: Option<i64>,
+    abort_incomplete_multipart_upload: Option<AbortIncompleteMultipartUpload>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct AbortIncompleteMultipartUpload {
+    #[serde(deserialize_with = "text")]
+    days_after_initiation: Option<i64>,
 }
 
 #[derive(Deserialize)]
@@ -242,6 +269,7 @@ pub(super) fn buckets(tree: &Value, resolver: &Resolver) -> Result<Vec<Bucket>, 
         .map(|(id, resource)| {
             let properties: BucketProperties = read(resolver, id, resource, &BUCKET_IGNORED)?;
             let rules = properties.cors_configuration.map(|cors| cors.cors_rules);
+            let lifecycle = properties.lifecycle_configuration.map(|one| one.rules);
             let queues = properties
                 .notification_configuration
                 .map(|configuration| configuration.queue_configurations);
@@ -251,6 +279,11 @@ pub(super) fn buckets(tree: &Value, resolver: &Resolver) -> Result<Vec<Bucket>, 
                     .physical_name(id, resource, "BucketName")?
                     .to_ascii_lowercase(),
                 cors: rules.into_iter().flatten().map(cors_rule).collect(),
+                lifecycle: lifecycle
+                    .into_iter()
+                    .flatten()
+                    .flat_map(lifecycle_rules)
+                    .collect(),
                 notifications: queues
                     .into_iter()
                     .flatten()
@@ -269,6 +302,22 @@ fn cors_rule(rule: CorsRuleProperties) -> CorsRule {
         exposed: rule.exposed_headers,
         max_age: rule.max_age,
     }
+}
+
+fn lifecycle_rules(rule: LifecycleRuleProperties) -> impl Iterator<Item = LifecycleRule> {
+    let is_enabled = rule.status == "Enabled";
+    let prefix = rule.prefix;
+    let expire = rule
+        .expiration_in_days
+        .map(|days| LifecycleRule::Expire { prefix, days });
+    let abort = rule
+        .abort_incomplete_multipart_upload
+        .and_then(|abort| abort.days_after_initiation)
+        .map(|days| LifecycleRule::AbortUploads { days });
+    expire
+        .into_iter()
+        .chain(abort)
+        .filter(move |_| is_enabled)
 }
 
 fn notification(
