@@ -70,6 +70,11 @@ enum Command {
     Sample(sample::SampleArgs),
 }
 
+/// A request passes through several threads of the local stack, and frees in one what it allocated in another, which
+/// the system's allocator is slow at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();

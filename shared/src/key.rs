@@ -11,6 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
+use zeroize::ZeroizeOnDrop;
 
 use crate::scope::Scope;
 use crate::time::Timestamp;
@@ -97,7 +98,9 @@ impl FromStr for KeyId {
     }
 }
 
-/// The secret of a key. It has no `Debug` or `Display`, so it cannot be logged by accident.
+/// The secret of a key. It has no `Debug` or `Display`, so it cannot be logged by accident, and its memory is
+/// overwritten when it is dropped.
+#[derive(ZeroizeOnDrop)]
 pub struct Secret(String);
 
 impl Secret {
