@@ -11,6 +11,7 @@ use std::time::SystemTime;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use mpulse_shared::time::Timestamp;
 use s3s_fs::FileSystem;
 use serde_json::json;
 use ulid::Ulid;
@@ -153,6 +154,7 @@ impl Files {
     fn place(&self, from: &Path, bucket: &str, key: &str) -> io::Result<()> {
         let object = self.object(bucket, key);
         remove_if_there(&self.info(bucket, key))?;
+        set_time(from)?;
         loop {
             if let Some(folder) = object.parent() {
                 fs::create_dir_all(folder)?;
@@ -270,6 +272,12 @@ impl Files {
         numbers.sort_unstable();
         Ok(numbers)
     }
+}
+
+/// Sets a file's time to now, by the clock that decides what expires.
+pub(super) fn set_time(path: &Path) -> io::Result<()> {
+    let file = fs::File::options().write(true).open(path)?;
+    file.set_modified(Timestamp::now().into())
 }
 
 fn remove_if_there(path: &Path) -> io::Result<()> {

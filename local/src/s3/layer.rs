@@ -29,7 +29,7 @@ use ulid::Ulid;
 
 use super::body;
 use super::event::{Announcer, Created};
-use super::files::{Files, STAGING};
+use super::files::{Files, STAGING, set_time};
 use super::multipart::{self, Known};
 use crate::tasks::Tasks;
 
@@ -536,11 +536,12 @@ impl S3 for Layer {
     ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
         let input = &request.input;
         self.shared.check_writable(&input.bucket, &input.key)?;
-        self.shared
-            .files
-            .system
-            .create_multipart_upload(request)
-            .await
+        let files = &self.shared.files;
+        let response = files.system.create_multipart_upload(request).await?;
+        if let Some(upload_id) = &response.output.upload_id {
+            set_time(&files.upload(upload_id)).map_err(internal)?;
+        }
+        Ok(response)
     }
 
     async fn upload_part(

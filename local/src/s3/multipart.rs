@@ -17,7 +17,7 @@ use s3s::{S3ErrorCode, S3Result, s3_error};
 use tempfile::TempPath;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter};
 
-use super::files::Files;
+use super::files::{Files, set_time};
 
 /// The minimum size of every part except the last, in bytes (an S3 limit).
 const MIN_PART_BYTES: u64 = 5 * 1024 * 1024;
@@ -81,6 +81,7 @@ impl Known {
         number: i32,
         part: Incoming,
     ) -> io::Result<String> {
+        set_time(&part.path)?;
         let (modified, size) = state(&fs::metadata(&part.path)?)?;
         let described = Described {
             modified,

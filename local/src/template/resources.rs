@@ -314,10 +314,7 @@ fn lifecycle_rules(rule: LifecycleRuleProperties) -> impl Iterator<Item = Lifecy
         .abort_incomplete_multipart_upload
         .and_then(|abort| abort.days_after_initiation)
         .map(|days| LifecycleRule::AbortUploads { days });
-    expire
-        .into_iter()
-        .chain(abort)
-        .filter(move |_| is_enabled)
+    expire.into_iter().chain(abort).filter(move |_| is_enabled)
 }
 
 fn notification(
