@@ -11,11 +11,12 @@ use calamine::{DataRef, Reader, SheetType, SheetVisible, Xlsx, XlsxError};
 use tokio::sync::mpsc::Sender;
 use zip::ZipArchive;
 
+use super::container::Packed;
 use super::damage::{broken, cause, damaged, zip_problem};
 use super::limit::{self, MAX_PART, MAX_SHARED_TEXTS, MAX_SHEET};
-use super::object_reader::{Failure, ObjectReader};
+use super::object_reader::Failure;
 use super::output::{CHUNK, Output};
-use super::{Chunk, Input, problem};
+use super::{Chunk, problem};
 
 /// The largest whole number that a cell holds exactly: a spreadsheet has 15 digits.
 const MAX_EXACT: f64 = 1e15;
@@ -28,9 +29,9 @@ pub fn is_one<R: Read + Seek>(archive: &ZipArchive<R>) -> bool {
 }
 
 /// Sends a sheet as CSV.
-pub fn unpack(
-    reader: ObjectReader,
-    input: &Input,
+pub fn unpack<R: Read + Seek>(
+    reader: R,
+    packed: &Packed,
     failure: &Failure,
     sender: &Sender<Result<Chunk, RunError>>,
 ) -> Result<(), RunError> {
@@ -39,9 +40,9 @@ pub fn unpack(
     check_parts(&mut archive, failure)?;
     let failed = |error: XlsxError| cause(failure, || xlsx_problem(&error));
     let mut workbook = Xlsx::new(archive.into_inner()).map_err(failed)?;
-    let name = sheet(&workbook, input.format.sheet.as_deref())?;
+    let name = sheet(&workbook, packed.sheet.as_deref())?;
     let mut cells = workbook.worksheet_cells_reader(&name).map_err(failed)?;
-    let size = input.object.size;
+    let size = packed.size;
     let rows = u64::from(cells.dimensions().end.0) + 1;
     let mut out = Output::new(sender);
     let mut text = String::new();
