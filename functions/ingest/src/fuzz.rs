@@ -117,7 +117,7 @@ pub fn text(
         container: content.container,
         charset,
     });
-    let read = async {
+    at_once(async {
         let label = content.format.encoding.as_deref();
         let (container, pieces) = (content.container, content.pieces);
         let mut decoder = in_memory::decoder(container, pieces, known, offset, label).await?;
@@ -126,8 +126,7 @@ pub fn text(
             text.extend_from_slice(&piece);
         }
         Ok((text, decoder.encoding().charset.clone()))
-    };
-    at_once(read)
+    })
 }
 
 /// The rows of a window.

@@ -71,7 +71,7 @@ impl<'a> Mutator<'a> {
             4 => {
                 let copy = input[at..end].to_vec();
                 let to = self.below(input.len() + 1);
-                input.splice(to..to, copy);
+                drop(input.splice(to..to, copy));
             }
             5 => {
                 let other = self.pick(self.inputs);
@@ -81,7 +81,7 @@ impl<'a> Mutator<'a> {
             }
             _ => {
                 let word = self.pick(self.words);
-                input.splice(at..at, word);
+                drop(input.splice(at..at, word));
             }
         }
     }

@@ -83,8 +83,8 @@ fn compare(delimiter: u8, text: &[u8], ours: &[Record]) {
         .flexible(true)
         .from_reader(text);
     let mut theirs = ByteRecord::new();
-    for (at, record) in ours.iter().enumerate() {
-        let has_mark = at > 0 && record.raw.starts_with(BOM);
+    for record in ours {
+        let has_mark = record.start.offset > 0 && record.raw.starts_with(BOM);
         if record.unbounded || has_mark {
             return;
         }
