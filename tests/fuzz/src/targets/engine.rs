@@ -63,11 +63,11 @@ const OPERATIONS: [&str; 12] = [
     "UpdateItem",
 ];
 
-const TABLE: &str = r#"{"TableName": "t", "BillingMode": "PAY_PER_REQUEST",
+const TABLE: &str = r#"{"TableName": "tab", "BillingMode": "PAY_PER_REQUEST",
     "AttributeDefinitions": [{"AttributeName": "p", "AttributeType": "S"}, {"AttributeName": "s", "AttributeType": "N"},
         {"AttributeName": "g", "AttributeType": "B"}],
     "KeySchema": [{"AttributeName": "p", "KeyType": "HASH"}, {"AttributeName": "s", "KeyType": "RANGE"}],
-    "GlobalSecondaryIndexes": [{"IndexName": "i", "Projection": {"ProjectionType": "ALL"},
+    "GlobalSecondaryIndexes": [{"IndexName": "idx", "Projection": {"ProjectionType": "ALL"},
         "KeySchema": [{"AttributeName": "g", "KeyType": "HASH"}, {"AttributeName": "s", "KeyType": "RANGE"}]}]}"#;
 
 /// Calls, each a line with the first letters of an operation and its body. The responses are JSON, and none is an internal
