@@ -8,8 +8,10 @@ pub fn choice(input: &[u8]) -> (u8, &[u8]) {
     }
 }
 
-/// Splits bytes into pieces of changing sizes, of at most `most` bytes. `seed` chooses them.
-pub fn split(bytes: &[u8], seed: u8, most: usize) -> Vec<&[u8]> {
+/// Splits bytes into pieces of changing sizes: of at most 64 bytes, or of more if there would be a hundred of them. `seed`
+/// chooses the sizes.
+pub fn split(bytes: &[u8], seed: u8) -> Vec<&[u8]> {
+    let most = 64.max(bytes.len() / 50);
     let mut pieces = Vec::new();
     let mut rest = bytes;
     let mut state = usize::from(seed) + 1;

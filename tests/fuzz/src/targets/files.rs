@@ -107,7 +107,7 @@ pub fn text(file: &[u8]) {
         fuzz::text(content, charset, offset)
     };
     let whole = read(&[content.as_slice()], None, 0);
-    let pieces = split(&content, seed, 64);
+    let pieces = split(&content, seed);
     assert_eq!(read(&pieces, None, 0), whole);
     if let Ok((text, charset)) = whole {
         let from = usize::from(seed) * text.len() / 255;
@@ -138,7 +138,7 @@ pub fn rows_of(seed: u8, container: Container, content: &[u8], format: &FileForm
         fuzz::file(content, known, rules(), members)
     };
     let whole = read(&[content], None);
-    let pieces = split(content, seed, 64);
+    let pieces = split(content, seed);
     assert_eq!(read(&pieces, None), whole);
     let Ok(whole) = whole else {
         return;
@@ -146,7 +146,7 @@ pub fn rows_of(seed: u8, container: Container, content: &[u8], format: &FileForm
     check_windows(&whole);
     if let Some(index) = usize::from(seed).checked_rem(whole.windows.len()) {
         let at = whole.windows[index].end;
-        let rest = read(&split(content, !seed, 64), Some((&whole.layout, at)));
+        let rest = read(&split(content, !seed), Some((&whole.layout, at)));
         assert_eq!(rest.expect("the rest").windows, whole.windows[index + 1..]);
     }
     check_report(&whole);

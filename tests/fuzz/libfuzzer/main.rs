@@ -1,4 +1,4 @@
-//! Runs one target by libFuzzer: `FUZZ_TARGET=records fuzz [OPTION …] [FOLDER …]`. `tests/fuzz/run` builds and calls it.
+//! Runs one target by libFuzzer: `FUZZ_TARGET=records fuzz-… [OPTION …] [FOLDER …]`. `tests/fuzz/run` builds and calls it.
 
 #![no_main]
 
