@@ -1,6 +1,7 @@
 //! Containers: recognised by their first bytes, and unpacked in a thread, a chunk at a time.
 
 use std::io::{BufRead, Read, Seek};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use flate2::read::MultiGzDecoder;
 use mpulse_shared::batch::Container;
@@ -110,7 +111,11 @@ pub fn unpack(input: Input, container: Container) -> Receiver<Result<Chunk, RunE
             sheet: input.format.sheet.clone(),
         };
         let reader = ObjectReader::new(input, runtime, failure.clone());
-        unpack_from(reader, &packed, &failure, &sender);
+        let unpack = || unpack_from(reader, &packed, &failure, &sender);
+        // Without an error, the end of the thread is the end of the content.
+        if catch_unwind(AssertUnwindSafe(unpack)).is_err() {
+            let _ = sender.blocking_send(Err(damaged("packed")));
+        }
     });
     receiver
 }

@@ -27,6 +27,8 @@ const PARTS: [(&str, &str); 4] = [
     ),
 ];
 
+const ROOT: &str = r#"<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="rId1" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument" Target="xl/workbook.xml"/></Relationships>"#;
+
 const RELATIONSHIPS: &str = r#"<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="rId1" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/worksheet" Target="worksheets/sheet1.xml"/><Relationship Id="rId2" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/styles" Target="styles.xml"/><Relationship Id="rId3" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/sharedStrings" Target="sharedStrings.xml"/></Relationships>"#;
 
 /// The cells are UTF-8 text, and their rows are read as those of any file.
@@ -35,7 +37,10 @@ pub fn workbook(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     let mut given = text.split(SEPARATOR);
     let parts = PARTS.map(|(name, default)| (name, given.next().unwrap_or(default)));
-    let rels = [("xl/_rels/workbook.xml.rels", RELATIONSHIPS)];
+    let rels = [
+        ("_rels/.rels", ROOT),
+        ("xl/_rels/workbook.xml.rels", RELATIONSHIPS),
+    ];
     let file = archive(parts.into_iter().chain(rels));
     let Ok((container, content)) = fuzz::unpacked(&file, None) else {
         return;
