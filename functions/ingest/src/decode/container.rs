@@ -181,7 +181,9 @@ fn unzip<R: Read + Seek>(
     let mut archive = ZipArchive::new(reader).map_err(failed)?;
     let index = only_file(&archive)?;
     let mut content = archive.by_index(index).map_err(failed)?;
-    let (packed, whole) = (content.compressed_size(), content.size().max(1));
+    // The archive says how long its file is; it is no longer than the archive.
+    let packed = content.compressed_size().min(size);
+    let whole = content.size().max(1);
     let mut out = Output::new(sender);
     let mut buffer = vec![0; CHUNK];
     loop {

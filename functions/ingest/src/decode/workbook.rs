@@ -41,7 +41,7 @@ pub fn unpack<R: Read + Seek>(
 ) -> Result<(), RunError> {
     let zip_failed = |error| cause(failure, || zip_problem(&error));
     let mut archive = ZipArchive::new(reader).map_err(zip_failed)?;
-    check_parts(&mut archive, failure)?;
+    check_parts(&mut archive, packed.size, failure)?;
     let failed = |error: XlsxError| cause(failure, || xlsx_problem(&error));
     let mut workbook = Xlsx::new(archive.into_inner()).map_err(failed)?;
     let name = sheet(&workbook, packed.sheet.as_deref())?;
@@ -113,9 +113,10 @@ fn sheet<R: Read + Seek>(workbook: &Xlsx<R>, named: Option<&str>) -> Result<Stri
     ))
 }
 
-/// Checks the real sizes of the parts that are read, before a library reads them whole.
+/// Checks the real sizes of the parts that are read, before a library reads them whole. `size` is that of the file.
 fn check_parts<R: Read + Seek>(
     archive: &mut ZipArchive<R>,
+    size: u64,
     failure: &Failure,
 ) -> Result<(), RunError> {
     for index in 0..archive.len() {
@@ -138,7 +139,7 @@ fn check_parts<R: Read + Seek>(
             most,
             is_texts,
             total: 0,
-            packed: part.compressed_size(),
+            packed: part.compressed_size().min(size),
             token: 0,
             tail: Vec::new(),
             declared: 0,
