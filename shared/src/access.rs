@@ -131,11 +131,16 @@ impl Access {
 }
 
 /// The Authorization header is not valid Basic authentication (RFC 7617).
+#[doc(hidden)]
 #[derive(Debug)]
-struct NotBasic;
+pub struct NotBasic;
 
 /// Returns the id and secret of the Authorization header (RFC 7617), if the request has one.
-fn credentials(request: &Request) -> Result<Option<(String, Secret)>, NotBasic> {
+///
+/// # Errors
+/// Returns an error if the header is something else.
+#[doc(hidden)]
+pub fn credentials(request: &Request) -> Result<Option<(String, Secret)>, NotBasic> {
     let Some(header) = request.headers().get(AUTHORIZATION) else {
         return Ok(None);
     };

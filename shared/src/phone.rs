@@ -149,8 +149,20 @@ impl DefaultRegion {
         if is_placeholder(number.get_national_significant_number().bytes()) {
             return Err(PhoneError::Placeholder);
         }
+        if !is_read_as_itself(&e164) {
+            return Err(PhoneError::NotANumber);
+        }
         Ok(Phone(e164))
     }
+}
+
+/// Returns whether a number in E.164 is read as itself. It is not if its national number begins with what is dialled before
+/// one: `+61 0714515012` is read as `+61 714515012`.
+fn is_read_as_itself(e164: &str) -> bool {
+    // Area codes of the North American plan begin with 2 to 9, and 1 is dialled before them.
+    let is_american = e164.len() == 12 && e164.starts_with("+1") && e164.as_bytes()[2] > b'1';
+    let read = || PHONE_NUMBER_UTIL.parse(e164, None::<Region>);
+    is_american || read().is_ok_and(|number| number.format_as(PhoneNumberFormat::E164) == e164)
 }
 
 /// Returns the number of a `tel:` URI (RFC 3966).
@@ -254,6 +266,7 @@ mod tests {
             ("tel:+1-714-555-0123;ext=12", PhoneError::Extension),
             ("1-800-FLOWERS", PhoneError::NotANumber),
             ("714.55.0", PhoneError::TooShort),
+            ("+61 00714515012", PhoneError::NotANumber),
         ] {
             assert_eq!(us(text), Err(error), "{text}");
         }

@@ -9,6 +9,8 @@ mod renewal;
 mod service;
 
 pub use error::RunError;
+#[doc(hidden)]
+pub use event::messages;
 pub use event::{CreatedObject, Object};
 pub use guard::Guard;
 pub use renewal::{Renew, while_renewing};

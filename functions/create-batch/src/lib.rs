@@ -25,7 +25,8 @@ use mpulse_shared::store::parts::Parts;
 use mpulse_shared::time::Timestamp;
 
 mod format;
-mod request;
+#[doc(hidden)]
+pub mod request;
 
 /// The largest file in the body, in bytes: what fits into Lambda's 6 MB with the Base64 encoding of
 /// a multipart body.

@@ -23,6 +23,7 @@ use charset::CharsetDecoder;
 pub mod charset;
 mod container;
 mod damage;
+pub mod in_memory;
 mod limit;
 mod object_reader;
 mod output;
@@ -95,6 +96,30 @@ impl Content {
     }
 }
 
+/// Where a stream begins, and what is known of the file.
+struct Opening<'a> {
+    container: Container,
+    /// How an earlier run found it to be encoded.
+    known: Option<Encoding>,
+    /// The offset of the text.
+    offset: u64,
+    /// The charset that the batch names.
+    label: Option<&'a str>,
+    /// The size of the object, in bytes.
+    size: u64,
+}
+
+impl Opening<'_> {
+    /// Returns the byte of the content at which reading begins: plain UTF-8 is read from the offset, other files are decoded
+    /// from their start.
+    fn first_byte(&self) -> u64 {
+        let is_utf8 = |known: &Encoding| known.charset.is_none();
+        let is_plain_text =
+            self.container == Container::Plain && self.known.as_ref().is_some_and(is_utf8);
+        if is_plain_text { self.offset } else { 0 }
+    }
+}
+
 /// The stream. It returns the text in order, each byte once.
 #[derive(Debug)]
 pub struct Decoder {
@@ -124,14 +149,24 @@ impl Decoder {
             Some(known) => known.container,
             None => container::recognise(input).await?,
         };
-        let is_plain_text = known
-            .as_ref()
-            .is_some_and(|known| known.container == Container::Plain && known.charset.is_none());
+        let opening = Opening {
+            container,
+            known,
+            offset,
+            label: input.format.encoding.as_deref(),
+            size: input.object.size,
+        };
         let content = match container {
-            Container::Plain if is_plain_text => Content::Plain(Box::new(input.source(offset))),
-            Container::Plain => Content::Plain(Box::new(input.source(0))),
+            Container::Plain => Content::Plain(Box::new(input.source(opening.first_byte()))),
             packed => Content::Unpacked(container::unpack(input.clone(), packed)),
         };
+        Self::of(content, opening).await
+    }
+
+    /// Opens a content, which begins at [`Opening::first_byte`].
+    async fn of(content: Content, opening: Opening<'_>) -> Result<Self, RunError> {
+        let first_byte = opening.first_byte();
+        let container = opening.container;
         let mut decoder = Self {
             content,
             first: VecDeque::new(),
@@ -140,18 +175,18 @@ impl Decoder {
                 container,
                 charset: None,
             },
-            skip: if is_plain_text { 0 } else { offset },
-            object_bytes: if is_plain_text { offset } else { 0 },
-            object_size: input.object.size,
+            skip: opening.offset - first_byte,
+            object_bytes: first_byte,
+            object_size: opening.size,
             ended: false,
         };
-        let charset = match known {
+        let charset = match opening.known {
             Some(known) => known.charset.and_then(|name| charset::by_label(&name)),
             // The text of a workbook is Unicode.
             None if container == Container::Workbook => None,
             None => {
                 let head = decoder.head().await?;
-                charset::of(&head, input.format.encoding.as_deref())
+                charset::of(&head, opening.label)
             }
         };
         decoder.encoding.charset = charset.map(|charset| charset.name().to_owned());

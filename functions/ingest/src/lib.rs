@@ -30,6 +30,8 @@ mod change_report;
 mod compare;
 mod decode;
 mod file_keys;
+#[doc(hidden)]
+pub mod fuzz;
 mod index;
 mod layout;
 mod lease;

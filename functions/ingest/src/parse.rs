@@ -92,7 +92,7 @@ impl Parser {
             taken: 0,
             position,
             finished: false,
-            fields: vec![0; MAX_RECORD],
+            fields: Vec::new(),
             ends: vec![0; 64],
             last: None,
             oversized: None,
@@ -229,6 +229,11 @@ impl Parser {
         self.reader.reset();
         let input = &self.buffer[self.taken..];
         let window = &input[..input.len().min(MAX_RECORD + 1)];
+        // Fields are no longer than their record. The reader stops when its output is full, so there is room for one byte more.
+        let room = (window.len() + 1).min(MAX_RECORD);
+        if self.fields.len() < room {
+            self.fields.resize(room, 0);
+        }
         let (mut read, mut fields, mut ends) = (0, 0, 0);
         loop {
             let (result, nin, nout, nend) = self.reader.read_record(

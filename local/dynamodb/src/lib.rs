@@ -19,6 +19,8 @@ mod capacity;
 mod engine;
 mod error;
 mod expression;
+#[doc(hidden)]
+pub mod fuzz;
 mod json;
 mod operation;
 mod partiql;

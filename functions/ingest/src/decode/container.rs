@@ -1,6 +1,7 @@
 //! Containers: recognised by their first bytes, and unpacked in a thread, a chunk at a time.
 
-use std::io::{self, Read};
+use std::io::{BufRead, Read, Seek};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use flate2::read::MultiGzDecoder;
 use mpulse_shared::batch::Container;
@@ -14,6 +15,9 @@ use super::damage::{broken, cause, damaged, zip_problem};
 use super::object_reader::{Failure, ObjectReader};
 use super::output::{CHUNK, Output};
 use super::{Chunk, Input, problem, workbook};
+
+/// The bytes that are needed to recognise a container, unless the file is shorter.
+pub const HEAD: usize = 8;
 
 /// Chunks that are unpacked ahead.
 const AHEAD: usize = 4;
@@ -48,37 +52,51 @@ const ACCEPTED: &str =
 pub async fn recognise(input: &Input) -> Result<Container, RunError> {
     let mut source = input.source(0);
     let mut head = Vec::new();
-    while head.len() < 8
+    while head.len() < HEAD
         && let Some(bytes) = source.next().await?
     {
         head.extend_from_slice(&bytes);
     }
+    if let Some(container) = by_head(&head)? {
+        return Ok(container);
+    }
+    let (input, runtime) = (input.clone(), Handle::current());
+    let archive = tokio::task::spawn_blocking(move || {
+        let failure = Failure::default();
+        of_archive(ObjectReader::new(input, runtime, failure.clone()), &failure)
+    });
+    archive.await.unwrap_or_else(|_| Err(damaged("zip")))
+}
+
+/// Returns the container of a file that begins with these bytes, at least [`HEAD`] if it has as many; `None` if it is a zip
+/// archive, which may be a workbook.
+///
+/// # Errors
+/// Returns the problem of a file that cannot be a roster.
+pub fn by_head(head: &[u8]) -> Result<Option<Container>, RunError> {
     if let Some((_, message)) = FOREIGN.iter().find(|(start, _)| head.starts_with(start)) {
         return Err(problem("not_csv", format!("{message} {ACCEPTED}")));
     }
     if head.starts_with(b"\x1F\x8B") {
-        return Ok(Container::Gzip);
+        return Ok(Some(Container::Gzip));
     }
     // The second is the end of an archive without files.
-    if !head.starts_with(b"PK\x03\x04") && !head.starts_with(b"PK\x05\x06") {
-        return Ok(Container::Plain);
-    }
-    let (input, runtime) = (input.clone(), Handle::current());
-    let is_workbook = tokio::task::spawn_blocking(move || {
-        let failure = Failure::default();
-        let reader = ObjectReader::new(input, runtime, failure.clone());
-        ZipArchive::new(reader)
-            .map(|archive| workbook::is_one(&archive))
-            .map_err(|error| cause(&failure, || zip_problem(&error)))
-    });
-    match is_workbook.await {
-        Ok(result) => Ok(if result? {
-            Container::Workbook
-        } else {
-            Container::Zip
-        }),
-        Err(_) => Err(damaged("zip")),
-    }
+    let is_archive = head.starts_with(b"PK\x03\x04") || head.starts_with(b"PK\x05\x06");
+    Ok((!is_archive).then_some(Container::Plain))
+}
+
+/// Returns whether an archive is a zip archive or a workbook.
+///
+/// # Errors
+/// Returns the problem of an archive whose list of files cannot be read.
+pub fn of_archive<R: Read + Seek>(reader: R, failure: &Failure) -> Result<Container, RunError> {
+    let archive =
+        ZipArchive::new(reader).map_err(|error| cause(failure, || zip_problem(&error)))?;
+    Ok(if workbook::is_one(&archive) {
+        Container::Workbook
+    } else {
+        Container::Zip
+    })
 }
 
 /// Unpacks a file in a thread. The receiver gets the content, or the error that ends it.
@@ -87,22 +105,50 @@ pub fn unpack(input: Input, container: Container) -> Receiver<Result<Chunk, RunE
     let runtime = Handle::current();
     tokio::task::spawn_blocking(move || {
         let failure = Failure::default();
-        let reader = ObjectReader::new(input.clone(), runtime, failure.clone());
-        let result = match container {
-            Container::Workbook => workbook::unpack(reader, &input, &failure, &sender),
-            Container::Zip => unzip(reader, input.object.size, &failure, &sender),
-            Container::Gzip | Container::Plain => gunzip(reader, &failure, &sender),
+        let packed = Packed {
+            container,
+            size: input.object.size,
+            sheet: input.format.sheet.clone(),
         };
-        if let Err(error) = result {
-            // If nobody receives it, the run has ended.
-            let _ = sender.blocking_send(Err(error));
+        let reader = ObjectReader::new(input, runtime, failure.clone());
+        let unpack = || unpack_from(reader, &packed, &failure, &sender);
+        // Without an error, the end of the thread is the end of the content.
+        if catch_unwind(AssertUnwindSafe(unpack)).is_err() {
+            let _ = sender.blocking_send(Err(damaged("packed")));
         }
     });
     receiver
 }
 
-fn gunzip(
-    reader: ObjectReader,
+/// What unpacking needs to know about a file.
+pub struct Packed {
+    pub container: Container,
+    /// The size of the object, in bytes.
+    pub size: u64,
+    /// The sheet of a workbook that the batch names.
+    pub sheet: Option<String>,
+}
+
+/// Unpacks a file. The receiver of `sender` gets the content, or the error that ends it.
+pub fn unpack_from<R: BufRead + Seek>(
+    reader: R,
+    packed: &Packed,
+    failure: &Failure,
+    sender: &Sender<Result<Chunk, RunError>>,
+) {
+    let result = match packed.container {
+        Container::Workbook => workbook::unpack(reader, packed, failure, sender),
+        Container::Zip => unzip(reader, packed.size, failure, sender),
+        Container::Gzip | Container::Plain => gunzip(reader, failure, sender),
+    };
+    if let Err(error) = result {
+        // If nobody receives it, the run has ended.
+        let _ = sender.blocking_send(Err(error));
+    }
+}
+
+fn gunzip<R: BufRead + Seek>(
+    reader: R,
     failure: &Failure,
     sender: &Sender<Result<Chunk, RunError>>,
 ) -> Result<(), RunError> {
@@ -113,7 +159,9 @@ fn gunzip(
         match content.read(&mut buffer) {
             Ok(0) => return Ok(()),
             Ok(count) => {
-                let position = content.get_ref().position();
+                let position = content.get_mut().stream_position();
+                let position =
+                    position.map_err(|error| cause(failure, || broken("gzip", &error)))?;
                 if !out.send(&buffer[..count], position, position)? {
                     return Ok(());
                 }
@@ -123,8 +171,8 @@ fn gunzip(
     }
 }
 
-fn unzip(
-    reader: ObjectReader,
+fn unzip<R: Read + Seek>(
+    reader: R,
     size: u64,
     failure: &Failure,
     sender: &Sender<Result<Chunk, RunError>>,
@@ -133,7 +181,9 @@ fn unzip(
     let mut archive = ZipArchive::new(reader).map_err(failed)?;
     let index = only_file(&archive)?;
     let mut content = archive.by_index(index).map_err(failed)?;
-    let (packed, whole) = (content.compressed_size(), content.size().max(1));
+    // The archive says how long its file is; it is no longer than the archive.
+    let packed = content.compressed_size().min(size);
+    let whole = content.size().max(1);
     let mut out = Output::new(sender);
     let mut buffer = vec![0; CHUNK];
     loop {
@@ -153,7 +203,7 @@ fn unzip(
 }
 
 /// Returns the index of the one file of an archive, apart from what an operating system adds.
-fn only_file<R: Read + io::Seek>(archive: &ZipArchive<R>) -> Result<usize, RunError> {
+fn only_file<R: Read + Seek>(archive: &ZipArchive<R>) -> Result<usize, RunError> {
     let is_added = |name: &str| {
         name.ends_with('/')
             || name

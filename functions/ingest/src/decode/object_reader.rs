@@ -52,11 +52,6 @@ impl ObjectReader {
             failure,
         }
     }
-
-    /// Returns the number of the next byte.
-    pub fn position(&self) -> u64 {
-        self.position
-    }
 }
 
 impl BufRead for ObjectReader {

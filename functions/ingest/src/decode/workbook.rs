@@ -11,14 +11,19 @@ use calamine::{DataRef, Reader, SheetType, SheetVisible, Xlsx, XlsxError};
 use tokio::sync::mpsc::Sender;
 use zip::ZipArchive;
 
+use super::container::Packed;
 use super::damage::{broken, cause, damaged, zip_problem};
 use super::limit::{self, MAX_PART, MAX_SHARED_TEXTS, MAX_SHEET};
-use super::object_reader::{Failure, ObjectReader};
+use super::object_reader::Failure;
 use super::output::{CHUNK, Output};
-use super::{Chunk, Input, problem};
+use super::{Chunk, problem};
 
 /// The largest whole number that a cell holds exactly: a spreadsheet has 15 digits.
 const MAX_EXACT: f64 = 1e15;
+
+/// The most rows and columns that a sheet has.
+const MAX_ROWS: u32 = 1_048_576;
+const MAX_COLUMNS: u32 = 16_384;
 
 /// Returns whether an archive is a workbook.
 pub fn is_one<R: Read + Seek>(archive: &ZipArchive<R>) -> bool {
@@ -28,20 +33,20 @@ pub fn is_one<R: Read + Seek>(archive: &ZipArchive<R>) -> bool {
 }
 
 /// Sends a sheet as CSV.
-pub fn unpack(
-    reader: ObjectReader,
-    input: &Input,
+pub fn unpack<R: Read + Seek>(
+    reader: R,
+    packed: &Packed,
     failure: &Failure,
     sender: &Sender<Result<Chunk, RunError>>,
 ) -> Result<(), RunError> {
     let zip_failed = |error| cause(failure, || zip_problem(&error));
     let mut archive = ZipArchive::new(reader).map_err(zip_failed)?;
-    check_parts(&mut archive, failure)?;
+    check_parts(&mut archive, packed.size, failure)?;
     let failed = |error: XlsxError| cause(failure, || xlsx_problem(&error));
     let mut workbook = Xlsx::new(archive.into_inner()).map_err(failed)?;
-    let name = sheet(&workbook, input.format.sheet.as_deref())?;
+    let name = sheet(&workbook, packed.sheet.as_deref())?;
     let mut cells = workbook.worksheet_cells_reader(&name).map_err(failed)?;
-    let size = input.object.size;
+    let size = packed.size;
     let rows = u64::from(cells.dimensions().end.0) + 1;
     let mut out = Output::new(sender);
     let mut text = String::new();
@@ -50,7 +55,8 @@ pub fn unpack(
     loop {
         let cell = cells.next_cell().map_err(failed)?;
         let next = cell.as_ref().map(calamine::Cell::get_position);
-        if next.is_some() && next <= last {
+        let is_beyond = |(row, column)| row >= MAX_ROWS || column >= MAX_COLUMNS;
+        if next.is_some_and(|next| Some(next) <= last || is_beyond(next)) {
             return Err(damaged("workbook"));
         }
         let next_row = next.map_or(row + 1, |(at, _)| at);
@@ -107,9 +113,10 @@ fn sheet<R: Read + Seek>(workbook: &Xlsx<R>, named: Option<&str>) -> Result<Stri
     ))
 }
 
-/// Checks the real sizes of the parts that are read, before a library reads them whole.
+/// Checks the real sizes of the parts that are read, before a library reads them whole. `size` is that of the file.
 fn check_parts<R: Read + Seek>(
     archive: &mut ZipArchive<R>,
+    size: u64,
     failure: &Failure,
 ) -> Result<(), RunError> {
     for index in 0..archive.len() {
@@ -118,23 +125,24 @@ fn check_parts<R: Read + Seek>(
             .map_err(|error| cause(failure, || zip_problem(&error)))?;
         let name = part.name_raw().to_ascii_lowercase();
         let has = |text: &[u8]| memchr::memmem::find(&name, text).is_some();
-        let is_sheet = has(b"worksheets/") && !has(b"_rels");
-        let most = if is_sheet {
-            MAX_SHEET
-        } else if name.ends_with(b"sharedstrings.xml") {
+        let is_texts = name.ends_with(b"sharedstrings.xml");
+        let most = if is_texts {
             MAX_SHARED_TEXTS
+        } else if has(b"worksheets/") && !has(b"_rels") {
+            MAX_SHEET
         } else if name.ends_with(b".xml") || name.ends_with(b".rels") {
             MAX_PART
         } else {
             continue;
         };
-        let packed = part.compressed_size();
         let mut tokens = Tokens {
             most,
+            is_texts,
             total: 0,
-            packed,
+            packed: part.compressed_size().min(size),
             token: 0,
-            head: Vec::new(),
+            tail: Vec::new(),
+            declared: 0,
             refused: None,
         };
         if let Err(error) = io::copy(&mut part, &mut tokens) {
@@ -153,33 +161,60 @@ fn check_parts<R: Read + Seek>(
 /// Measures XML: its length, and that of its longest token.
 struct Tokens {
     most: u64,
+    /// Whether it is the texts that cells share.
+    is_texts: bool,
     total: u64,
     packed: u64,
     token: u64,
-    /// The first bytes.
-    head: Vec<u8>,
+    /// The last bytes, without spaces.
+    tail: Vec<u8>,
+    /// The largest number of texts that the part announces.
+    declared: u64,
     refused: Option<RunError>,
 }
+
+/// The attribute that announces texts, without spaces.
+const UNIQUE_COUNT: &[u8] = b"uniqueCount=";
+
+/// More than the attribute and a number.
+const TAIL: usize = 64;
 
 impl Tokens {
     /// Returns whether the part announces more texts than its length allows: the library reserves memory for them.
     fn declares_more_than_it_has(&self) -> bool {
-        let head = String::from_utf8_lossy(&self.head);
-        let declared = head
-            .split_once("uniqueCount=\"")
-            .and_then(|(_, rest)| rest.split_once('"'))
-            .map(|(count, _)| count.parse().unwrap_or(u64::MAX));
-        declared.is_some_and(|count| count > self.total)
+        const SHORTEST: usize = "<si/>".len();
+        self.declared > self.total / SHORTEST as u64
+    }
+
+    /// Finds announced numbers of texts, wherever they are. XML may have spaces and either kind of quotes around them.
+    fn find_declared(&mut self, bytes: &[u8]) {
+        let is_space = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0;
+        self.tail
+            .extend(bytes.iter().filter(|byte| !is_space(byte)));
+        for at in memchr::memmem::find_iter(&self.tail, UNIQUE_COUNT) {
+            let value = &self.tail[at + UNIQUE_COUNT.len()..];
+            let digits = value
+                .strip_prefix(b"\"")
+                .or_else(|| value.strip_prefix(b"'"));
+            let digits = digits.unwrap_or_default().iter();
+            let digits = digits
+                .skip_while(|byte| **byte == b'+')
+                .take_while(|byte| byte.is_ascii_digit());
+            let count = digits.fold(0_u64, |count, digit| {
+                count
+                    .saturating_mul(10)
+                    .saturating_add(u64::from(digit - b'0'))
+            });
+            self.declared = self.declared.max(count);
+        }
+        self.tail.drain(..self.tail.len().saturating_sub(TAIL));
     }
 }
 
 impl Write for Tokens {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        const HEAD: usize = 1024;
-        if self.head.len() < HEAD {
-            let missing = HEAD - self.head.len();
-            self.head
-                .extend_from_slice(&bytes[..bytes.len().min(missing)]);
+        if self.is_texts {
+            self.find_declared(bytes);
         }
         self.total += bytes.len() as u64;
         for &byte in bytes {

@@ -140,14 +140,18 @@ impl Parser {
 
     fn sum(&mut self) -> Result<Term> {
         let mut sum = self.term()?;
+        let depth = self.depth;
         loop {
             if self.takes("+") {
                 sum = Term::Plus(Box::new(sum), Box::new(self.term()?));
             } else if self.takes("-") {
                 sum = Term::Minus(Box::new(sum), Box::new(self.term()?));
             } else {
+                self.depth = depth;
                 return Ok(sum);
             }
+            // Each operand nests the ones before it.
+            self.deeper()?;
         }
     }
 
@@ -405,5 +409,8 @@ mod tests {
         }
         let deep = format!("SELECT * FROM t WHERE {}a = 1", "NOT ".repeat(1000));
         assert!(parse(&deep).is_err());
+        // Evaluating it would exceed the stack of a thread.
+        let long = format!("UPDATE t SET a = 1{}", "+1".repeat(4000));
+        assert!(parse(&long).is_err());
     }
 }
