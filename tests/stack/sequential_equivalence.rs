@@ -35,6 +35,12 @@ const SERVICES: usize = 32;
 /// The faults between ingest and the engines.
 const FAULTS: &str = "unprocessed=0.2,throttle=0.03,error=0.03,drop=0.03";
 
+/// Rosters under throttled partitions. Their accounts are few, so they share hot partitions.
+const PARTITION_CASES: u64 = 24;
+
+/// Partitions that throttle, and are divided while rosters are loaded.
+const PARTITIONS: &str = "partition=25,split=2s,burst=0,drop=0.02";
+
 /// The maximum number of disturbed runs; after them the batch runs to its end.
 const DISTURBED: u32 = 12;
 
@@ -45,8 +51,8 @@ struct Ground {
 }
 
 impl Ground {
-    async fn start() -> Self {
-        let bench = Bench::start(FAULTS).await;
+    async fn start(faults: &str) -> Self {
+        let bench = Bench::start(faults).await;
         let faulty = bench.faulty_setup();
         let random = &mut Rng::with_seed(0);
         let services = (0..SERVICES)
@@ -411,9 +417,24 @@ fn number(name: &str, default: u64) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_equals_its_rows_one_by_one_whatever_fails() {
-    let ground = Arc::new(Ground::start().await);
+    check_cases(FAULTS, number("SEQUENTIAL_CASES", CASES)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_equals_its_rows_one_by_one_if_partitions_throttle() {
+    let ground = check_cases(PARTITIONS, PARTITION_CASES).await;
+    let local_stack = &ground.bench.local_stack;
+    let faults = local_stack.faults().expect("faults were asked for");
+    let setup = local_stack.setup();
+    let members = setup.required("MEMBERS_TABLE").expect("a table");
+    let usage = faults.partition_use(members).expect("partitions");
+    assert!(usage.throttled[members] > 0, "{usage:?}");
+    assert!(usage.partitions[members] > 4, "{usage:?}");
+}
+
+async fn check_cases(faults: &str, cases: u64) -> Arc<Ground> {
+    let ground = Arc::new(Ground::start(faults).await);
     let first = number("SEQUENTIAL_SEED", 1);
-    let cases = number("SEQUENTIAL_CASES", CASES);
     let checked = stream::iter(first..first + cases)
         .map(|seed| {
             let ground = Arc::clone(&ground);
@@ -429,4 +450,5 @@ async fn a_batch_equals_its_rows_one_by_one_whatever_fails() {
         "{} of {cases} cases failed",
         failures.len()
     );
+    ground
 }
