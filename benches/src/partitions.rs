@@ -20,7 +20,7 @@ const ACCOUNTS: u64 = 10;
 /// Consecutive rows of each account in a file that is sorted by account.
 const BLOCK: u64 = 5_000;
 
-/// The phone number that every second row of a file has.
+/// The phone number of many members.
 const HOT_PHONE: &str = "+12125550192";
 
 /// The arguments.
@@ -61,6 +61,8 @@ pub enum RosterKind {
     Blocks,
     /// Ten accounts in turn; every second row has the same phone number
     Phone,
+    /// Ten accounts in turn; of 30,000 rows, the first 6,000 have the same phone number
+    Stretch,
 }
 
 impl RosterKind {
@@ -72,6 +74,7 @@ impl RosterKind {
             Self::Accounts => "ten accounts in turn",
             Self::Blocks => "ten accounts, one after another",
             Self::Phone => "ten accounts in turn, every second row with the same phone",
+            Self::Stretch => "ten accounts in turn, 6,000 of every 30,000 rows with the same phone",
         }
     }
 }
@@ -163,7 +166,7 @@ fn write(path: &Path, kind: RosterKind, rows: u64) -> Result<(), Error> {
     for row in 0..rows {
         let account = match kind {
             RosterKind::Account | RosterKind::Sorted => 0,
-            RosterKind::Accounts | RosterKind::Phone => row % ACCOUNTS,
+            RosterKind::Accounts | RosterKind::Phone | RosterKind::Stretch => row % ACCOUNTS,
             RosterKind::Blocks => row / BLOCK % ACCOUNTS,
         };
         let id = match kind {
@@ -172,9 +175,15 @@ fn write(path: &Path, kind: RosterKind, rows: u64) -> Result<(), Error> {
             _ => (row * 2_654_435_761) & 0xFFFF_FFFF,
         };
         write!(text, "acct{account},{id:010},Ann,Lee{row},")?;
-        match kind {
-            RosterKind::Phone if row % 2 == 0 => writeln!(text, "{HOT_PHONE}")?,
-            _ => writeln!(text, "+1212{:07}", 2_000_000 + row)?,
+        let is_hot = match kind {
+            RosterKind::Phone => row % 2 == 0,
+            RosterKind::Stretch => row % 30_000 < 6_000,
+            _ => false,
+        };
+        if is_hot {
+            writeln!(text, "{HOT_PHONE}")?;
+        } else {
+            writeln!(text, "+1212{:07}", 2_000_000 + row)?;
         }
     }
     Ok(fs::write(path, text)?)
