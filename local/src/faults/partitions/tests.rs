@@ -73,16 +73,16 @@ impl Bench {
         granted
     }
 
-    /// Sends 1,000 writes a second for some seconds, ten times what a partition accepts, and returns the writes that were granted in each second.
+    /// Sends 400 writes a second, four times what a partition accepts, and returns the writes that were granted in each second.
     fn load(&mut self, seconds: u32, mut item: impl FnMut(u32) -> [String; 3]) -> Vec<u32> {
         let mut number = 0;
         let mut second = |bench: &mut Self| {
             let mut granted = 0;
-            for _ in 0..1000 {
+            for _ in 0..400 {
                 let [account, id, phone] = item(number);
                 number += 1;
                 granted += u32::from(bench.write(&account, &id, &phone).is_ok());
-                bench.wait(0.001);
+                bench.wait(0.0025);
             }
             granted
         };
