@@ -5,8 +5,8 @@
 //! that is throttled, although other partitions have capacity left:
 //!
 //! - A new on-demand table has four partitions (4,000 write units and 12,000 read units a second), and so has each index.
-//! - *Burst*: throughput that a partition has not used in the last 300 seconds is saved. AWS does this by best effort and does not
-//!   guarantee it; `burst=0` saves no more than a second.
+//! - *Burst*: throughput that a partition has not used in the last 300 seconds is saved. AWS does not guarantee it, and elsewhere
+//!   writes that it does not lift the limit of a partition; the careful choice is `burst=0`, which saves no more than a second.
 //! - *Adaptive capacity*: an on-demand table's units go to the partitions that need them, so a partition's limit is the only one.
 //! - *Split for heat*: a partition that works at its limit for a time is divided where half of its recent requests are on each
 //!   side. A range of one partition key is divided by sort key, as long as the table has no local secondary index, and no table of
@@ -23,7 +23,8 @@
 //! Sources, all under <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/>: `bp-partition-key-design.html` (limits of a
 //! partition), `burst-adaptive-capacity.html` (burst, adaptive capacity, items of one key that are split unless there is a local
 //! index), `throttling-key-range-limit-exceeded-mitigation.html` (reasons, split for heat), `gsi-throttling.html` (back pressure),
-//! `warm-throughput-scenarios.html` (a new table); and
+//! `warm-throughput-scenarios.html` (a new table);
+//! <https://repost.aws/knowledge-center/dynamodb-spiky-workloads-short-intervals> (burst and the limit of a partition); and
 //! <https://aws.amazon.com/blogs/database/part-3-scaling-dynamodb-how-partitions-hot-keys-and-split-for-heat-impact-performance/>.
 
 mod space;
@@ -63,7 +64,7 @@ pub(super) struct Throttling {
 }
 
 impl Throttling {
-    /// Returns AWS's message.
+    /// Returns a message like that of AWS for an on-demand table.
     pub(super) fn message(&self) -> &'static str {
         if self.reason.starts_with("IndexWrite") {
             "Throughput exceeds the current capacity for one or more global secondary indexes. DynamoDB is automatically \
