@@ -36,7 +36,7 @@ const SERVICES: usize = 32;
 const FAULTS: &str = "unprocessed=0.2,throttle=0.03,error=0.03,drop=0.03";
 
 /// Partitions that throttle, and are divided while rosters are loaded.
-const PARTITIONS: &str = "partition=100,split=1s,burst=0";
+const PARTITIONS: &str = "partition=30,split=1s,burst=0";
 
 /// Rosters under them. They have few accounts and two phones, so their rows share hot partitions.
 const PARTITION_CASES: u64 = 4;
@@ -83,7 +83,7 @@ fn tuning(scale: u32, random: &mut Rng) -> Tuning {
     Tuning {
         max_remembered,
         window_members: random.usize(1..8) * scale as usize,
-        window_report: random.usize(30..430),
+        window_report: random.usize(30..430) * scale as usize,
         depth: random.usize(1..4),
         max_fingerprints,
         max_file_keys: pick(random, &[2, 5, 100_000]),

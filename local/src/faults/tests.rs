@@ -740,7 +740,7 @@ async fn requests_beyond_a_partition_are_throttled_as_aws_does() {
         (12, 3)
     );
 
-    // Another account has another partition in the table, but the index of phones has no unit left for the phone.
+    // Another account has another partition in the table, but an index has no unit left.
     let mut other = member("c1");
     other.insert("account_id".into(), AttributeValue::S("1".into()));
     let put = stack.dynamodb().put_item().table_name(&stack.table);
@@ -753,10 +753,8 @@ async fn requests_beyond_a_partition_are_throttled_as_aws_does() {
         reason.reason(),
         Some("IndexWriteKeyRangeThroughputExceeded")
     );
-    assert_eq!(
-        reason.resource(),
-        Some(format!("{arn}/index/phone-index").as_str())
-    );
+    let resource = reason.resource().expect("an ARN");
+    assert!(resource.starts_with(&format!("{arn}/index/")), "{resource}");
 
     // Three read units.
     fresh();
