@@ -15,6 +15,7 @@ mod lookup;
 mod measured;
 mod null_table;
 mod packed;
+mod partitions;
 mod plot;
 mod process;
 mod rejects;
@@ -53,6 +54,8 @@ enum Command {
     Cost(cost::CostArgs),
     /// The share of a throttled table's write units that a load uses
     Throttle(throttle::ThrottleArgs),
+    /// The share of what partitions allow that a load uses, for several files
+    Partitions(partitions::PartitionsArgs),
     /// A first load by `mpulse upload` into a fresh `mpulse dev`
     Upload(upload::UploadArgs),
     /// Time from each function's start to its readiness and first response, and its size
@@ -94,6 +97,9 @@ async fn run(command: Command) -> Result<(), Error> {
         Command::Export(args) => Measured::Export(export::run(&args).await?).show(args.json),
         Command::Cost(args) => Measured::Cost(cost::run(&args).await?).show(args.json),
         Command::Throttle(args) => Measured::Throttle(throttle::run(&args).await?).show(args.json),
+        Command::Partitions(args) => {
+            Measured::Partitions(partitions::run(&args).await?).show(args.json)
+        }
         Command::Upload(args) => Measured::Upload(upload::run(&args).await?).show(args.json),
         Command::ColdStart(args) => {
             Measured::ColdStart(cold_start::run(&args).await?).show(args.json)

@@ -9,6 +9,7 @@ use crate::cost::Cost;
 use crate::error::Error;
 use crate::export::Exported;
 use crate::lookup::Lookup;
+use crate::partitions::Loads;
 use crate::rejects::Rejects;
 use crate::speed::Speed;
 use crate::throttle::Throttle;
@@ -28,6 +29,8 @@ pub enum Measured {
     Cost(Cost),
     /// `throttle`
     Throttle(Throttle),
+    /// `partitions`
+    Partitions(Loads),
     /// `upload`
     Upload(Upload),
     /// `lookup`
@@ -59,6 +62,7 @@ impl fmt::Display for Measured {
             Self::Export(exported) => exported.fmt(f),
             Self::Cost(cost) => cost.fmt(f),
             Self::Throttle(throttle) => throttle.fmt(f),
+            Self::Partitions(loads) => loads.fmt(f),
             Self::Upload(upload) => upload.fmt(f),
             Self::Lookup(lookup) => lookup.fmt(f),
             Self::ColdStart(cold_start) => cold_start.fmt(f),

@@ -14,6 +14,7 @@ use crate::export::Exported;
 use crate::figures::{Figures, Origin, mebibytes};
 use crate::lookup::Lookup;
 use crate::measured::Measured;
+use crate::partitions::Loads;
 use crate::plot;
 use crate::speed::Speed;
 use crate::throttle::Throttle;
@@ -59,6 +60,7 @@ pub fn run(args: &ReportArgs) -> Result<(), Error> {
             Measured::Export(exported) => ("export", export_section(&exported)),
             Measured::Cost(cost) => ("cost", cost_section(&cost)),
             Measured::Throttle(throttle) => ("throttle", throttle_section(&throttle)),
+            Measured::Partitions(loads) => ("partitions", partitions_section(&loads)),
             Measured::Upload(upload) => {
                 let section = upload.program.as_ref().map_or("upload", |_| "upload-dev");
                 (section, upload_section(&upload))
@@ -261,6 +263,24 @@ fn throttle_section(throttle: &Throttle) -> String {
         grouped(throttle.refused),
         100.0 * throttle.refused_share(),
     )
+}
+
+fn partitions_section(loads: &Loads) -> String {
+    let mut text = origin(&loads.origin);
+    text += "| file | of what the partitions allow | rows a second | requests | throttled, wholly or in part |\n\
+             | --- | ---: | ---: | ---: | ---: |\n";
+    for load in &loads.loads {
+        let _ = writeln!(
+            text,
+            "| {} | {:.1} % | {} | {} | {} |",
+            load.file.describe(),
+            100.0 * load.used,
+            rounded(load.rows_per_second),
+            grouped(load.requests),
+            grouped(load.throttled),
+        );
+    }
+    text
 }
 
 /// Formats a count with commas.

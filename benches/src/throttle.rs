@@ -2,11 +2,12 @@
 //! its requests that are throttled.
 
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
 use mpulse_local::Data;
-use mpulse_local::faults::{Counters, Faults, Spec};
+use mpulse_local::faults::{Counters, Faults, PartitionUse, Spec};
 use mpulse_shared::batch::Mode;
 use serde::{Deserialize, Serialize};
 
@@ -86,6 +87,65 @@ pub async fn run(args: &ThrottleArgs) -> Result<Throttle, Error> {
     let rows = u64::from(args.wcu) * u64::from(args.seconds) * 2 / UNITS_A_WRITE;
     roster::write(&file, rows, 0)?;
     let spec: Spec = format!("wcu={}", args.wcu).parse()?;
+    let Interval {
+        before,
+        after,
+        seconds,
+    } = interval(spec, &file, args.seconds).await?;
+    Ok(Throttle {
+        origin,
+        cap: args.wcu,
+        seconds,
+        units: after.units - before.units,
+        requests: after.counters.dynamodb - before.counters.dynamodb,
+        refused: after.throttled() - before.throttled(),
+        handed_back: after.counters.handed_back - before.counters.handed_back,
+    })
+}
+
+/// A load after settling: the counters at its beginning and at its end.
+#[derive(Debug)]
+pub struct Interval {
+    /// At the beginning.
+    pub before: Reading,
+    /// At the end.
+    pub after: Reading,
+    /// Between them.
+    pub seconds: f64,
+}
+
+/// The counters at one time.
+#[derive(Debug)]
+pub struct Reading {
+    /// Those of the proxies.
+    pub counters: Counters,
+    /// Write units of the members table and its indexes.
+    pub units: u64,
+    /// The use of their partitions, if those are limited.
+    pub partitions: Option<PartitionUse>,
+}
+
+impl Reading {
+    fn of(faults: &Faults, members: &str) -> Self {
+        let counters = faults.counters();
+        Self {
+            units: units(&counters, members),
+            partitions: faults.partition_use(members),
+            counters,
+        }
+    }
+
+    /// Returns the number of requests that were throttled, wholly or in part.
+    pub fn throttled(&self) -> u64 {
+        self.counters.refused + self.counters.partly_refused
+    }
+}
+
+/// Loads a file with these faults for some seconds, and reads the counters after settling and at the end.
+///
+/// # Errors
+/// Returns an error if the load ends too early.
+pub async fn interval(spec: Spec, file: &Path, seconds: u32) -> Result<Interval, Error> {
     let local_stack = local_stack::start(Data::Ephemeral, Some(spec)).await?;
     let faults = local_stack
         .faults()
@@ -93,29 +153,27 @@ pub async fn run(args: &ThrottleArgs) -> Result<Throttle, Error> {
     let setup = local_stack.setup();
     let members = setup.required("MEMBERS_TABLE")?;
     let uploads = Uploads::new(&setup, setup.required("FILES_BUCKET")?)?;
-    let object = uploads.upload(&file, Mode::Upsert).await?;
+    let object = uploads.upload(file, Mode::Upsert).await?;
     await_writes(faults, members).await?;
 
     tokio::time::sleep(SETTLING).await;
-    let (before, started) = (faults.counters(), tokio::time::Instant::now());
-    let rest = Duration::from_secs(u64::from(args.seconds)).saturating_sub(SETTLING);
+    let (before, started) = (Reading::of(faults, members), tokio::time::Instant::now());
+    let rest = Duration::from_secs(u64::from(seconds)).saturating_sub(SETTLING);
     tokio::time::sleep(rest).await;
-    let (after, seconds) = (faults.counters(), started.elapsed().as_secs_f64());
+    let (after, seconds) = (
+        Reading::of(faults, members),
+        started.elapsed().as_secs_f64(),
+    );
     let batch = uploads.batch(&object.batch).await?;
     if batch.status.has_ended() {
         return Err("the load ended too early".into());
     }
-    let measured = Throttle {
-        origin,
-        cap: args.wcu,
-        seconds,
-        units: units(&after, members) - units(&before, members),
-        requests: after.dynamodb - before.dynamodb,
-        refused: after.refused + after.partly_refused - before.refused - before.partly_refused,
-        handed_back: after.handed_back - before.handed_back,
-    };
     local_stack.stop().await;
-    Ok(measured)
+    Ok(Interval {
+        before,
+        after,
+        seconds,
+    })
 }
 
 async fn await_writes(faults: &Faults, members: &str) -> Result<(), Error> {

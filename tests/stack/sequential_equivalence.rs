@@ -35,6 +35,15 @@ const SERVICES: usize = 32;
 /// The faults between ingest and the engines.
 const FAULTS: &str = "unprocessed=0.2,throttle=0.03,error=0.03,drop=0.03";
 
+/// Partitions that throttle, and are divided while rosters are loaded.
+const PARTITIONS: &str = "partition=30,split=1s,burst=0";
+
+/// Rosters under them. They have few accounts and two phones, so their rows share hot partitions.
+const PARTITION_CASES: u64 = 4;
+
+/// How much larger these rosters are.
+const PARTITION_SCALE: u32 = 10;
+
 /// The maximum number of disturbed runs; after them the batch runs to its end.
 const DISTURBED: u32 = 12;
 
@@ -42,22 +51,29 @@ const DISTURBED: u32 = 12;
 struct Ground {
     bench: Bench,
     services: Vec<Service>,
+    /// The scale of rosters.
+    scale: u32,
 }
 
 impl Ground {
-    async fn start() -> Self {
-        let bench = Bench::start(FAULTS).await;
+    async fn start(faults: &str, scale: u32) -> Self {
+        let bench = Bench::start(faults).await;
         let faulty = bench.faulty_setup();
         let random = &mut Rng::with_seed(0);
         let services = (0..SERVICES)
-            .map(|_| ingest::service_tuned(&faulty, tuning(random)).expect("the setup is whole"))
+            .map(|_| tuning(scale, random))
+            .map(|tuning| ingest::service_tuned(&faulty, tuning).expect("the setup is whole"))
             .collect();
-        Self { bench, services }
+        Self {
+            bench,
+            services,
+            scale,
+        }
     }
 }
 
 /// So small that a few rows make many windows and pages.
-fn tuning(random: &mut Rng) -> Tuning {
+fn tuning(scale: u32, random: &mut Rng) -> Tuning {
     let max_fingerprints = pick(random, &[0, 16, 40, 100_000]);
     // What a dry run does not remember whole, it needs fingerprints for.
     let max_remembered = match max_fingerprints {
@@ -66,8 +82,8 @@ fn tuning(random: &mut Rng) -> Tuning {
     };
     Tuning {
         max_remembered,
-        window_members: random.usize(1..8),
-        window_report: random.usize(30..430),
+        window_members: random.usize(1..8) * scale as usize,
+        window_report: random.usize(30..430) * scale as usize,
         depth: random.usize(1..4),
         max_fingerprints,
         max_file_keys: pick(random, &[2, 5, 100_000]),
@@ -331,7 +347,7 @@ async fn check_revert(
 async fn check(ground: &Ground, seed: u64) {
     let bench = &ground.bench;
     let random = &mut Rng::with_seed(seed);
-    let case = Case::new(seed, random);
+    let case = Case::new(seed, ground.scale, random);
     let story = story(seed, &case);
     for member in case.before.values() {
         bench.put(member).await;
@@ -411,9 +427,24 @@ fn number(name: &str, default: u64) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_equals_its_rows_one_by_one_whatever_fails() {
-    let ground = Arc::new(Ground::start().await);
+    check_cases(FAULTS, 1, number("SEQUENTIAL_CASES", CASES)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_equals_its_rows_one_by_one_if_partitions_throttle() {
+    let ground = check_cases(PARTITIONS, PARTITION_SCALE, PARTITION_CASES).await;
+    let local_stack = &ground.bench.local_stack;
+    let faults = local_stack.faults().expect("faults were asked for");
+    let setup = local_stack.setup();
+    let members = setup.required("MEMBERS_TABLE").expect("a table");
+    let usage = faults.partition_use(members).expect("partitions");
+    assert!(usage.throttled[members] > 0, "{usage:?}");
+    assert!(usage.partitions[members] > 4, "{usage:?}");
+}
+
+async fn check_cases(faults: &str, scale: u32, cases: u64) -> Arc<Ground> {
+    let ground = Arc::new(Ground::start(faults, scale).await);
     let first = number("SEQUENTIAL_SEED", 1);
-    let cases = number("SEQUENTIAL_CASES", CASES);
     let checked = stream::iter(first..first + cases)
         .map(|seed| {
             let ground = Arc::clone(&ground);
@@ -429,4 +460,5 @@ async fn a_batch_equals_its_rows_one_by_one_whatever_fails() {
         "{} of {cases} cases failed",
         failures.len()
     );
+    ground
 }

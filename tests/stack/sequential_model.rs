@@ -54,11 +54,12 @@ pub struct Expected {
 }
 
 impl Case {
-    pub fn new(seed: u64, random: &mut Rng) -> Self {
+    /// Creates a roster of up to 60 rows, or of `scale` times as many with as many times the members.
+    pub fn new(seed: u64, scale: u32, random: &mut Rng) -> Self {
         let accounts: Vec<AccountId> = (0..=random.u32(..2))
             .map(|n| AccountId::parse(&format!("s{seed}-{n}")).expect("an account"))
             .collect();
-        let keys = 1 + random.u32(..12);
+        let keys = scale * (1 + random.u32(..12));
         let uploaded_at = Timestamp::from_millis(1_700_000_000_000);
         let before = (0..random.u32(..2 * keys))
             .map(|_| {
@@ -68,7 +69,7 @@ impl Case {
             })
             .map(|member| (member.profile.id.clone(), member))
             .collect();
-        let rows = (0..random.u32(..60))
+        let rows = (0..random.u32(..60 * scale))
             .map(|_| row(&accounts, keys, random))
             .collect();
         let limits = [Limit::default(), Limit::Share(10_000), Limit::Members(2)];

@@ -3,7 +3,6 @@
 //! rate*, in units per second, follows what the table accepts, which the number of requests cannot
 //! if even one request at a time is too many. The first throttled request sets the rate, or the
 //! template's limit does from the start.
-//!
 
 mod write_rate;
 

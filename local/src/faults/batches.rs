@@ -6,7 +6,9 @@ use http_body_util::BodyExt;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::access::Access;
 use super::handle::Faults;
+use super::partitions::Throttling;
 use super::random::Random;
 use super::refusal::{Body, EXCEEDED, Refusal, THROTTLED, full};
 
@@ -17,6 +19,8 @@ pub(super) enum Filtered {
     Whole,
     /// Nothing; this is the response.
     Nothing(Refusal),
+    /// Nothing, because a partition has no units left.
+    Throttled(Throttling),
     /// The request without its unprocessed items.
     Part(Option<Value>, Unprocessed),
 }
@@ -33,10 +37,11 @@ pub(super) enum Unprocessed {
 }
 
 /// Why an item is unprocessed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) enum Reason {
     Random,
     OverBudget,
+    Partition(Throttling),
 }
 
 /// Decides item by item, and counts.
@@ -47,18 +52,28 @@ pub(super) struct ItemFilter<'a> {
     pub(super) passed: u64,
     pub(super) picked: u64,
     pub(super) over_budget: u64,
+    /// Why the first item was throttled by a partition.
+    pub(super) throttled: Option<Throttling>,
 }
 
 impl ItemFilter<'_> {
     /// Returns why the next item is unprocessed, if it is. `written` is the table that it is
-    /// written to.
-    pub(super) fn reject(&mut self, written: Option<&str>) -> Option<Reason> {
+    /// written to, and `access` what it needs of partitions.
+    pub(super) fn reject(
+        &mut self,
+        written: Option<&str>,
+        access: impl FnOnce() -> Option<Access>,
+    ) -> Option<Reason> {
         if self.random.chance(self.share) {
             self.picked += 1;
             Some(Reason::Random)
         } else if written.is_some_and(|table| !self.faults.grant(table)) {
             self.over_budget += 1;
             Some(Reason::OverBudget)
+        } else if let Err(throttling) = self.faults.take(access) {
+            self.picked += 1;
+            self.throttled.get_or_insert_with(|| throttling.clone());
+            Some(Reason::Partition(throttling))
         } else {
             self.passed += 1;
             None
@@ -79,9 +94,16 @@ pub(super) fn filter_tables(
         let all = std::mem::take(items_of(entry)?);
         let mut back = entry.clone();
         let written = write.then_some(table.as_str());
+        let access = |item: &Value| {
+            if write {
+                Access::of_write_request(table, item)
+            } else {
+                Access::of_key(table, item, entry)
+            }
+        };
         let (kept, out) = all
             .into_iter()
-            .partition::<Vec<_>, _>(|_| filter.reject(written).is_none());
+            .partition::<Vec<_>, _>(|item| filter.reject(written, || access(item)).is_none());
         *items_of(entry)? = kept;
         *items_of(&mut back)? = out;
         held.insert(table.clone(), back);
@@ -111,8 +133,8 @@ pub(super) fn filter_statements(
         let text = statement.get("Statement").and_then(Value::as_str);
         let table = text.and_then(table_written);
         let answer = filter
-            .reject(table)
-            .map(|hold| unprocessed_statement(hold, table));
+            .reject(table, || Access::of_statement(statement))
+            .map(|hold| unprocessed_statement(&hold, table));
         let passes = answer.is_none();
         answers.push(answer);
         passes
@@ -121,12 +143,13 @@ pub(super) fn filter_statements(
 }
 
 /// Returns the response to an unprocessed statement.
-pub(super) fn unprocessed_statement(hold: Reason, table: Option<&str>) -> Value {
-    let (code, refusal) = match hold {
-        Reason::Random => ("ThrottlingError", THROTTLED),
-        Reason::OverBudget => ("ProvisionedThroughputExceeded", EXCEEDED),
+pub(super) fn unprocessed_statement(hold: &Reason, table: Option<&str>) -> Value {
+    let (code, message) = match hold {
+        Reason::Random => ("ThrottlingError", THROTTLED.message),
+        Reason::OverBudget => ("ProvisionedThroughputExceeded", EXCEEDED.message),
+        Reason::Partition(throttling) => ("ThrottlingError", throttling.message()),
     };
-    let mut answer = json!({"Error": {"Code": code, "Message": refusal.message}});
+    let mut answer = json!({"Error": {"Code": code, "Message": message}});
     if let Some(table) = table {
         answer["TableName"] = table.into();
     }

@@ -1,15 +1,15 @@
-//! The budget of write units: a token bucket for each table.
+//! Token buckets of capacity units: the budget of a table (`wcu`), and the throughput of a partition.
 
 use tokio::time::Instant;
 
-/// A token bucket of write units.
+/// A token bucket of capacity units.
 #[derive(Debug)]
 pub(super) struct Bucket {
     /// Units per second.
     pub(super) rate: f64,
     /// Its capacity.
     pub(super) most: f64,
-    /// Its content at that time.
+    /// Its content at that time. Negative after a cost that was known only afterwards.
     pub(super) units: f64,
     pub(super) at: Instant,
 }
@@ -27,14 +27,35 @@ impl Bucket {
         }
     }
 
-    pub(super) fn take(&mut self, cost: u32, now: Instant) -> bool {
+    /// Creates a bucket with a second's worth that saves up to `seconds` of it.
+    pub(super) fn saving(rate: f64, seconds: u32, now: Instant) -> Self {
+        Self {
+            rate,
+            most: rate * f64::from(seconds.max(1)),
+            units: rate,
+            at: now,
+        }
+    }
+
+    /// Returns whether it has these units, or is full.
+    pub(super) fn offers(&mut self, cost: f64, now: Instant) -> bool {
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
         self.units = (self.units + passed * self.rate).min(self.most);
         self.at = now;
-        let left = self.units - f64::from(cost);
-        if left >= 0.0 {
-            self.units = left;
+        self.units >= cost.min(self.most)
+    }
+
+    /// Takes units, also if it does not have them.
+    pub(super) fn spend(&mut self, cost: f64) {
+        self.units -= cost;
+    }
+
+    /// Takes units if it has them.
+    pub(super) fn take(&mut self, cost: f64, now: Instant) -> bool {
+        let offers = self.offers(cost, now);
+        if offers {
+            self.spend(cost);
         }
-        left >= 0.0
+        offers
     }
 }

@@ -59,10 +59,12 @@ impl Plan {
     /// Returns whether the body must be read to decide what happens to the request.
     pub(super) fn looks_into(&self, operation: Operation) -> bool {
         let (picks, budgets) = (self.spec.unprocessed > 0.0, self.spec.wcu.is_some());
+        let partitions = self.spec.partition.is_some();
         match operation {
-            Operation::BatchWrite | Operation::Statements => picks || budgets,
-            Operation::BatchGet => picks,
-            Operation::Write | Operation::Statement => budgets,
+            Operation::BatchWrite | Operation::Statements => picks || budgets || partitions,
+            Operation::BatchGet => picks || partitions,
+            Operation::Write | Operation::Statement => budgets || partitions,
+            Operation::Read | Operation::Query => partitions,
             Operation::Other => false,
         }
     }

@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
+use super::access::Access;
 use super::budget::Bucket;
 use super::decision::Plan;
 use super::engine::Engine;
+use super::partitions::{PartitionUse, Partitions, Throttling};
 use super::spec::Spec;
 use crate::template::Table;
 
@@ -23,6 +25,7 @@ pub struct Faults {
 pub(super) struct Shared {
     /// The cost of a write, by table.
     pub(super) costs: HashMap<String, u32>,
+    pub(super) tables: Vec<Table>,
     pub(super) state: Mutex<State>,
 }
 
@@ -31,6 +34,7 @@ pub(super) struct State {
     pub(super) spec: Spec,
     pub(super) seed: u64,
     pub(super) buckets: HashMap<String, Bucket>,
+    pub(super) partitions: Option<Partitions>,
     pub(super) counters: Counters,
 }
 
@@ -54,7 +58,8 @@ pub struct Counters {
     pub dropped: u64,
     /// Downloads from S3 that were cut.
     pub cut: u64,
-    /// Write units granted, by table. They are counted under a budget (`wcu`) only.
+    /// Write units granted, by table. They are counted under a budget (`wcu`), or else with
+    /// partitions, only.
     pub units: BTreeMap<String, u64>,
 }
 
@@ -69,7 +74,8 @@ impl Faults {
         };
         let shared = Shared {
             costs: tables.iter().map(cost).collect(),
-            state: Mutex::new(State::new(spec)),
+            state: Mutex::new(State::new(spec, tables)),
+            tables: tables.to_vec(),
         };
         let faults = Self {
             shared: Arc::new(shared),
@@ -81,7 +87,7 @@ impl Faults {
     /// Replaces the specification. Counters, budget and random decisions start again; requests in
     /// progress are not affected.
     pub fn set(&self, spec: Spec) {
-        *self.state() = State::new(spec);
+        *self.state() = State::new(spec, &self.shared.tables);
     }
 
     /// Returns the specification, with the seed in use.
@@ -128,16 +134,54 @@ impl Faults {
         let now = Instant::now();
         let full = Bucket::full(rate, cost, now);
         let bucket = state.buckets.entry(table.to_owned()).or_insert(full);
-        let granted = bucket.take(cost, now);
+        let granted = bucket.take(cost.into(), now);
         if granted {
             *state.counters.units.entry(table.to_owned()).or_default() += u64::from(cost);
         }
         granted
     }
+
+    /// Takes what an access needs of partitions. Returns an error if one of them throttles it.
+    pub(super) fn take(&self, access: impl FnOnce() -> Option<Access>) -> Result<(), Throttling> {
+        let mut state = self.state();
+        let State {
+            spec,
+            partitions: Some(partitions),
+            counters,
+            ..
+        } = &mut *state
+        else {
+            return Ok(());
+        };
+        let Some(access) = access() else {
+            return Ok(());
+        };
+        let units = partitions.take(&access, Instant::now())?;
+        if spec.wcu.is_none() && units > 0 {
+            let sum = counters.units.entry(access.table().to_owned());
+            *sum.or_default() += units;
+        }
+        Ok(())
+    }
+
+    /// Takes the units of a read, which its response reported.
+    pub(super) fn charge(&self, access: &Access, units: f64) {
+        if let Some(partitions) = &mut self.state().partitions {
+            partitions.charge(access, units, Instant::now());
+        }
+    }
+
+    /// Returns how the partitions of a table were used since the specification was set; `None` if it
+    /// has no option `partition`, or there is no such table.
+    #[must_use]
+    pub fn partition_use(&self, table: &str) -> Option<PartitionUse> {
+        let partitions = &mut self.state().partitions;
+        partitions.as_mut()?.usage(table, Instant::now())
+    }
 }
 
 impl State {
-    pub(super) fn new(spec: Spec) -> Self {
+    pub(super) fn new(spec: Spec, tables: &[Table]) -> Self {
         // The keys of the hasher are random, which is sufficient for a seed; and the seed is short.
         let random = || RandomState::new().hash_one("seed") >> 32;
         let seed = spec.seed.unwrap_or_else(random);
@@ -145,6 +189,9 @@ impl State {
             spec,
             seed,
             buckets: HashMap::new(),
+            partitions: spec
+                .limits()
+                .map(|limits| Partitions::new(limits, tables, Instant::now())),
             counters: Counters::default(),
         }
     }

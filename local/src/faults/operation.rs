@@ -2,8 +2,8 @@
 
 use http::HeaderMap;
 
-/// The items of a request to DynamoDB, as far as faults depend on them. Transactions are passed on
-/// without being counted.
+/// The items of a request to DynamoDB, as far as faults depend on them. Transactions and scans are
+/// passed on without being counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Operation {
     BatchWrite,
@@ -14,6 +14,9 @@ pub(super) enum Operation {
     Write,
     /// `ExecuteStatement`.
     Statement,
+    /// A read of one item.
+    Read,
+    Query,
     Other,
 }
 
@@ -28,6 +31,8 @@ impl Operation {
             "BatchExecuteStatement" => Self::Statements,
             "PutItem" | "UpdateItem" | "DeleteItem" => Self::Write,
             "ExecuteStatement" => Self::Statement,
+            "GetItem" => Self::Read,
+            "Query" => Self::Query,
             _ => Self::Other,
         }
     }

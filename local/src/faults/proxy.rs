@@ -13,10 +13,12 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use serde::Deserialize;
 use serde_json::Value;
 use thiserror::Error;
 use tokio::net::TcpListener;
 
+use super::access::Access;
 use super::batches::{
     Filtered, ItemFilter, Unprocessed, filter_statements, filter_tables, written_by,
 };
@@ -25,7 +27,8 @@ use super::downloads::{cut_after, names_object};
 use super::engine::Engine;
 use super::handle::Faults;
 use super::operation::Operation;
-use super::refusal::{Body, EXCEEDED, FAILED, Refusal, full, json_answer, streamed};
+use super::partitions::Throttling;
+use super::refusal::{Body, EXCEEDED, FAILED, Refusal, full, json_answer, streamed, throttled};
 use super::spec::Spec;
 use crate::addresses::Endpoints;
 use crate::serve::Server;
@@ -33,6 +36,9 @@ use crate::template::Table;
 
 /// How long an idle connection to an engine is kept: shorter than the engines keep it.
 pub(super) const IDLE: Duration = Duration::from_secs(15);
+
+/// Bytes that one read unit pays for (an AWS limit).
+const READ_UNIT_BYTES: usize = 4096;
 
 /// A proxy cannot start.
 #[derive(Debug, Error)]
@@ -182,6 +188,11 @@ impl Forwarder {
         refusal.answer(self.engine)
     }
 
+    pub(super) fn throttle(&self, throttling: &Throttling) -> Response<Body> {
+        self.faults.count(|all| all.refused += 1);
+        throttled(throttling)
+    }
+
     pub(super) async fn serve(
         &self,
         request: Request<Incoming>,
@@ -222,6 +233,11 @@ impl Forwarder {
         let (mut parts, body) = request.into_parts();
         let body = body.collect().await.ok()?.to_bytes();
         match self.filter(operation, &body, plan) {
+            Filtered::Whole if operation == Operation::Query => {
+                let query = Request::from_parts(parts, full(body.clone()));
+                self.charge_query(&body, self.forward(query).await?).await
+            }
+            Filtered::Throttled(throttling) => Some(self.throttle(&throttling)),
             Filtered::Whole => self.forward(Request::from_parts(parts, full(body))).await,
             Filtered::Nothing(refusal) => Some(self.refuse(refusal)),
             Filtered::Part(None, held) => Some(json_answer(&held.alone()?)),
@@ -233,6 +249,18 @@ impl Forwarder {
                 held.join(answer).await
             }
         }
+    }
+
+    /// Takes the units of a query, which only its response reports.
+    async fn charge_query(&self, query: &[u8], answer: Response<Body>) -> Option<Response<Body>> {
+        let (head, body) = answer.into_parts();
+        let body = body.collect().await.ok()?.to_bytes();
+        let query = serde_json::from_slice(query).ok();
+        let access = query.and_then(|query| Access::of_request(Operation::Query, &query));
+        if let Some(access) = access {
+            self.faults.charge(&access, query_units(&body));
+        }
+        Some(Response::from_parts(head, full(body)))
     }
 
     /// Sends a request to the engine.
@@ -267,9 +295,19 @@ impl Forwarder {
                 .unwrap_or(Filtered::Whole),
             Operation::Write | Operation::Statement => match written_by(body) {
                 Some(table) if !self.faults.grant(&table) => Filtered::Nothing(EXCEEDED),
-                _ => Filtered::Whole,
+                _ => self.filter_one(operation, body),
             },
+            Operation::Read | Operation::Query => self.filter_one(operation, body),
             Operation::Other => Filtered::Whole,
+        }
+    }
+
+    /// Decides whether the partitions have the units of a request that is not a batch.
+    fn filter_one(&self, operation: Operation, body: &[u8]) -> Filtered {
+        let access = || Access::of_request(operation, &serde_json::from_slice(body).ok()?);
+        match self.faults.take(access) {
+            Ok(()) => Filtered::Whole,
+            Err(throttling) => Filtered::Throttled(throttling),
         }
     }
 
@@ -287,6 +325,7 @@ impl Forwarder {
             passed: 0,
             picked: 0,
             over_budget: 0,
+            throttled: None,
         };
         let held = match operation {
             Operation::Statements => {
@@ -302,12 +341,36 @@ impl Forwarder {
         if filter.passed == 0 && filter.over_budget > 0 {
             return Some(Filtered::Nothing(EXCEEDED));
         }
+        if let Some(throttling) = filter.throttled
+            && filter.passed == 0
+            && operation != Operation::Statements
+        {
+            return Some(Filtered::Throttled(throttling));
+        }
         self.faults.count(|all| {
             all.partly_refused += 1;
             all.handed_back += back;
         });
         Some(Filtered::Part((filter.passed > 0).then_some(body), held))
     }
+}
+
+/// Returns the read units of a query: what the response reports, or else those of its size, consistently read.
+fn query_units(answer: &[u8]) -> f64 {
+    #[derive(Deserialize)]
+    struct Answer {
+        #[serde(rename = "ConsumedCapacity")]
+        consumed: Option<Consumed>,
+    }
+    #[derive(Deserialize)]
+    struct Consumed {
+        #[serde(rename = "CapacityUnits")]
+        units: f64,
+    }
+    let reported = serde_json::from_slice::<Answer>(answer).ok();
+    let reported = reported.and_then(|answer| answer.consumed);
+    let by_size = || u32::try_from(answer.len().div_ceil(READ_UNIT_BYTES)).unwrap_or(u32::MAX);
+    reported.map_or_else(|| f64::from(by_size()), |consumed| consumed.units)
 }
 
 /// Removes headers that apply to one connection only (RFC 9110, 7.6.1).

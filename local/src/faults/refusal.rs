@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 
 use super::engine::Engine;
+use super::partitions::Throttling;
 use crate::s3;
 
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -56,6 +57,17 @@ impl Refusal {
             }
         }
     }
+}
+
+/// Returns the error response to a request that a partition of an on-demand table throttled.
+pub(super) fn throttled(throttling: &Throttling) -> Response<Body> {
+    let mut response = json_answer(&json!({
+        "__type": "com.amazonaws.dynamodb.v20120810#ThrottlingException",
+        "message": throttling.message(),
+        "throttlingReasons": [throttling],
+    }));
+    *response.status_mut() = StatusCode::BAD_REQUEST;
+    response
 }
 
 pub(super) fn full(bytes: Bytes) -> Body {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client as DynamoDb;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{
     AttributeValue, BatchStatementErrorCodeEnum, BatchStatementRequest, BatchStatementResponse,
     KeysAndAttributes, PutRequest, WriteRequest,
@@ -19,7 +20,7 @@ use super::engine::Engine;
 use super::handle::{Counters, Faults};
 use super::proxy::authority;
 use super::refusal::{EXCEEDED, FAILED, THROTTLED};
-use super::spec::{BYTES, LATENCY, ONCE, SEED, SHARE, Spec, UNITS, WORDS};
+use super::spec::{BYTES, LATENCY, ONCE, PARTITION, SECONDS, SEED, SHARE, Spec, UNITS, WORDS};
 use crate::{BUILT_IN_TEMPLATE, Data, LocalStack, Options, setup_for};
 
 /// The account that members are written to.
@@ -77,6 +78,22 @@ fn valid_specs_are_parsed() {
         ),
         ("latency=0..0", none),
         (
+            "partition=1000",
+            Spec {
+                partition: Some(1000),
+                ..none
+            },
+        ),
+        (
+            "split=60s,partition=10,burst=0",
+            Spec {
+                partition: Some(10),
+                split: Some(60),
+                burst: Some(0),
+                ..none
+            },
+        ),
+        (
             "wcu=4000,s3drop=1,seed=0",
             Spec {
                 wcu: Some(4000),
@@ -115,6 +132,10 @@ fn invalid_specs_are_rejected() {
         ("latency=60001", "latency=60001", LATENCY),
         ("wcu=0", "wcu=0", UNITS),
         ("wcu=4e3", "wcu=4e3", UNITS),
+        ("partition=0", "partition=0", UNITS),
+        ("partition=1,split=1m", "split=1m", SECONDS),
+        ("partition=1,burst=86401", "burst=86401", SECONDS),
+        ("split=60s", "split", PARTITION),
         ("s3drop=0", "s3drop=0", BYTES),
         ("s3drop=1MB", "s3drop=1MB", BYTES),
         ("seed=-1", "seed=-1", SEED),
@@ -202,7 +223,7 @@ fn a_bucket_gives_what_it_has() {
     let start = Instant::now();
     let later = |millis| start + Duration::from_millis(millis);
     let mut bucket = Bucket::full(10, 3, start);
-    let takes = |bucket: &mut Bucket, now| (0..9).filter(|_| bucket.take(3, now)).count();
+    let takes = |bucket: &mut Bucket, now| (0..9).filter(|_| bucket.take(3.0, now)).count();
     assert_eq!(takes(&mut bucket, start), 3);
     assert_eq!(takes(&mut bucket, later(100)), 0);
     assert_eq!(takes(&mut bucket, later(200)), 1);
@@ -210,8 +231,8 @@ fn a_bucket_gives_what_it_has() {
     // A clock that goes back changes nothing.
     assert_eq!(takes(&mut bucket, later(50_000)), 0);
     let mut small = Bucket::full(1, 3, start);
-    assert!(small.take(3, start), "an expensive write succeeds");
-    assert!(!small.take(3, later(2900)) && small.take(3, later(3000)));
+    assert!(small.take(3.0, start), "an expensive write succeeds");
+    assert!(!small.take(3.0, later(2900)) && small.take(3.0, later(3000)));
 }
 
 #[test]
@@ -678,6 +699,88 @@ async fn writes_over_budget_are_throttled() {
         let put = put.item("key_id", AttributeValue::S(id));
         put.send().await.unwrap();
     }
+    stack.local_stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_beyond_a_partition_are_throttled_as_aws_does() {
+    let stack = TestStack::start("seed=7").await;
+    // What is added in the meantime is less than one.
+    let fresh = || stack.faults().set(spec("partition=1,burst=0"));
+    let throttled = || service_error("ThrottlingException", 400);
+
+    fresh();
+    assert_eq!(stack.put(ids(0..10)).await.unwrap().len(), 9);
+    assert_eq!(stack.put(ids(10..20)).await, Err(throttled()));
+    assert_eq!(stack.put_one("one").await, Err(throttled()));
+    let put = stack.dynamodb().put_item().table_name(&stack.table);
+    let error = put.set_item(Some(member("two"))).send().await.unwrap_err();
+    let PutItemError::ThrottlingException(error) = error.into_service_error() else {
+        panic!("another error");
+    };
+    let reason = &error.throttling_reasons()[0];
+    assert_eq!(
+        reason.reason(),
+        Some("TableWriteKeyRangeThroughputExceeded")
+    );
+    let arn = format!(
+        "arn:aws:dynamodb:us-east-1:000000000000:table/{}",
+        stack.table
+    );
+    assert_eq!(reason.resource(), Some(arn.as_str()));
+    let answers = stack.insert(&ids(0..3)).await.unwrap();
+    for answer in answers {
+        let code = answer.error.and_then(|error| error.code);
+        assert_eq!(code, Some(BatchStatementErrorCodeEnum::ThrottlingError));
+    }
+    let counters = stack.faults().counters();
+    assert_eq!((counters.refused, counters.partly_refused), (3, 2));
+    assert_eq!(
+        (counters.handed_back, counters.units[&stack.table]),
+        (12, 3)
+    );
+
+    // Another account has another partition in the table, but an index has no unit left.
+    let mut other = member("c1");
+    other.insert("account_id".into(), AttributeValue::S("1".into()));
+    let put = stack.dynamodb().put_item().table_name(&stack.table);
+    let error = put.set_item(Some(other)).send().await.unwrap_err();
+    let PutItemError::ThrottlingException(error) = error.into_service_error() else {
+        panic!("another error");
+    };
+    let reason = &error.throttling_reasons()[0];
+    assert_eq!(
+        reason.reason(),
+        Some("IndexWriteKeyRangeThroughputExceeded")
+    );
+    let resource = reason.resource().expect("an ARN");
+    assert!(resource.starts_with(&format!("{arn}/index/")), "{resource}");
+
+    // Three read units.
+    fresh();
+    let query = || {
+        let query = stack.dynamodb().query().table_name(&stack.table);
+        query
+            .key_condition_expression("account_id = :a")
+            .expression_attribute_values(":a", AttributeValue::S(ACCOUNT.into()))
+            .send()
+    };
+    let get = || {
+        let get = stack.dynamodb().get_item().table_name(&stack.table);
+        let key = member("c000000").into_iter();
+        let key = key.filter(|(name, _)| name != "phone_number").collect();
+        get.set_key(Some(key)).consistent_read(true).send()
+    };
+    query().await.unwrap();
+    let mut granted = 0;
+    let refused = loop {
+        match get().await {
+            Ok(_) => granted += 1,
+            Err(error) => break refusal(error),
+        }
+    };
+    assert_eq!(refused, throttled());
+    assert!(granted >= 2, "a query of one member costs one unit");
     stack.local_stack.stop().await;
 }
 
