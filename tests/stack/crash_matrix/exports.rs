@@ -81,6 +81,10 @@ impl ExportSubject {
         stored.expect("the engine").expect("the export")
     }
 
+    pub async fn story(&self, ground: &Ground) -> String {
+        format!("{:?}", self.stored(ground).await)
+    }
+
     pub async fn check(&self, ground: &Ground, runs: u32) {
         let export = self.stored(ground).await;
         let story = format!("{:?} {}", export.format, export.export_id);

@@ -21,20 +21,21 @@ pub const SMALLEST_PIECE: usize = 5 << 20;
 const WINDOW: usize = 30;
 
 /// Valid rows of a small roster.
-const ROWS: u32 = 4 * 30;
+const ROWS: u32 = 3 * 30;
 
-/// Members of the account that are not in the small roster: three windows of them are removed.
-const ABSENT: u32 = 70;
+/// Members of the account that are not in the small roster: two windows of them are removed.
+const ABSENT: u32 = 40;
 
 /// The name of the account with long names.
 pub const LARGE: &str = "large";
 
-/// Members of the account with long names, and the length of each name.
-const LARGE_MEMBERS: u32 = 600;
-const LONG_NAME: usize = 20_000;
+/// Members of the account with long names, and the length of each name. Five windows of their changes are a part that S3
+/// can copy, so the report has three such parts and a rest.
+const LARGE_MEMBERS: u32 = 460;
+const LONG_NAME: usize = 17_600;
 
-/// Rows of the roster whose rows are all rejected, and the length of each.
-const LARGE_REJECTS: u32 = 600;
+/// Rows of the roster whose rows are all rejected, and the length of each. Their report has two pieces.
+const LARGE_REJECTS: u32 = 300;
 const LONG_NOTE: usize = 30_000;
 
 /// Returns the sizes for small reports, and for parts of reports that S3 can copy.

@@ -50,11 +50,15 @@ pub enum Scenario {
 }
 
 impl Scenario {
-    /// Returns whether its runs take seconds.
-    pub fn is_large(self) -> bool {
+    /// Returns whether the matrix lists some of its points only: the others are as in another scenario.
+    pub fn is_partial(self) -> bool {
         matches!(
             self,
-            Self::LargeRejects | Self::LargeChanges | Self::LargeExport
+            Self::Overwrite
+                | Self::Workbook
+                | Self::LargeRejects
+                | Self::LargeChanges
+                | Self::LargeExport
         )
     }
 
@@ -106,6 +110,13 @@ impl Ground {
     pub fn account(&self) -> AccountId {
         let number = self.accounts.fetch_add(1, Ordering::Relaxed);
         AccountId::parse(&format!("cell-{number}")).expect("an account")
+    }
+
+    /// Checks that nothing has changed the members with long names.
+    pub async fn check_large_members(&self) {
+        let account = AccountId::parse(rosters::LARGE).expect("an account");
+        let found = self.bench.members_of(&account).await;
+        assert!(found.into_values().eq(self.large.iter().cloned()));
     }
 
     /// Stores members.
@@ -171,6 +182,14 @@ impl Subject {
         match self {
             Self::Batch(batch) => batch.check(ground, runs).await,
             Self::Export(export) => export.check(ground, runs).await,
+        }
+    }
+
+    /// Returns the record as text.
+    pub async fn story(&self, ground: &Ground) -> String {
+        match self {
+            Self::Batch(batch) => batch.story(ground).await,
+            Self::Export(export) => export.story(ground).await,
         }
     }
 
