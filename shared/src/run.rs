@@ -5,6 +5,7 @@ pub mod backoff;
 mod error;
 mod event;
 mod guard;
+pub mod point;
 mod renewal;
 mod service;
 
@@ -13,6 +14,7 @@ pub use error::RunError;
 pub use event::messages;
 pub use event::{CreatedObject, Object};
 pub use guard::Guard;
+pub use point::Point;
 pub use renewal::{Renew, while_renewing};
 pub use service::{RunEnd, Service, Worker, service};
 

@@ -133,13 +133,19 @@ impl Bench {
 
     /// Removes a dead run's lease, as waiting a minute would, once nothing of it is in flight.
     pub async fn bury(&self, batch: &Batch) {
+        self.bury_record("BATCHES_TABLE", "batch_id", batch.batch_id.as_str())
+            .await;
+    }
+
+    /// Like [`Bench::bury`], for a record of the table that this setting names.
+    pub async fn bury_record(&self, table: &str, key: &str, id: &str) {
         tokio::time::sleep(Duration::from_millis(40)).await;
         let setup = self.local_stack.setup();
-        let id = aws_sdk_dynamodb::types::AttributeValue::S(batch.batch_id.to_string());
+        let id = aws_sdk_dynamodb::types::AttributeValue::S(id.to_owned());
         self.dynamodb
             .update_item()
-            .table_name(setup.required("BATCHES_TABLE").expect("set"))
-            .key("batch_id", id)
+            .table_name(setup.required(table).expect("set"))
+            .key(key, id)
             .update_expression("REMOVE lease_owner, lease_until")
             .send()
             .await

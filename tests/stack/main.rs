@@ -14,6 +14,7 @@ mod body_uploads;
 mod conditional_reads;
 mod conditional_writes;
 mod contract;
+mod crash_matrix;
 mod direct_ingest;
 mod erasure;
 mod events;

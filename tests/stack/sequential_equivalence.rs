@@ -149,11 +149,11 @@ async fn work_through(ground: &Ground, upload: &Upload, random: &mut Rng) -> Bat
     bench.batch(batch).await
 }
 
-/// The state of the accounts of a case.
-async fn table(ground: &Ground, case: &Case) -> Table {
+/// The state of accounts.
+pub async fn table(bench: &Bench, accounts: &[AccountId]) -> Table {
     let mut found = Table::new();
-    for account in &case.accounts {
-        found.extend(ground.bench.members_of(account).await);
+    for account in accounts {
+        found.extend(bench.members_of(account).await);
     }
     found
 }
@@ -234,7 +234,7 @@ fn check_changes(report: Option<&str>, expected: &[Change], is_dry_run: bool, st
 }
 
 /// Puts changes in the order of a report: that of absent members depends on the number of passes.
-fn in_order_of(report: Option<&str>, mut changes: Vec<Change>) -> Vec<Change> {
+pub fn in_order_of(report: Option<&str>, mut changes: Vec<Change>) -> Vec<Change> {
     let found = report.map(lines).unwrap_or_default();
     let place = |change: &Change| {
         found
@@ -280,7 +280,7 @@ fn replayed(
 }
 
 /// Compares a batch with what is expected of it.
-async fn check_batch(ground: &Ground, batch: &Batch, expected: &Expected, story: &str) {
+pub async fn check_batch(bench: &Bench, batch: &Batch, expected: &Expected, story: &str) {
     let Expected {
         rows,
         rejects,
@@ -308,9 +308,9 @@ async fn check_batch(ground: &Ground, batch: &Batch, expected: &Expected, story:
     } = *rows;
     let outcomes = created + updated + unchanged + superseded + rejected + removed;
     assert_eq!(read + absent, outcomes, "{story}");
-    let report = ground.bench.report(batch).await.unwrap_or_default();
+    let report = bench.report(batch).await.unwrap_or_default();
     assert_eq!(codes(&report), *rejects, "{story}");
-    let report = ground.bench.changes(batch).await;
+    let report = bench.changes(batch).await;
     assert_eq!(report.is_some(), batch.has_changes, "{story}");
     check_changes(report.as_deref(), changes, batch.dry_run, story);
 }
@@ -333,14 +333,18 @@ async fn check_revert(
         ..BatchRequest::default()
     };
     let at = parent.uploaded_at.expect("it is uploaded").plus_millis(10);
-    let before = table(ground, case).await;
+    let before = table(bench, &case.accounts).await;
     let upload = bench.upload_for(request, file, at).await;
     let by = Author::batch(upload.batch.batch_id.as_str());
     let expected = reverted(changes, &before, &parent.batch_id, at, &by);
     let batch = work_through(ground, &upload, random).await;
     let story = format!("the revert of {:?} in {story}", parent.mode);
-    check_batch(ground, &batch, &expected, &story).await;
-    assert_eq!(table(ground, case).await, expected.table, "{story}");
+    check_batch(bench, &batch, &expected, &story).await;
+    assert_eq!(
+        table(bench, &case.accounts).await,
+        expected.table,
+        "{story}"
+    );
     (batch, expected.changes)
 }
 
@@ -362,8 +366,8 @@ async fn check(ground: &Ground, seed: u64) {
         let story = format!("the dry run of {story}");
         let by = Author::batch(batch.batch_id.as_str());
         let expected = case.model(&by);
-        check_batch(ground, &batch, &expected, &story).await;
-        assert_eq!(table(ground, &case).await, case.before, "{story}");
+        check_batch(bench, &batch, &expected, &story).await;
+        assert_eq!(table(bench, &case.accounts).await, case.before, "{story}");
         assert!(batch.checkpoint.capacity.write_units == 0.0, "{story}");
         let is_kept = bench.is_stored(&batch).await;
         assert_eq!(is_kept, expected.problem.is_none(), "{story}");
@@ -374,12 +378,12 @@ async fn check(ground: &Ground, seed: u64) {
         .await;
     let batch = work_through(ground, &upload, random).await;
     let expected = case.model(&Author::batch(batch.batch_id.as_str()));
-    check_batch(ground, &batch, &expected, &story).await;
+    check_batch(bench, &batch, &expected, &story).await;
     if let Some(predicted) = predicted {
         assert_eq!(predicted, batch.checkpoint.rows, "{story}");
     }
     assert!(!bench.is_stored(&batch).await, "{story}");
-    let after = table(ground, &case).await;
+    let after = table(bench, &case.accounts).await;
     assert_eq!(after, expected.table, "{story}");
     let report = bench.changes(&batch).await;
     if case.mode != Mode::Overwrite {
@@ -405,7 +409,7 @@ async fn check(ground: &Ground, seed: u64) {
     let (revert, changes) = check_revert(ground, &case, &batch, &changes, random, &story).await;
     let values = |table: &Table| self::replayed(None, table, &Table::new());
     if touched.is_none() {
-        let restored = table(ground, &case).await;
+        let restored = table(bench, &case.accounts).await;
         assert_eq!(values(&restored), values(&case.before), "{story}");
     }
     if changes.is_empty() {
@@ -414,7 +418,7 @@ async fn check(ground: &Ground, seed: u64) {
     check_revert(ground, &case, &revert, &changes, random, &story).await;
     if touched.is_none() {
         assert_eq!(
-            values(&table(ground, &case).await),
+            values(&table(bench, &case.accounts).await),
             values(&after),
             "{story}"
         );

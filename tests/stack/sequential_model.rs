@@ -315,26 +315,57 @@ fn profile(accounts: &[AccountId], keys: u32, random: &mut Rng) -> Profile {
     }
 }
 
+impl Row {
+    /// A row of a member.
+    pub fn valid(profile: Profile) -> Self {
+        Self {
+            text: text(&profile, &profile.first_name, profile.phone_number.as_str()),
+            id: Some(profile.id.clone()),
+            verdict: Ok(profile),
+        }
+    }
+
+    /// A row of a member whose phone number is rejected.
+    pub fn with_invalid_phone(profile: Profile) -> Self {
+        Self {
+            text: text(&profile, &profile.first_name, "12"),
+            verdict: Err("invalid_phone"),
+            id: Some(profile.id),
+        }
+    }
+}
+
+/// Returns a row's text, with this first name and phone number.
+fn text(profile: &Profile, first_name: &str, phone_number: &str) -> String {
+    let (account, id) = (&profile.id.account_id, &profile.id.client_member_id);
+    let last_name = &profile.last_name;
+    format!("{account},{id},{first_name},\"{last_name}\",{phone_number}\n")
+}
+
 fn row(accounts: &[AccountId], keys: u32, random: &mut Rng) -> Row {
     let profile = profile(accounts, keys, random);
-    let account = &profile.id.account_id;
-    let id = &profile.id.client_member_id;
-    let text = |first: &str, phone: &str| {
-        format!("{account},{id},{first},\"{}\",{phone}\n", profile.last_name)
-    };
-    let key = Some(profile.id.clone());
-    let whole = text(&profile.first_name, profile.phone_number.as_str());
-    let (text, verdict, id) = match random.u32(..12) {
-        0 => (text(&profile.first_name, "12"), Err("invalid_phone"), key),
-        1 => (text("", "7145550123"), Err("required"), key),
-        2 => {
-            let text = format!("{account},{id},short\n");
-            (text, Err("wrong_field_count"), None)
+    match random.u32(..12) {
+        0 => Row::with_invalid_phone(profile),
+        1 => Row {
+            text: text(&profile, "", "7145550123"),
+            verdict: Err("required"),
+            id: Some(profile.id),
+        },
+        2 => Row {
+            text: format!(
+                "{},{},short\n",
+                profile.id.account_id, profile.id.client_member_id
+            ),
+            verdict: Err("wrong_field_count"),
+            id: None,
+        },
+        3 => {
+            let row = Row::valid(profile);
+            let text = format!("\n{}", row.text);
+            Row { text, ..row }
         }
-        3 => (format!("\n{whole}"), Ok(profile), key),
-        _ => (whole, Ok(profile), key),
-    };
-    Row { text, verdict, id }
+        _ => Row::valid(profile),
+    }
 }
 
 /// Describes a case for a failure.

@@ -12,6 +12,8 @@ use mpulse_shared::idempotency::Attempt;
 use mpulse_shared::key::Role;
 use mpulse_shared::member::Author;
 use mpulse_shared::problem::Problem;
+use mpulse_shared::run::Point;
+use mpulse_shared::run::point::reached;
 use mpulse_shared::setup::{Setup, SetupError};
 use mpulse_shared::store::batches::Batches;
 use mpulse_shared::store::copies::{Copied, Original, Source};
@@ -92,9 +94,11 @@ async fn apply(
         Some(child) => child,
         None => store(batches, child, origin).await?,
     };
+    reached(Point::ChildStored, dry_run.batch_id.as_str()).await;
     let applied_by = batches
         .set_applied_by(&dry_run.batch_id, &child.batch_id)
         .await?;
+    reached(Point::ChildNamed, dry_run.batch_id.as_str()).await;
     match applied_by {
         Some(id) if id == child.batch_id => {}
         // A concurrent request was first.
@@ -127,12 +131,14 @@ async fn complete_apply(
         // Concurrent requests reached the limit first. The dry run names the child nevertheless.
         tracing::warn!(batch_id = %child.batch_id, "the parent has too many children");
     }
+    reached(Point::ChildListed, dry_run.batch_id.as_str()).await;
     let original = upload_of(files, dry_run).await?;
     match files.copy_original(&original, &child.batch_id).await? {
         Copied::Made => {}
         Copied::Gone => return Err(apply::file_gone()),
         Copied::TooSlow => return Err(too_slow(&original)),
     }
+    reached(Point::FileCopied, dry_run.batch_id.as_str()).await;
     tracing::info!(batch_id = %child.batch_id, dry_run = %dry_run.batch_id, "applied a dry run");
     Ok(child)
 }
@@ -190,12 +196,15 @@ async fn revert(
         Some(child) => child,
         None => store(batches, child, origin).await?,
     };
+    reached(Point::ChildStored, id.as_str()).await;
     if !batches.add_child(id, &child.batch_id).await? {
         cancel(batches, &child).await?;
         return Err(too_many_children());
     }
+    reached(Point::ChildListed, id.as_str()).await;
     let problem = match files.copy_original(&original, &child.batch_id).await {
         Ok(Copied::Made) => {
+            reached(Point::FileCopied, id.as_str()).await;
             tracing::info!(batch_id = %child.batch_id, parent = %id, "created a batch that reverts another");
             return Ok(child);
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use mpulse_shared::member::{AccountId, ClientMemberId, MemberId, Profile};
-use mpulse_shared::run::{Guard, RunError, backoff};
+use mpulse_shared::run::{Guard, Point, RunError, backoff};
 use mpulse_shared::setup::{Setup, SetupError};
 use mpulse_shared::store::StoreError;
 use mpulse_shared::store::member_item::{key_of, profile_of};
@@ -100,6 +100,7 @@ impl Account {
                         .last()
                         .filter(|_| answer.last_evaluated_key.is_some());
                     let last = last.map(|last| last.id.client_member_id.as_str().to_owned());
+                    self.guard.reached(Point::Read).await;
                     return Ok(Page { members, last });
                 }
                 Err(error) => StoreError::sdk(OPERATION, error),

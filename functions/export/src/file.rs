@@ -7,7 +7,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
 use mpulse_shared::export::Export;
-use mpulse_shared::run::{Guard, RunError};
+use mpulse_shared::run::{Guard, Point, RunError};
 use mpulse_shared::store::StoreError;
 use mpulse_shared::store::parts::{is_unknown_upload, without_checksums};
 
@@ -58,6 +58,7 @@ impl ExportFile {
             .send()
             .await
             .map_err(|error| StoreError::sdk("PutObject of an export", error))?;
+        self.guard.reached(Point::FileStored).await;
         Ok(())
     }
 
@@ -79,6 +80,7 @@ impl ExportFile {
             .send()
             .await
             .map_err(|error| StoreError::sdk(OPERATION, error))?;
+        self.guard.reached(Point::UploadCreated).await;
         let missing = || StoreError::unreadable(OPERATION, "the response has no id");
         Ok(answer.upload_id.ok_or_else(missing)?)
     }
@@ -102,6 +104,7 @@ impl ExportFile {
             .send()
             .await
             .map_err(|error| StoreError::sdk("UploadPart of an export", error))?;
+        self.guard.reached(Point::PieceSent).await;
         Ok(())
     }
 
@@ -169,13 +172,15 @@ impl ExportFile {
             .send()
             .await;
         match result {
-            Ok(_) => Ok(()),
+            Ok(_) => {}
             // A retry, after a lost response, finds the upload completed.
-            Err(error) if is_unknown_upload(&error) && self.is_stored(bytes).await? => Ok(()),
+            Err(error) if is_unknown_upload(&error) && self.is_stored(bytes).await? => {}
             Err(error) => {
-                Err(StoreError::sdk("CompleteMultipartUpload of an export", error).into())
+                return Err(StoreError::sdk("CompleteMultipartUpload of an export", error).into());
             }
         }
+        self.guard.reached(Point::FileStored).await;
+        Ok(())
     }
 
     /// Returns whether the whole file, of `bytes` bytes, is stored.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use mpulse_shared::batch::BatchProblem;
 use mpulse_shared::export::{Checkpoint, Export, Format};
 use mpulse_shared::metrics::{MetricValue, Metrics};
-use mpulse_shared::run::{Guard, Renew, RunError, while_renewing};
+use mpulse_shared::run::{Guard, Point, Renew, RunError, while_renewing};
 use mpulse_shared::store::exports::Exports;
 use mpulse_shared::time::Timestamp;
 
@@ -115,6 +115,7 @@ impl Renew for Lease<'_> {
         self.renewed = renewed.0;
         self.saved = checkpoint.clone();
         self.export.stalled = stalled;
+        self.guard.reached(Point::Saved).await;
         Ok(())
     }
 }

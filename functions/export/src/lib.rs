@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use mpulse_shared::export::ExportId;
 use mpulse_shared::run::{
-    self as shared_run, CreatedObject, Guard, RunEnd, RunError, Service, Worker,
+    self as shared_run, CreatedObject, Guard, Point, RunEnd, RunError, Service, Worker, point,
 };
 use mpulse_shared::setup::{Setup, SetupError};
 use mpulse_shared::store::StoreError;
@@ -68,14 +68,17 @@ impl Worker for Exporter {
             .await?;
         match claim {
             Claim::Taken(export) => {
-                let (guard, stop_at) = Guard::until(deadline, taken);
+                let (guard, stop_at) = Guard::until(deadline, taken, export_id.as_str());
+                guard.reached(Point::Claimed).await;
                 let request_id = export.request_id.as_deref().unwrap_or_default();
                 let span = tracing::info_span!("run", %export_id, request_id);
                 let bucket = request.object.bucket.clone();
                 let run = Run::new(&self.resources, *export, bucket, owner, guard, stop_at);
                 if run.work().instrument(span).await? == RunEnd::HandBack {
+                    point::reached(Point::Released, export_id.as_str()).await;
                     return Ok(RunEnd::HandBack);
                 }
+                point::reached(Point::Ended, export_id.as_str()).await;
             }
             Claim::Held => {
                 tracing::info!(%export_id, "another run holds the lease");
@@ -94,8 +97,10 @@ impl Worker for Exporter {
         if let Some(export) = ended.filter(|export| export.status.has_ended()) {
             let event = Event::export_ended(&export);
             self.resources.events.send(event).await?;
+            point::reached(Point::EventSent, export_id.as_str()).await;
         }
         self.delete_request(request).await?;
+        point::reached(Point::Finished, export_id.as_str()).await;
         Ok(RunEnd::Ended)
     }
 

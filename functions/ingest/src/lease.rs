@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use mpulse_shared::batch::{Batch, Checkpoint, Joining, Position, Status, Sweep};
 use mpulse_shared::metrics::MetricValue;
-use mpulse_shared::run::{Guard, Renew, RunError, while_renewing};
+use mpulse_shared::run::{Guard, Point, Renew, RunError, while_renewing};
 use mpulse_shared::store::batches::Batches;
 use mpulse_shared::store::leases::FinalState;
 use mpulse_shared::time::Timestamp;
@@ -23,7 +23,8 @@ pub struct Lease<'a> {
     /// The record. The run advances its checkpoint; this module saves it.
     pub batch: Batch,
     owner: String,
-    guard: Guard,
+    /// What the run asks before it sends.
+    pub guard: Guard,
     /// The table whose consumed units the checkpoint contains.
     table: RunTable,
     reporter: MetricsReporter,
@@ -112,6 +113,7 @@ impl<'a> Lease<'a> {
         self.batch.status = status;
         self.batch.stalled = stalled;
         self.reporter.saved(&self.batch);
+        self.guard.reached(Point::Saved).await;
         Ok(())
     }
 

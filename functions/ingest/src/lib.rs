@@ -8,7 +8,9 @@
 use std::time::Instant;
 
 use mpulse_shared::batch::{Batch, BatchId};
-use mpulse_shared::run::{self as shared_run, CreatedObject, Guard, RunEnd, RunError, Worker};
+use mpulse_shared::run::{
+    self as shared_run, CreatedObject, Guard, Point, RunEnd, RunError, Worker,
+};
 use mpulse_shared::setup::{Setup, SetupError};
 use mpulse_shared::store::StoreError;
 use mpulse_shared::store::events::Event;
@@ -99,9 +101,10 @@ impl Worker for Ingest {
             .batches
             .claim(&batch_id, &claimant, Timestamp::now())
             .await?;
-        let (guard, stop_at) = Guard::until(deadline, taken);
+        let (guard, stop_at) = Guard::until(deadline, taken, batch_id.as_str());
         let has_ended_before = match claim {
             Claim::Taken(batch) => {
+                guard.reached(Point::Claimed).await;
                 let object = upload.object.clone();
                 let request_id = batch.request_id.as_deref().unwrap_or_default();
                 let span = tracing::info_span!("run", %batch_id, request_id);
@@ -114,8 +117,10 @@ impl Worker for Ingest {
                     stop_at,
                 );
                 if run.work().instrument(span).await? == RunEnd::HandBack {
+                    guard.reached(Point::Released).await;
                     return Ok(RunEnd::HandBack);
                 }
+                guard.reached(Point::Ended).await;
                 false
             }
             Claim::Held => {
@@ -137,14 +142,17 @@ impl Worker for Ingest {
         let sent = match &ended {
             Some(batch) if !is_late => {
                 let event = Event::batch_ended(batch);
-                self.resources.events.send(event).await
+                let sent = self.resources.events.send(event).await;
+                guard.reached(Point::EventSent).await;
+                sent
             }
             _ => Ok(()),
         };
-        self.clean_up(upload, &batch_id, ended.as_ref(), guard)
+        self.clean_up(upload, &batch_id, ended.as_ref(), &guard)
             .await?;
         // If the event was not sent, the next delivery of the message sends it.
         sent?;
+        guard.reached(Point::Finished).await;
         Ok(RunEnd::Ended)
     }
 
@@ -160,11 +168,12 @@ impl Ingest {
         upload: &CreatedObject,
         batch_id: &BatchId,
         ended: Option<&Batch>,
-        guard: Guard,
+        guard: &Guard,
     ) -> Result<(), StoreError> {
         let is_kept = |batch: &Batch| batch.keeps_upload(&upload.object.etag);
         if !ended.is_some_and(is_kept) {
             self.delete_upload(upload).await?;
+            guard.reached(Point::InputDeleted).await;
         }
         // The parts of a report that could not be joined are the only copy of its lines.
         for (kind, is_lost) in [
@@ -175,6 +184,7 @@ impl Ingest {
                 let bucket = &upload.object.bucket;
                 let report = self.resources.report(bucket, batch_id, kind, guard.clone());
                 report.delete_parts().await?;
+                guard.reached(Point::PartsDeleted).await;
             }
         }
         Ok(())

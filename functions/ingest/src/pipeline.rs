@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use mpulse_shared::batch::{BatchProblem, Position, Rows, Segment};
 use mpulse_shared::member::{AccountId, Member, MemberId, Profile};
-use mpulse_shared::run::RunError;
+use mpulse_shared::run::{Point, RunError};
 use mpulse_shared::store::StoreError;
 use tokio::task::JoinSet;
 
@@ -191,6 +191,7 @@ impl Pipeline<'_> {
                 })
             }
         };
+        self.lease.guard.reached(Point::Compared).await;
         Ok(Applied {
             changes,
             rows,

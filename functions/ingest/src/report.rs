@@ -16,7 +16,7 @@ use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 use bytes::Bytes;
 use mpulse_shared::batch::{BatchId, Joining, Layout};
 use mpulse_shared::media_type;
-use mpulse_shared::run::{Guard, RunError};
+use mpulse_shared::run::{Guard, Point, RunError};
 use mpulse_shared::store::StoreError;
 
 use crate::report_form::{BOM, OWN, RAW, escape, is_report, push_quoted};
@@ -153,7 +153,9 @@ impl Report {
     /// # Errors
     /// Returns an error if the run must stop.
     pub async fn put_part(&self, span: Span, lines: impl Into<Bytes>) -> Result<(), RunError> {
-        self.put(&self.part_key(span), lines.into()).await
+        self.put(&self.part_key(span), lines.into()).await?;
+        self.guard.reached(Point::PartStored).await;
+        Ok(())
     }
 
     /// Stores the report as a workbook too, if it is not too large for one. Returns whether it was stored.
@@ -196,6 +198,7 @@ impl Report {
             .send()
             .await
             .map_err(|error| StoreError::sdk("PutObject of a report", error))?;
+        self.guard.reached(Point::WorkbookStored).await;
         Ok(true)
     }
 

@@ -11,7 +11,7 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 use mpulse_shared::batch::{Batch, BatchProblem, Layout, Mode, Status};
 use mpulse_shared::member::{Author, Rules};
-use mpulse_shared::run::{Guard, MAX_STALLED, Object, RunEnd, RunError};
+use mpulse_shared::run::{Guard, MAX_STALLED, Object, Point, RunEnd, RunError};
 use mpulse_shared::store::leases::FinalState;
 
 use crate::account_keys::AccountKeys;
@@ -26,7 +26,7 @@ use crate::lease::Lease;
 use crate::metrics_reporter::MetricsReporter;
 use crate::parse::Parser;
 use crate::pipeline::Pipeline;
-use crate::reader::Reader;
+use crate::reader::{Reader, Window};
 use crate::report::{Encoder, Kind};
 use crate::resources::Resources;
 use crate::row::RowValidator;
@@ -206,12 +206,7 @@ impl<'a> Run<'a> {
         };
         let mut at = durable;
         while at.offset < counted {
-            let Some(window) = self
-                .pipeline
-                .lease
-                .while_renewing(reader.next(Some(counted)))
-                .await?
-            else {
+            let Some(window) = self.next_window(&mut reader, Some(counted)).await? else {
                 break;
             };
             at = window.end;
@@ -223,12 +218,7 @@ impl<'a> Run<'a> {
             {
                 break;
             }
-            let Some(window) = self
-                .pipeline
-                .lease
-                .while_renewing(reader.next(None))
-                .await?
-            else {
+            let Some(window) = self.next_window(&mut reader, None).await? else {
                 self.pipeline.wait_for_all().await?;
                 // What follows the last row, such as blank lines, belongs to no window.
                 self.pipeline.lease.batch.checkpoint.bytes_done = self.object.size;
@@ -249,6 +239,23 @@ impl<'a> Run<'a> {
             }
         }
         self.stop().await
+    }
+
+    /// Reads the next window of the file, ending at byte `until` at the latest; `None` at the end of the file.
+    async fn next_window(
+        &mut self,
+        reader: &mut Reader<'_>,
+        until: Option<u64>,
+    ) -> Result<Option<Window>, RunError> {
+        let lease = &mut self.pipeline.lease;
+        let window = lease.while_renewing(reader.next(until)).await?;
+        self.reached(Point::Read).await;
+        Ok(window)
+    }
+
+    /// Reports that the run has reached a point.
+    async fn reached(&self, point: Point) {
+        self.pipeline.lease.guard.reached(point).await;
     }
 
     /// Removes every member of the account. Returns as [`Run::read_to_end`].

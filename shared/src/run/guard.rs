@@ -3,6 +3,8 @@
 //! Nothing is sent once the last renewal is older than half the lease. A request takes at most
 //! [`crate::setup::ATTEMPT_TIMEOUT`], so none can arrive after another run was able to
 //! acquire the lease.
+//!
+//! Everything that sends for a run has its guard, so the guard also reports the points that the run reaches ([`point`]).
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -11,7 +13,7 @@ use aws_sdk_dynamodb::config::interceptors::BeforeTransmitInterceptorContextRef;
 use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::BoxError;
 
-use super::RunError;
+use super::{Point, RunError, point};
 use crate::store::leased::LEASE;
 
 /// The maximum time reserved before the deadline for an orderly end; a quarter of a short
@@ -23,18 +25,23 @@ const MARGIN: Duration = Duration::from_secs(30);
 pub struct Guard {
     renewed: Arc<Mutex<(Instant, SystemTime)>>,
     deadline: Instant,
+    /// The id of the batch or the export.
+    id: Arc<str>,
 }
 
 impl Guard {
-    /// Creates the guard of a lease that was acquired by a request begun at `renewed`, for an invocation that Lambda ends
-    /// at `deadline`. Also returns when the run has to stop, so that there is time for an orderly end.
+    /// Creates the guard of a lease on a batch or an export that was acquired by a request begun at `renewed`, for an
+    /// invocation that Lambda ends at `deadline`. Also returns when the run has to stop, so that there is time for an orderly end.
     #[must_use]
-    pub fn until(deadline: Instant, renewed: (Instant, SystemTime)) -> (Self, Instant) {
+    pub fn until(deadline: Instant, renewed: (Instant, SystemTime), id: &str) -> (Self, Instant) {
         let now = Instant::now();
         let left = deadline.saturating_duration_since(now);
         let margin = MARGIN.min(left / 4);
         // No request begins in the second half of the margin.
-        let guard = Self::new(renewed, now + left.saturating_sub(margin / 2));
+        let guard = Self {
+            id: id.into(),
+            ..Self::new(renewed, now + left.saturating_sub(margin / 2))
+        };
         (guard, now + left.saturating_sub(margin))
     }
 
@@ -44,6 +51,7 @@ impl Guard {
         Self {
             renewed: Arc::new(Mutex::new(renewed)),
             deadline,
+            id: Arc::default(),
         }
     }
 
@@ -63,6 +71,11 @@ impl Guard {
     #[must_use]
     pub fn time_left(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// Reports that the run has reached a point.
+    pub async fn reached(&self, point: Point) {
+        point::reached(point, &self.id).await;
     }
 
     /// Checks that one request may be sent now.

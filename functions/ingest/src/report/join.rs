@@ -12,7 +12,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use mpulse_shared::batch::{Joining, Segment};
 use mpulse_shared::media_type;
 use mpulse_shared::parts::part_size;
-use mpulse_shared::run::{RunError, backoff};
+use mpulse_shared::run::{Point, RunError, backoff};
 use mpulse_shared::store::StoreError;
 use mpulse_shared::store::parts::{is_unknown_upload, without_checksums};
 
@@ -225,6 +225,7 @@ impl Join {
                 .await
                 .map_err(|error| StoreError::sdk("CreateMultipartUpload", error))?;
             self.upload = answer.upload_id;
+            self.report.guard.reached(Point::UploadCreated).await;
             return Ok(());
         }
         let content = self.piece(0, self.total).await?;
@@ -279,6 +280,7 @@ impl Join {
             .send()
             .await
             .map_err(|error| StoreError::sdk("UploadPartCopy of a report", error))?;
+        self.report.guard.reached(Point::PieceCopied).await;
         Ok(answer.copy_part_result.and_then(|part| part.e_tag))
     }
 
@@ -305,6 +307,7 @@ impl Join {
             .send()
             .await
             .map_err(|error| StoreError::sdk("UploadPart of a report", error))?;
+        self.report.guard.reached(Point::PieceSent).await;
         Ok(answer.e_tag)
     }
 

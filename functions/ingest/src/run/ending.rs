@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use mpulse_shared::batch::{BatchProblem, Joining, Status};
-use mpulse_shared::run::RunError;
+use mpulse_shared::run::{Point, RunError};
 use mpulse_shared::store::leases::FinalState;
 
 use super::Run;
@@ -146,6 +146,7 @@ impl Run<'_> {
             }
         }
         self.pipeline.lease.while_renewing(join.complete()).await?;
+        self.reached(Point::FileStored).await;
         *self.joining(kind) = None;
         Ok(true)
     }

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use mpulse_shared::batch::{BatchProblem, Limit, Mode, Status, Sweep};
 use mpulse_shared::member::{AccountId, ClientMemberId, Member, MemberId};
-use mpulse_shared::run::RunError;
+use mpulse_shared::run::{Point, RunError};
 
 use super::{Run, SweepEnd};
 use crate::account_keys::{AccountKeys, Place};
@@ -111,7 +111,9 @@ impl Run<'_> {
                 let is_newest = self.is_dry_run() || {
                     let batches = &self.resources.batches;
                     let set = async { Ok(batches.set_replaced_at(&account, at).await?) };
-                    self.pipeline.lease.while_renewing(set).await?
+                    let is_newest = self.pipeline.lease.while_renewing(set).await?;
+                    self.reached(Point::ReplacementStored).await;
+                    is_newest
                 };
                 if !is_newest || sweep.absent == 0 {
                     return Ok(SweepEnd::Done);
@@ -242,6 +244,7 @@ impl Run<'_> {
             let changes = std::sync::Arc::new(changes);
             let removed = table.change(&changes, &context);
             self.pipeline.lease.while_renewing(removed).await?;
+            self.reached(Point::WindowRemoved).await;
         }
         let at = &mut self.pipeline.lease.batch.checkpoint;
         at.sweep.get_or_insert_default().durable = Some(last.as_str().to_owned());
@@ -357,13 +360,7 @@ impl Run<'_> {
             keys: Some(FileKeys::new(pass, usize::MAX)),
             tuning: self.resources.tuning,
         };
-        while self
-            .pipeline
-            .lease
-            .while_renewing(reader.next(None))
-            .await?
-            .is_some()
-        {}
+        while self.next_window(&mut reader, None).await?.is_some() {}
         Ok(reader.keys.unwrap_or_else(|| FileKeys::new(pass, 0)))
     }
 

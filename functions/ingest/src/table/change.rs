@@ -13,7 +13,7 @@ use aws_sdk_dynamodb::types::{
     BatchStatementResponse, ReturnConsumedCapacity,
 };
 use mpulse_shared::member::{Member, MemberId};
-use mpulse_shared::run::RunError;
+use mpulse_shared::run::{Point, RunError};
 use mpulse_shared::store::StoreError;
 use tokio::task::JoinSet;
 
@@ -226,6 +226,7 @@ impl RunTable {
             });
         }
         let permit = self.limiter.writing(write_units(steps.len())).await;
+        self.guard.reached(Point::Writing).await;
         self.guard.check()?;
         let result = self
             .table
@@ -237,6 +238,7 @@ impl RunTable {
             .interceptor(self.guard.clone())
             .send()
             .await;
+        self.guard.reached(Point::Written).await;
         let answer = match result {
             Ok(answer) => answer,
             Err(error) => {

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::types::{PutRequest, ReturnConsumedCapacity, WriteRequest};
-use mpulse_shared::run::RunError;
+use mpulse_shared::run::{Point, RunError};
 use mpulse_shared::store::StoreError;
 use mpulse_shared::store::member_item::to_new_item;
 
@@ -45,6 +45,7 @@ impl RunTable {
         loop {
             let count = left.as_ref().map_or(changes.len(), Vec::len);
             let permit = self.limiter.writing(write_units(count)).await;
+            self.guard.reached(Point::Writing).await;
             self.guard.check()?;
             let writes = match &left {
                 Some(left) => left.clone(),
@@ -60,6 +61,7 @@ impl RunTable {
                 .interceptor(self.guard.clone())
                 .send()
                 .await;
+            self.guard.reached(Point::Written).await;
             match result {
                 Ok(answer) => {
                     self.spend_writes(answer.consumed_capacity(), &permit);
