@@ -12,6 +12,7 @@ mod event;
 mod files;
 mod layer;
 mod multipart;
+mod relay;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use http::header::AUTHORIZATION;
 use http::{Method, Response, StatusCode};
 use hyper::body::Incoming;
+use mpulse_shared::setup::SetupError;
 use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{Body, HttpRequest};
@@ -34,6 +36,7 @@ use crate::template::Bucket;
 use event::Announcer;
 use files::Files;
 use layer::Layer;
+use relay::Relay;
 
 /// The buckets are not available.
 #[derive(Debug, Error)]
@@ -45,6 +48,20 @@ pub enum S3Error {
     /// s3s-fs cannot open it.
     #[error("the folder of the buckets cannot be opened: {0}")]
     Open(String),
+    /// The URL of an S3 elsewhere is not supported.
+    #[error("{0:?} is not the endpoint of an S3: it must be http://HOST:PORT")]
+    Endpoint(String),
+    /// The client of an S3 elsewhere cannot be created.
+    #[error(transparent)]
+    Client(#[from] SetupError),
+    /// An S3 elsewhere rejected a bucket of the template.
+    #[error("bucket {bucket}: {reason}")]
+    Refused {
+        /// The bucket.
+        bucket: String,
+        /// The reason.
+        reason: String,
+    },
 }
 
 /// A running S3.
@@ -80,6 +97,27 @@ impl S3 {
         let server = Server::start(listener, move |request: http::Request<Incoming>, _| {
             let (service, buckets) = (service.clone(), Arc::clone(&buckets));
             async move { answer(&service, &buckets, request.map(Body::from)).await }
+        });
+        Ok(Self { server, tasks })
+    }
+
+    /// Serves the buckets of the S3 at `endpoint` on `listener`, and creates them there; uploads are announced in
+    /// `queues` (by ARN).
+    ///
+    /// # Errors
+    /// Returns an error if a bucket cannot be created.
+    pub(crate) async fn elsewhere(
+        listener: TcpListener,
+        endpoint: &str,
+        buckets: &[Bucket],
+        queues: BTreeMap<String, Arc<Queue>>,
+    ) -> Result<Self, S3Error> {
+        let tasks = Arc::new(Tasks::default());
+        let announcer = Announcer::new(buckets, queues);
+        let relay = Relay::start(endpoint, buckets, announcer, Arc::clone(&tasks)).await?;
+        let relay = Arc::new(relay);
+        let server = Server::start_or_hang_up(listener, move |request, _| {
+            Arc::clone(&relay).answer(request)
         });
         Ok(Self { server, tasks })
     }

@@ -14,6 +14,7 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
 
+use crate::engines::engines;
 use crate::response::{Answer, PATIENCE, client, count, has_ended, send, text};
 
 /// The credentials of a key.
@@ -82,7 +83,8 @@ impl Stack {
         .await
     }
 
-    pub(crate) async fn on(options: Options) -> Self {
+    pub(crate) async fn on(mut options: Options) -> Self {
+        options.engines = engines(&options.data);
         let local_stack = LocalStack::start(options)
             .await
             .expect("the local stack starts");
@@ -316,6 +318,7 @@ pub(crate) fn options() -> Options {
         template: BUILT_IN_TEMPLATE.to_owned(),
         parameters: HashMap::new(),
         data: Data::Ephemeral,
+        engines: None,
         port: 0,
         invoke: None,
         faults: None,

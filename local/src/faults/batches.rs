@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 
 use super::handle::Faults;
 use super::random::Random;
-use super::refusal::{Body, EXCEEDED, Refusal, THROTTLED, full};
+use super::refusal::{EXCEEDED, Refusal, THROTTLED, full};
+use crate::upstream::Body;
 
 /// What is passed on to the engine.
 #[derive(Debug)]
