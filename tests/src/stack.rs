@@ -289,6 +289,15 @@ impl Stack {
         }
     }
 
+    /// Waits until a batch's upload is deleted: shortly after the end is visible.
+    pub async fn wait_for_deletion(&self, batch: &Value) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.upload_is_stored(batch).await {
+            assert!(Instant::now() < deadline, "the upload stays: {batch:#}");
+            tokio::time::sleep(GLANCE).await;
+        }
+    }
+
     /// Returns whether the object of a batch's upload is in the bucket.
     pub async fn upload_is_stored(&self, batch: &Value) -> bool {
         let setup = self.local_stack.setup();
