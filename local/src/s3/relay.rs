@@ -7,6 +7,7 @@ use std::sync::Arc;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::DisplayErrorContext;
 use aws_sdk_s3::types::{CorsConfiguration, CorsRule};
+use http::header::ETAG;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -76,7 +77,11 @@ impl Relay {
             if response.status() != StatusCode::OK {
                 return Some(response);
             }
-            Some(self.announce(&creation).await.map_or_else(
+            let e_tag = response
+                .headers()
+                .get(ETAG)
+                .and_then(|tag| tag.to_str().ok());
+            Some(self.announce(&creation, e_tag).await.map_or_else(
                 |error| {
                     tracing::error!(%error, "an upload was not announced");
                     failure()
@@ -87,28 +92,48 @@ impl Relay {
         tasks.run(work).await.flatten()
     }
 
-    async fn announce(&self, creation: &Creation) -> Result<(), BoxError> {
-        let Creation { event, bucket, key } = creation;
-        let head = self.client.head_object().bucket(bucket).key(key);
-        let object = match head.send().await {
-            Ok(object) => object,
-            // A completion may fail after the status was sent.
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_not_found()) => {
-                return Ok(());
-            }
-            Err(error) => return Err(error.into()),
+    /// Announces the object that a request created; `e_tag` is that of the response.
+    async fn announce(&self, creation: &Creation, e_tag: Option<&str>) -> Result<(), BoxError> {
+        let Creation {
+            event,
+            bucket,
+            key,
+            size,
+        } = creation;
+        let (size, e_tag) = match size.zip(e_tag) {
+            Some((size, e_tag)) => (size, e_tag.to_owned()),
+            None => match self.describe(bucket, key).await? {
+                Some(described) => described,
+                // A completion may fail after the status was sent.
+                None => return Ok(()),
+            },
         };
-        let e_tag = object.e_tag().unwrap_or_default();
         self.announcer.announce(&Created {
             event,
             bucket,
             key,
-            size: object.content_length().unwrap_or_default().try_into()?,
+            size,
             e_tag: e_tag.trim_matches('"'),
         })?;
         Ok(())
     }
+
+    /// Returns the size and `ETag` of an object, if it exists.
+    async fn describe(&self, bucket: &str, key: &str) -> Result<Option<(u64, String)>, BoxError> {
+        let head = self.client.head_object().bucket(bucket).key(key);
+        match head.send().await {
+            Ok(object) => {
+                let size = object.content_length().unwrap_or_default().try_into()?;
+                Ok(Some((size, object.e_tag.unwrap_or_default())))
+            }
+            Err(error) if error.as_service_error().is_some_and(|e| e.is_not_found()) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
 }
+
+/// The event of an object that is the body of a request.
+const PUT: &str = "ObjectCreated:Put";
 
 /// A request that creates an object.
 #[derive(Debug, PartialEq, Eq)]
@@ -116,6 +141,8 @@ struct Creation {
     event: &'static str,
     bucket: String,
     key: String,
+    /// The size in bytes, if the request is the whole object.
+    size: Option<u64>,
 }
 
 impl Creation {
@@ -132,7 +159,7 @@ impl Creation {
                 if request.headers().contains_key("x-amz-copy-source") {
                     "ObjectCreated:Copy"
                 } else {
-                    "ObjectCreated:Put"
+                    PUT
                 }
             }
             Method::POST if parameters.any(|name| name == "uploadId") => {
@@ -140,10 +167,14 @@ impl Creation {
             }
             _ => return None,
         };
+        let size = ["x-amz-decoded-content-length", "content-length"]
+            .iter()
+            .find_map(|name| request.headers().get(*name)?.to_str().ok()?.parse().ok());
         Some(Self {
             event,
             bucket: bucket.to_owned(),
             key: percent_decode_str(key).decode_utf8().ok()?.into_owned(),
+            size: size.filter(|_| event == PUT),
         })
     }
 }
@@ -229,8 +260,15 @@ mod tests {
         ] {
             assert_eq!(created(method, uri), None, "{uri}");
         }
-        let copy = Request::put("/b/k").header("x-amz-copy-source", "b/other");
+        let copy = Request::put("/b/k")
+            .header("content-length", "0")
+            .header("x-amz-copy-source", "b/other");
         let copy = Creation::of(&copy.body(()).unwrap()).unwrap();
-        assert_eq!(copy.event, "ObjectCreated:Copy");
+        assert_eq!((copy.event, copy.size), ("ObjectCreated:Copy", None));
+        let chunked = Request::put("/b/k")
+            .header("content-length", "90")
+            .header("x-amz-decoded-content-length", "5");
+        let chunked = Creation::of(&chunked.body(()).unwrap()).unwrap();
+        assert_eq!(chunked.size, Some(5));
     }
 }
