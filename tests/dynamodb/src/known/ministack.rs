@@ -2,7 +2,10 @@
 
 use serde_json::{Map, Value};
 
-use super::{Known, is_stricter, kind, message, starts};
+use super::{
+    Known, differ_only_where_own_is_invalid, has_failed_statement, is_stricter, kind, message,
+    starts,
+};
 use crate::compare::difference;
 use crate::engines::Response;
 use crate::requests::Request;
@@ -23,16 +26,27 @@ pub(super) const KNOWN: &[Known] = &[
         },
     },
     Known {
-        name: "statements do not check the types of keys",
+        name: "statements do not check the types of values and keys",
         explains: |request, own, peer| {
             let types = [
                 "Key attribute's data type should match",
                 "One or more parameter values were invalid: Type mismatch for Index Key",
             ];
-            request.operation == "ExecuteStatement"
-                && kind(own) == "ValidationException"
-                && kind(peer) != "ValidationException"
-                && starts(own, &types)
+            match request.operation {
+                "ExecuteStatement" => {
+                    kind(own) == "ValidationException"
+                        && kind(peer) != "ValidationException"
+                        && starts(own, &types)
+                }
+                "BatchExecuteStatement" => {
+                    has_failed_statement(own)
+                        && differ_only_where_own_is_invalid(
+                            &own.body["Responses"],
+                            &peer.body["Responses"],
+                        )
+                }
+                _ => false,
+            }
         },
     },
     Known {
@@ -48,9 +62,11 @@ pub(super) const KNOWN: &[Known] = &[
     Known {
         name: "GetItem rejects a parameter that it does not have",
         explains: |request, own, peer| {
-            request.operation == "GetItem"
-                && own.status == 200
-                && message(peer).starts_with("ExpressionAttributeValues can only be specified")
+            let messages = [
+                "ExpressionAttributeValues can only be specified",
+                "Value provided in ExpressionAttributeValues unused",
+            ];
+            request.operation == "GetItem" && own.status == 200 && starts(peer, &messages)
         },
     },
     Known {
@@ -75,6 +91,13 @@ pub(super) const KNOWN: &[Known] = &[
         name: "ALL_ATTRIBUTES is possible on an index that does not project all",
         explains: |_, own, peer| {
             is_stricter(own, peer) && message(own).contains("Select type ALL_ATTRIBUTES is not")
+        },
+    },
+    Known {
+        name: "the types of an index's keys are checked before the condition",
+        explains: |_, own, peer| {
+            kind(own) == "ConditionalCheckFailedException"
+                && message(peer).contains("Type mismatch for Index Key")
         },
     },
     Known {
