@@ -106,6 +106,7 @@ pub async fn run(args: &ColdStartArgs) -> Result<ColdStart, Error> {
         template: BUILT_IN_TEMPLATE.to_owned(),
         parameters: HashMap::new(),
         data: Data::Ephemeral,
+        engines: None,
         port: 0,
         invoke: None,
         faults: None,

@@ -14,6 +14,7 @@ pub async fn start(data: Data, faults: Option<Spec>) -> Result<LocalStack, Local
         template: BUILT_IN_TEMPLATE.to_owned(),
         parameters: HashMap::new(),
         data,
+        engines: None,
         port: 0,
         invoke: None,
         faults,

@@ -136,6 +136,7 @@ pub async fn run(args: DevArgs) -> Result<(), DevError> {
         } else {
             Data::Folder(args.data)
         },
+        engines: None,
         port: args.port,
         invoke: args.invoke,
         faults: args.faults,

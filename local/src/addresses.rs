@@ -2,6 +2,8 @@
 
 use std::net::Ipv4Addr;
 
+use crate::template::Stack;
+
 /// The offset of S3's port from the API's.
 pub(crate) const S3_OFFSET: u16 = 1;
 
@@ -33,6 +35,18 @@ impl Endpoints {
             events: at(EVENTS_OFFSET),
         }
     }
+}
+
+/// A DynamoDB and an S3 elsewhere, in place of the local stack's own: other implementations of them. They accept the
+/// local stack's credentials.
+#[derive(Debug, Clone)]
+pub struct Engines {
+    /// The URL of DynamoDB.
+    pub dynamodb: String,
+    /// The URL of S3, `http://HOST:PORT`.
+    pub s3: String,
+    /// The stack. Its tables and buckets are named after it, so that several local stacks can share the engines.
+    pub stack: Stack,
 }
 
 /// Returns the URL of a port on the loopback interface.

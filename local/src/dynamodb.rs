@@ -6,7 +6,6 @@
 
 mod tables;
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -82,7 +81,7 @@ impl DynamoDb {
     ) -> Result<Self, DynamoDbError> {
         let address = listener.local_addr()?;
         let listener = listener.into_std()?;
-        let client = client(address)?;
+        let client = client(&format!("http://{address}"))?;
         let engine = Engine::open(folder)?;
         let (stop, stopped) = oneshot::channel();
         let served = engine.clone();
@@ -128,6 +127,14 @@ impl DynamoDb {
     }
 }
 
+/// Creates the template's tables in a DynamoDB elsewhere.
+///
+/// # Errors
+/// Returns [`DynamoDbError`].
+pub(crate) async fn create_elsewhere(url: &str, tables: &[Table]) -> Result<(), DynamoDbError> {
+    tables::ensure(&client(url)?, tables).await
+}
+
 /// Serves until `stopped` resolves. The runtime ends with this function, and with it every handle
 /// to the engine.
 fn serve(
@@ -159,9 +166,9 @@ fn serve(
 }
 
 /// Creates a client without a timeout: filling a new index may take long.
-fn client(address: SocketAddr) -> Result<Client, SetupError> {
+fn client(url: &str) -> Result<Client, SetupError> {
     let variables = lambda_variables(&Endpoints {
-        dynamodb: format!("http://{address}"),
+        dynamodb: url.to_owned(),
         ..Endpoints::default()
     });
     let client = Setup::new(variables.into_iter().collect()).dynamodb()?;

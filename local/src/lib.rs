@@ -26,6 +26,7 @@ mod tasks;
 pub mod template;
 #[cfg(test)]
 mod tests;
+mod upstream;
 mod uuid;
 
 use std::collections::HashMap;
@@ -51,9 +52,9 @@ use ports::{Ports, listen};
 use queue::poller::Poller;
 use s3::S3;
 use settings::lambda_variables;
-use template::{Function, Template};
+use template::{Function, Stack, Template};
 
-pub use addresses::{EVENTS_OFFSET, Endpoints};
+pub use addresses::{EVENTS_OFFSET, Endpoints, Engines};
 pub use credentials::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
 pub use data_folder::Data;
 pub use error::LocalStackError;
@@ -75,6 +76,8 @@ pub struct Options {
     pub parameters: HashMap<String, String>,
     /// Where data is stored.
     pub data: Data,
+    /// A DynamoDB and an S3 elsewhere, if not the local stack's own.
+    pub engines: Option<Engines>,
     /// The port of the API; S3, DynamoDB and EventBridge have the next ones. 0 selects free ports.
     pub port: u16,
     /// The URL at which functions are invoked (that of `cargo lambda watch`), if not in this
@@ -93,6 +96,7 @@ pub struct Options {
 pub struct LocalStack {
     template: Template,
     ports: Ports,
+    endpoints: Endpoints,
     gateway: Gateway,
     pollers: Vec<Poller>,
     host: Arc<Host>,
@@ -100,7 +104,8 @@ pub struct LocalStack {
     s3: S3,
     events: EventBridge,
     expiry: Expiry,
-    dynamodb: DynamoDb,
+    /// `None` if it is elsewhere.
+    dynamodb: Option<DynamoDb>,
     // Last, since fields are dropped in order: the folder is released once everything else is
     // closed.
     data_folder: DataFolder,
@@ -112,32 +117,48 @@ impl LocalStack {
     /// # Errors
     /// Returns [`LocalStackError`]. Nothing keeps running then.
     pub async fn start(options: Options) -> Result<Self, LocalStackError> {
-        let template = Template::parse(&options.template, &options.parameters)?;
+        let engines = options.engines.as_ref();
+        let stack = engines.map_or_else(Stack::default, |engines| engines.stack.clone());
+        let template = Template::of_stack(&stack, &options.template, &options.parameters)?;
         let data_folder = DataFolder::open(&options.data)?;
         let (ports, [api, s3, dynamodb, events]) = listen(options.port).await?;
-        let dynamodb = DynamoDb::start(dynamodb, &data_folder.database(), &template.tables).await?;
+        let mut endpoints = ports.endpoints();
+        let tables = &template.tables;
+        let dynamodb = if let Some(engines) = engines {
+            endpoints.dynamodb.clone_from(&engines.dynamodb);
+            dynamodb::create_elsewhere(&engines.dynamodb, tables).await?;
+            None
+        } else {
+            Some(DynamoDb::start(dynamodb, &data_folder.database(), tables).await?)
+        };
         let rest = Rest {
             options: &options,
             template: &template,
             data_folder: &data_folder,
-            ports,
+            endpoints: &endpoints,
         };
         let started = rest.start(api, s3, events).await;
         let (proxies, s3, events, host, gateway, pollers) = match started {
             Ok(started) => started,
             Err(error) => {
-                dynamodb.stop().await;
+                if let Some(dynamodb) = dynamodb {
+                    dynamodb.stop().await;
+                }
                 return Err(error);
             }
         };
-        let (time_to_live, lifecycle) = (dynamodb.time_to_live(), s3.lifecycle());
+        let time_to_live = dynamodb.as_ref().map(DynamoDb::time_to_live);
+        let lifecycle = s3.lifecycle();
         let expiry = Expiry::start(move || {
-            time_to_live();
+            if let Some(time_to_live) = &time_to_live {
+                time_to_live();
+            }
             lifecycle();
         });
         Ok(Self {
             template,
             ports,
+            endpoints,
             gateway,
             pollers,
             host,
@@ -159,7 +180,7 @@ impl LocalStack {
     /// Returns the URLs of the services of AWS.
     #[must_use]
     pub fn endpoints(&self) -> Endpoints {
-        self.ports.endpoints()
+        self.endpoints.clone()
     }
 
     /// Returns the file to which EventBridge appends events, one JSON object a line.
@@ -226,7 +247,9 @@ impl LocalStack {
         self.s3.stop().await;
         self.events.stop().await;
         self.expiry.stop().await;
-        self.dynamodb.stop().await;
+        if let Some(dynamodb) = self.dynamodb {
+            dynamodb.stop().await;
+        }
     }
 }
 
@@ -266,7 +289,7 @@ struct Rest<'a> {
     options: &'a Options,
     template: &'a Template,
     data_folder: &'a DataFolder,
-    ports: Ports,
+    endpoints: &'a Endpoints,
 }
 
 impl Rest<'_> {
@@ -276,10 +299,9 @@ impl Rest<'_> {
         s3: TcpListener,
         events: TcpListener,
     ) -> Result<Started, LocalStackError> {
-        let template = self.template;
-        let endpoints = self.ports.endpoints();
+        let (template, endpoints) = (self.template, self.endpoints);
         let proxies = match self.options.faults {
-            Some(spec) => Some(FaultProxies::start(spec, &template.tables, &endpoints).await?),
+            Some(spec) => Some(FaultProxies::start(spec, &template.tables, endpoints).await?),
             None => None,
         };
         let queues = queue::open_all(
@@ -294,26 +316,25 @@ impl Rest<'_> {
                 let mut environment: HashMap<_, _> =
                     function.environment.clone().into_iter().collect();
                 environment.extend(match &proxies {
-                    Some(proxies) => proxies.variables_of(function, &endpoints),
-                    None => lambda_variables(&endpoints),
+                    Some(proxies) => proxies.variables_of(function, endpoints),
+                    None => lambda_variables(endpoints),
                 });
                 environment.insert("AWS_LAMBDA_FUNCTION_NAME".to_owned(), function.name.clone());
                 environment
             },
         )?;
         let host = Arc::new(host);
-        let s3 = S3::start(
-            s3,
-            &self.data_folder.objects(),
-            &template.buckets,
-            queues.clone(),
-        )?;
+        let (buckets, announced) = (&template.buckets, queues.clone());
+        let s3 = match &self.options.engines {
+            Some(engines) => S3::elsewhere(s3, &engines.s3, buckets, announced).await?,
+            None => S3::start(s3, &self.data_folder.objects(), buckets, announced)?,
+        };
         let events = EventBridge::start(
             events,
             &self.data_folder.event_log(),
             self.options.events_to.as_deref(),
         )?;
-        forget_dead_runs(&setup_for(template, &endpoints)).await?;
+        forget_dead_runs(&setup_for(template, endpoints)).await?;
         let gateway = Gateway::start(api, &template.functions, Arc::clone(&host));
         let mut pollers = Vec::new();
         for function in &template.functions {

@@ -13,6 +13,7 @@ mod files;
 mod layer;
 mod lifecycle;
 mod multipart;
+mod relay;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use http::header::AUTHORIZATION;
 use http::{Method, Response, StatusCode};
 use hyper::body::Incoming;
+use mpulse_shared::setup::SetupError;
 use mpulse_shared::time::Timestamp;
 use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
@@ -36,6 +38,7 @@ use crate::template::Bucket;
 use event::Announcer;
 use files::Files;
 use layer::Layer;
+use relay::Relay;
 
 /// The buckets are not available.
 #[derive(Debug, Error)]
@@ -47,6 +50,20 @@ pub enum S3Error {
     /// s3s-fs cannot open it.
     #[error("the folder of the buckets cannot be opened: {0}")]
     Open(String),
+    /// The URL of an S3 elsewhere is not supported.
+    #[error("{0:?} is not the endpoint of an S3: it must be http://HOST:PORT")]
+    Endpoint(String),
+    /// The client of an S3 elsewhere cannot be created.
+    #[error(transparent)]
+    Client(#[from] SetupError),
+    /// An S3 elsewhere rejected a bucket of the template.
+    #[error("bucket {bucket}: {reason}")]
+    Refused {
+        /// The bucket.
+        bucket: String,
+        /// The reason.
+        reason: String,
+    },
 }
 
 /// A running S3.
@@ -54,8 +71,8 @@ pub enum S3Error {
 pub(crate) struct S3 {
     server: Server,
     tasks: Arc<Tasks>,
-    files: Files,
-    buckets: Arc<[Bucket]>,
+    /// The files of the buckets; `None` if they are elsewhere.
+    own: Option<(Files, Arc<[Bucket]>)>,
 }
 
 impl S3 {
@@ -89,23 +106,52 @@ impl S3 {
         Ok(Self {
             server,
             tasks,
-            files,
-            buckets,
+            own: Some((files, buckets)),
         })
     }
 
     /// Returns what applies the lifecycle rules of the buckets once.
     pub(crate) fn lifecycle(&self) -> impl Fn() + Send + Sync + 'static {
-        let (files, buckets) = (self.files.clone(), Arc::clone(&self.buckets));
-        move || match lifecycle::apply(&files, &buckets, Timestamp::now()) {
-            Ok(deleted) if deleted == lifecycle::Deleted::default() => {}
-            Ok(deleted) => tracing::info!(
-                objects = deleted.objects,
-                uploads = deleted.uploads,
-                "lifecycle rules deleted files"
-            ),
-            Err(error) => tracing::warn!(%error, "lifecycle rules were not applied"),
+        let own = self.own.clone();
+        move || {
+            let Some((files, buckets)) = &own else {
+                return;
+            };
+            match lifecycle::apply(files, buckets, Timestamp::now()) {
+                Ok(deleted) if deleted == lifecycle::Deleted::default() => {}
+                Ok(deleted) => tracing::info!(
+                    objects = deleted.objects,
+                    uploads = deleted.uploads,
+                    "lifecycle rules deleted files"
+                ),
+                Err(error) => tracing::warn!(%error, "lifecycle rules were not applied"),
+            }
         }
+    }
+
+    /// Serves the buckets of the S3 at `endpoint` on `listener`, and creates them there; uploads are announced in
+    /// `queues` (by ARN).
+    ///
+    /// # Errors
+    /// Returns an error if a bucket cannot be created.
+    pub(crate) async fn elsewhere(
+        listener: TcpListener,
+        endpoint: &str,
+        buckets: &[Bucket],
+        queues: BTreeMap<String, Arc<Queue>>,
+    ) -> Result<Self, S3Error> {
+        let tasks = Arc::new(Tasks::default());
+        let announcer = Announcer::new(buckets, queues);
+        let relay = Relay::start(endpoint, buckets, announcer, Arc::clone(&tasks)).await?;
+        let relay = Arc::new(relay);
+        let server = Server::start_or_hang_up(listener, move |request, _| {
+            Arc::clone(&relay).answer(request)
+        });
+        Ok(Self {
+            server,
+            tasks,
+            own: None,
+        })
     }
 
     /// Stops serving; incomplete uploads are lost.

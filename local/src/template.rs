@@ -42,8 +42,20 @@ impl Template {
     /// # Errors
     /// Returns [`TemplateError`] with the resource and property.
     pub fn parse(text: &str, parameters: &HashMap<String, String>) -> Result<Self, TemplateError> {
+        Self::of_stack(&Stack::default(), text, parameters)
+    }
+
+    /// Parses the template of a stack: its names are those of that stack's resources.
+    ///
+    /// # Errors
+    /// As [`Template::parse`].
+    pub fn of_stack(
+        stack: &Stack,
+        text: &str,
+        parameters: &HashMap<String, String>,
+    ) -> Result<Self, TemplateError> {
         let tree = intrinsics::tree(text)?;
-        let resolver = Resolver::new(&tree, parameters)?;
+        let resolver = Resolver::new(&tree, parameters, stack)?;
         let template = Self {
             tables: resources::tables(&tree, &resolver)?,
             buckets: resources::buckets(&tree, &resolver)?,

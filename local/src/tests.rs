@@ -7,6 +7,7 @@ fn options(data: Data) -> Options {
         template: BUILT_IN_TEMPLATE.to_owned(),
         parameters: HashMap::new(),
         data,
+        engines: None,
         port: 0,
         invoke: None,
         faults: None,

@@ -7,11 +7,13 @@
     reason = "a panic is how these functions report a failed expectation"
 )]
 
+mod engines;
 pub mod packed;
 mod response;
 mod rosters;
 mod stack;
 
+pub use engines::engines;
 pub use response::{Answer, PATIENCE, client, count, has_ended, send, text};
 pub use rosters::{HEADER, Rows, client_id, phone, roster, roster_ids, row, row_of};
 pub use stack::{Login, Stack};

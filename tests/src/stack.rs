@@ -14,6 +14,7 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
 
+use crate::engines::engines;
 use crate::response::{Answer, PATIENCE, client, count, has_ended, send, text};
 
 /// The credentials of a key.
@@ -82,7 +83,8 @@ impl Stack {
         .await
     }
 
-    pub(crate) async fn on(options: Options) -> Self {
+    pub(crate) async fn on(mut options: Options) -> Self {
+        options.engines = engines(&options.data);
         let local_stack = LocalStack::start(options)
             .await
             .expect("the local stack starts");
@@ -287,6 +289,15 @@ impl Stack {
         }
     }
 
+    /// Waits until a batch's upload is deleted: shortly after the end is visible.
+    pub async fn wait_for_deletion(&self, batch: &Value) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.upload_is_stored(batch).await {
+            assert!(Instant::now() < deadline, "the upload stays: {batch:#}");
+            tokio::time::sleep(GLANCE).await;
+        }
+    }
+
     /// Returns whether the object of a batch's upload is in the bucket.
     pub async fn upload_is_stored(&self, batch: &Value) -> bool {
         let setup = self.local_stack.setup();
@@ -316,6 +327,7 @@ pub(crate) fn options() -> Options {
         template: BUILT_IN_TEMPLATE.to_owned(),
         parameters: HashMap::new(),
         data: Data::Ephemeral,
+        engines: None,
         port: 0,
         invoke: None,
         faults: None,

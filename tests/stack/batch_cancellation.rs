@@ -1,7 +1,6 @@
 //! Cancelling a batch before, during and after its processing.
 
 use std::fmt::Write;
-use std::time::{Duration, Instant};
 
 use mpulse_tests::{HEADER, Stack, count, has_ended, roster, roster_ids, row, send, text};
 use reqwest::Method;
@@ -46,11 +45,7 @@ async fn a_late_upload_of_a_cancelled_batch_is_deleted() {
     assert_eq!(answer.json()["status"], "cancelled");
 
     stack.put_file(&opened, roster("4", 5)).await.expect(200);
-    let deadline = Instant::now() + mpulse_tests::PATIENCE;
-    while stack.upload_is_stored(&opened).await {
-        assert!(Instant::now() < deadline, "the late upload stays");
-        tokio::time::sleep(Duration::from_millis(15)).await;
-    }
+    stack.wait_for_deletion(&opened).await;
     let batch = stack.batch(&id).await;
     assert_eq!(batch["status"], "cancelled");
     assert_eq!(batch["rows"]["read"], 0);
@@ -105,7 +100,7 @@ async fn a_running_batch_stops_when_cancelled_and_keeps_what_it_wrote() {
     report.expect(302);
     let report = send(stack.anonymous(Method::GET, report.header("location"))).await;
     assert_eq!(report.text().lines().count() as u64, 1 + rejected);
-    assert!(!stack.upload_is_stored(&opened).await);
+    stack.wait_for_deletion(&opened).await;
     stack
         .delete(&format!("{BATCHES}/{id}"))
         .await

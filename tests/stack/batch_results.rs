@@ -96,10 +96,7 @@ async fn an_ended_batch_reports_everything() {
     let times =
         ["created_at", "started_at", "finished_at"].map(|name| text(&batch[name]).to_owned());
     assert!(times.is_sorted(), "{times:?}");
-    assert!(
-        !stack.upload_is_stored(&batch).await,
-        "the upload is deleted"
-    );
+    stack.wait_for_deletion(&batch).await;
     // The members name the batch as their author.
     let author = format!("batch:{}", text(&batch["batch_id"]));
     let member = stack.get("/api/members/4~c000003").await.json();
@@ -214,11 +211,7 @@ async fn a_second_file_to_the_same_url_after_the_end_is_a_warning_only() {
         .put_file(&opened, format!("{}{}", roster("4", 2), row("4", 3)))
         .await
         .expect(200);
-    let deadline = Instant::now() + mpulse_tests::PATIENCE;
-    while stack.upload_is_stored(&opened).await {
-        assert!(Instant::now() < deadline, "the late upload stays");
-        tokio::time::sleep(Duration::from_millis(15)).await;
-    }
+    stack.wait_for_deletion(&opened).await;
     let mut after = stack.batch(&id).await;
     assert_eq!(after["warnings"][0]["code"], "late_upload", "{after:#}");
     after["warnings"] = json!([]);

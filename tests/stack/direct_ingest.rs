@@ -15,6 +15,7 @@ use mpulse_shared::store::batches::Batches;
 use mpulse_shared::store::member_item::to_item;
 use mpulse_shared::store::members::{Filter, Members};
 use mpulse_shared::time::Timestamp;
+use mpulse_tests::engines;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -44,6 +45,7 @@ impl Bench {
             template: BUILT_IN_TEMPLATE.to_owned(),
             parameters: HashMap::new(),
             data: Data::Ephemeral,
+            engines: engines(&Data::Ephemeral),
             port: 0,
             invoke: None,
             faults: Some(faults.parse().expect("the faults can be read")),

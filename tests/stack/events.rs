@@ -54,7 +54,8 @@ async fn the_end_of_a_batch_is_an_event_with_its_counters() {
         assert_eq!(detail[field], ended[field], "{field}");
     }
     assert_eq!(detail["status"], "completed_with_rejects");
-    assert_eq!(detail["stack"], "mpulse");
+    let setup = stack.local_stack.setup();
+    assert_eq!(detail["stack"], setup.required("STACK_NAME").expect("set"));
     assert!(!event.to_string().contains("Zoë"), "{event}");
 }
 

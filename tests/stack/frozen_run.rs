@@ -14,8 +14,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use ingest::{Service, Tuning};
-use mpulse_local::template::Template;
-use mpulse_local::{BUILT_IN_TEMPLATE, Endpoints};
+use mpulse_local::environment_for;
 use mpulse_shared::batch::{Batch, Mode, Status};
 use mpulse_shared::member::{AccountId, Author, Member, MemberId};
 use mpulse_shared::setup::Setup;
@@ -52,19 +51,12 @@ async fn the_run_that_is_frozen() {
     let Ok(settings) = env::var(SETTINGS) else {
         return;
     };
-    let settings: Value = serde_json::from_str(&settings).expect("JSON");
-    let url = |name: &str| settings[name].as_str().expect("a URL").to_owned();
-    let template = Template::parse(BUILT_IN_TEMPLATE, &HashMap::new());
-    let template = template.expect("the template is valid");
-    let endpoints = Endpoints {
-        dynamodb: url("dynamodb"),
-        s3: url("s3"),
-        events: url("events"),
-    };
-    let setup = mpulse_local::setup_for(&template, &endpoints);
+    let (environment, event): (HashMap<_, _>, Value) =
+        serde_json::from_str(&settings).expect("JSON");
+    let setup = Setup::new(environment);
     // Longer than it is frozen, so that the deadline is not what stops it.
     let time = Duration::from_mins(15);
-    let done = deliver(&service(&setup), &settings["event"], time).await;
+    let done = deliver(&service(&setup), &event, time).await;
     assert!(!done, "another run holds the lease");
 }
 
@@ -77,8 +69,8 @@ impl Run {
             .local_stack
             .faulty_endpoints()
             .expect("faults were asked for");
-        let settings = json!({"dynamodb": endpoints.dynamodb, "s3": endpoints.s3,
-            "events": endpoints.events, "event": event});
+        let template = bench.local_stack.template();
+        let settings = json!([environment_for(template, &endpoints), event]);
         let child = Command::new(env::current_exe().expect("a path"))
             .args(["--ignored", "--exact", "frozen_run::the_run_that_is_frozen"])
             .env(SETTINGS, settings.to_string())

@@ -149,7 +149,7 @@ async fn a_file_in_several_parts_is_read_like_any_other() {
     Rows::created(ROWS).check(&ended);
     assert_eq!(ended["ignored_columns"], json!(["notes"]));
     assert_eq!(ended["links"]["parts"], Value::Null);
-    assert!(!stack.upload_is_stored(&batch).await);
+    stack.wait_for_deletion(&batch).await;
 
     // A repeated call returns the same response, and nothing happens.
     let again = complete(&stack, &batch).await;
@@ -404,11 +404,7 @@ async fn cancelling_during_completion_leaves_no_file() {
         if completed.status == 409 {
             assert_eq!(ended["status"], "cancelled", "{ended:#}");
         }
-        let deadline = std::time::Instant::now() + mpulse_tests::PATIENCE;
-        while stack.upload_is_stored(&batch).await {
-            assert!(std::time::Instant::now() < deadline, "the file stays");
-            tokio::time::sleep(std::time::Duration::from_millis(15)).await;
-        }
+        stack.wait_for_deletion(&batch).await;
     }
     assert!(cancelled > 0, "some were cancelled in time");
 }

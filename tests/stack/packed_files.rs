@@ -208,7 +208,7 @@ async fn a_damaged_or_foreign_file_fails_with_its_own_problem() {
             text(&problem["message"]).contains(found),
             "{name}: {problem}"
         );
-        assert!(!stack.upload_is_stored(&batch).await, "{name}");
+        stack.wait_for_deletion(&batch).await;
     }
 }
 

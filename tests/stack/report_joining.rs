@@ -122,9 +122,11 @@ impl Ground {
     async fn keys(&self) -> Vec<String> {
         let list = self.bench.s3.list_objects_v2().bucket(BUCKET).send().await;
         let objects = list.expect("a list").contents.unwrap_or_default();
+        let batch = self.upload.batch.batch_id.as_str();
         objects
             .into_iter()
             .filter_map(|object| object.key)
+            .filter(|key| key.contains(batch))
             .collect()
     }
 

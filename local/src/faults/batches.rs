@@ -10,7 +10,8 @@ use super::access::Access;
 use super::handle::Faults;
 use super::partitions::Throttling;
 use super::random::Random;
-use super::refusal::{Body, EXCEEDED, Refusal, THROTTLED, full};
+use super::refusal::{EXCEEDED, Refusal, THROTTLED, full};
+use crate::upstream::Body;
 
 /// What is passed on to the engine.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 
 use super::handle::Faults;
-use super::refusal::{Body, BoxError};
+use crate::upstream::{Body, BoxError};
 
 /// The delay between the last bytes of a body that is cut and closing the connection. Bytes that a
 /// server has not yet written when it closes are lost.

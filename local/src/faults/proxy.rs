@@ -3,16 +3,11 @@
 use std::io;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use http::header::{CONNECTION, CONTENT_LENGTH};
-use http::uri::{Authority, Scheme};
-use http::{HeaderMap, HeaderName, Method, Request, Response, Uri};
+use http::header::CONTENT_LENGTH;
+use http::{Method, Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::Deserialize;
 use serde_json::Value;
 use thiserror::Error;
@@ -28,14 +23,12 @@ use super::engine::Engine;
 use super::handle::Faults;
 use super::operation::Operation;
 use super::partitions::Throttling;
-use super::refusal::{Body, EXCEEDED, FAILED, Refusal, full, json_answer, streamed, throttled};
+use super::refusal::{EXCEEDED, FAILED, Refusal, full, json_answer, throttled};
 use super::spec::Spec;
 use crate::addresses::Endpoints;
 use crate::serve::Server;
 use crate::template::Table;
-
-/// How long an idle connection to an engine is kept: shorter than the engines keep it.
-pub(super) const IDLE: Duration = Duration::from_secs(15);
+use crate::upstream::{Body, Upstream, streamed};
 
 /// Bytes that one read unit pays for (an AWS limit).
 const READ_UNIT_BYTES: usize = 4096;
@@ -69,11 +62,15 @@ impl Proxy {
         engine: Engine,
         endpoint: &str,
     ) -> Result<Self, ProxyError> {
-        let upstream = authority(endpoint);
+        let upstream = Upstream::new(endpoint);
         let upstream = upstream.ok_or_else(|| ProxyError::Endpoint(endpoint.to_owned()))?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let url = format!("http://{}", listener.local_addr()?);
-        let forwarder = Arc::new(Forwarder::new(faults.clone(), engine, upstream));
+        let forwarder = Arc::new(Forwarder {
+            faults: faults.clone(),
+            engine,
+            upstream,
+        });
         let server = Server::start_or_hang_up(listener, move |request, _| {
             let forwarder = Arc::clone(&forwarder);
             async move { forwarder.answer(request).await }
@@ -91,14 +88,6 @@ impl Proxy {
     pub async fn stop(self) {
         self.server.stop().await;
     }
-}
-
-pub(super) fn authority(endpoint: &str) -> Option<Authority> {
-    let parts = endpoint.parse::<Uri>().ok()?.into_parts();
-    let bare = parts.path_and_query.is_none_or(|path| path == "/");
-    parts
-        .authority
-        .filter(|_| bare && parts.scheme == Some(Scheme::HTTP))
 }
 
 /// The proxies of one local stack.
@@ -136,27 +125,10 @@ impl FaultProxies {
 pub(super) struct Forwarder {
     pub(super) faults: Faults,
     pub(super) engine: Engine,
-    pub(super) upstream: Authority,
-    pub(super) client: Client<HttpConnector, Body>,
+    pub(super) upstream: Upstream,
 }
 
 impl Forwarder {
-    pub(super) fn new(faults: Faults, engine: Engine, upstream: Authority) -> Self {
-        let mut connector = HttpConnector::new();
-        // Small requests must not wait for the engine's acknowledgement.
-        connector.set_nodelay(true);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_idle_timeout(IDLE)
-            .pool_timer(TokioTimer::new())
-            .build(connector);
-        Self {
-            faults,
-            engine,
-            upstream,
-            client,
-        }
-    }
-
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Option<Response<Body>> {
         let plan = self.faults.plan(self.engine);
         if !plan.latency.is_zero() {
@@ -210,7 +182,7 @@ impl Forwarder {
         plan: Plan,
     ) -> Option<Response<Body>> {
         let is_download = request.method() == Method::GET && names_object(request.uri().path());
-        let response = self.forward(request.map(streamed)).await?;
+        let response = self.upstream.forward(request.map(streamed)).await?;
         let cut = plan.spec.s3_drop.filter(|_| is_download);
         Some(match cut {
             Some(bytes) if response.status().is_success() => {
@@ -228,24 +200,32 @@ impl Forwarder {
     ) -> Option<Response<Body>> {
         let operation = Operation::of(request.headers());
         if !plan.looks_into(operation) {
-            return self.forward(request.map(streamed)).await;
+            return self.upstream.forward(request.map(streamed)).await;
         }
         let (mut parts, body) = request.into_parts();
         let body = body.collect().await.ok()?.to_bytes();
         match self.filter(operation, &body, plan) {
             Filtered::Whole if operation == Operation::Query => {
                 let query = Request::from_parts(parts, full(body.clone()));
-                self.charge_query(&body, self.forward(query).await?).await
+                let answer = self.upstream.forward(query).await?;
+                self.charge_query(&body, answer).await
             }
             Filtered::Throttled(throttling) => Some(self.throttle(&throttling)),
-            Filtered::Whole => self.forward(Request::from_parts(parts, full(body))).await,
+            Filtered::Whole => {
+                self.upstream
+                    .forward(Request::from_parts(parts, full(body)))
+                    .await
+            }
             Filtered::Nothing(refusal) => Some(self.refuse(refusal)),
             Filtered::Part(None, held) => Some(json_answer(&held.alone()?)),
             Filtered::Part(Some(rest), held) => {
                 // The body is shorter than before, and hyper writes its new length.
                 parts.headers.remove(CONTENT_LENGTH);
                 let rest = full(rest.to_string().into());
-                let answer = self.forward(Request::from_parts(parts, rest)).await?;
+                let answer = self
+                    .upstream
+                    .forward(Request::from_parts(parts, rest))
+                    .await?;
                 held.join(answer).await
             }
         }
@@ -261,27 +241,6 @@ impl Forwarder {
             self.faults.charge(&access, query_units(&body));
         }
         Some(Response::from_parts(head, full(body)))
-    }
-
-    /// Sends a request to the engine.
-    pub(super) async fn forward(&self, mut request: Request<Body>) -> Option<Response<Body>> {
-        let path = request.uri().path_and_query().cloned()?;
-        let uri = Uri::builder()
-            .scheme(Scheme::HTTP)
-            .authority(self.upstream.clone())
-            .path_and_query(path);
-        *request.uri_mut() = uri.build().ok()?;
-        forget_connection(request.headers_mut());
-        match self.client.request(request).await {
-            Ok(mut response) => {
-                forget_connection(response.headers_mut());
-                Some(response.map(streamed))
-            }
-            Err(error) => {
-                tracing::debug!(error = &error as &dyn std::error::Error, "no answer");
-                None
-            }
-        }
     }
 }
 
@@ -371,12 +330,6 @@ fn query_units(answer: &[u8]) -> f64 {
     let reported = reported.and_then(|answer| answer.consumed);
     let by_size = || u32::try_from(answer.len().div_ceil(READ_UNIT_BYTES)).unwrap_or(u32::MAX);
     reported.map_or_else(|| f64::from(by_size()), |consumed| consumed.units)
-}
-
-/// Removes headers that apply to one connection only (RFC 9110, 7.6.1).
-pub(super) fn forget_connection(headers: &mut HeaderMap) {
-    headers.remove(CONNECTION);
-    headers.remove(HeaderName::from_static("keep-alive"));
 }
 
 /// Reads the rest of a request, because a response sent earlier may not reach the client.

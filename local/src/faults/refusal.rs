@@ -3,18 +3,13 @@
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
-use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
 use serde_json::{Value, json};
 
 use super::engine::Engine;
 use super::partitions::Throttling;
 use crate::s3;
-
-pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-pub(super) type Body = UnsyncBoxBody<Bytes, BoxError>;
+use crate::upstream::Body;
 
 /// An error response that the proxy makes instead of the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,8 +76,4 @@ pub(super) fn json_answer(body: &Value) -> Response<Body> {
     let json = HeaderValue::from_static("application/x-amz-json-1.0");
     response.headers_mut().insert(CONTENT_TYPE, json);
     response
-}
-
-pub(super) fn streamed(body: Incoming) -> Body {
-    body.map_err(Into::into).boxed_unsync()
 }

@@ -18,7 +18,6 @@ use super::budget::Bucket;
 use super::decision::{Outcome, Plan};
 use super::engine::Engine;
 use super::handle::{Counters, Faults};
-use super::proxy::authority;
 use super::refusal::{EXCEEDED, FAILED, THROTTLED};
 use super::spec::{BYTES, LATENCY, ONCE, PARTITION, SECONDS, SEED, SHARE, Spec, UNITS, WORDS};
 use crate::{BUILT_IN_TEMPLATE, Data, LocalStack, Options, setup_for};
@@ -252,18 +251,6 @@ fn the_table_of_a_write_statement_is_found() {
     }
 }
 
-#[test]
-fn endpoints_are_plain() {
-    assert_eq!(
-        authority("http://127.0.0.1:9002").unwrap(),
-        "127.0.0.1:9002"
-    );
-    assert_eq!(authority("http://localhost:1/").unwrap(), "localhost:1");
-    for other in ["https://a:1", "a:1", "http://a:1/path", "http://", ""] {
-        assert_eq!(authority(other), None, "{other}");
-    }
-}
-
 // ---- Through the SDK ---------------------------------------------------------------
 
 /// A local stack, and clients of its engines with and without faults. None of them retries.
@@ -280,6 +267,7 @@ impl TestStack {
             template: BUILT_IN_TEMPLATE.to_owned(),
             parameters: HashMap::new(),
             data: Data::Ephemeral,
+            engines: None,
             port: 0,
             invoke: None,
             faults: Some(spec(text)),

@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, HashMap};
 use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde_json::{Map, Value};
 
-use super::model::{ACCOUNT_ID, PARTITION, REGION, STACK_ID, STACK_NAME, TemplateError};
-use super::names::{self, Names};
+use super::model::{ACCOUNT_ID, PARTITION, REGION, Stack, TemplateError};
+use super::names::{self, Names, STACK_NAME};
 
 /// Reads a template as a tree.
 pub(super) fn tree(text: &str) -> Result<Value, TemplateError> {
@@ -66,9 +66,10 @@ impl Resolver {
     pub(super) fn new(
         tree: &Value,
         overrides: &HashMap<String, String>,
+        stack: &Stack,
     ) -> Result<Self, TemplateError> {
         let mut resolver = Self {
-            parameters: parameters(tree, overrides)?,
+            parameters: parameters(tree, overrides, stack)?,
             conditions: tree["Conditions"].as_object().cloned().unwrap_or_default(),
             resources: BTreeMap::new(),
         };
@@ -274,14 +275,15 @@ fn intrinsic(map: &Map<String, Value>) -> Option<(&str, &Value)> {
 fn parameters(
     tree: &Value,
     overrides: &HashMap<String, String>,
+    stack: &Stack,
 ) -> Result<BTreeMap<String, String>, TemplateError> {
     let mut values = BTreeMap::from(
         [
             ("AWS::AccountId", ACCOUNT_ID),
             ("AWS::Partition", PARTITION),
             ("AWS::Region", REGION),
-            ("AWS::StackId", STACK_ID),
-            ("AWS::StackName", STACK_NAME),
+            ("AWS::StackId", &stack.arn()),
+            (STACK_NAME, &stack.name),
             ("AWS::URLSuffix", "amazonaws.com"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned())),

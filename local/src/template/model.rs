@@ -14,13 +14,42 @@ pub const REGION: &str = "us-east-1";
 /// The partition, the first part of every ARN.
 pub const PARTITION: &str = "aws";
 
-/// The name of the stack; a resource without a name of its own is named after it.
-pub const STACK_NAME: &str = "mpulse";
+/// The name and id of a stack; resources without a name of their own are named after one of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stack {
+    /// The name, `AWS::StackName`.
+    pub name: String,
+    /// The last part of `AWS::StackId`. On AWS it is a new UUID for each stack.
+    pub id: String,
+}
 
-/// The id of the stack. On AWS its last part is a new UUID for each stack; here it never changes, because the names made
-/// from it are names of folders. It is short, because the name of a bucket is a part of the names of S3's files, which a
-/// file system limits to 255 bytes.
-pub const STACK_ID: &str = "arn:aws:cloudformation:us-east-1:000000000000:stack/mpulse/local";
+impl Default for Stack {
+    /// The only stack of a data folder. Its id never changes, because the names made from it are names of folders. It is
+    /// short, because the name of a bucket is a part of the names of S3's files, which a file system limits to 255 bytes.
+    fn default() -> Self {
+        Self {
+            name: "mpulse".to_owned(),
+            id: "local".to_owned(),
+        }
+    }
+}
+
+impl Stack {
+    /// Returns the stack with this id, in lower case as the names of buckets are.
+    #[must_use]
+    pub fn with_id(id: &str) -> Self {
+        let id = id.to_ascii_lowercase();
+        Self {
+            name: format!("mpulse-{id}"),
+            id,
+        }
+    }
+
+    pub(super) fn arn(&self) -> String {
+        let Self { name, id } = self;
+        format!("arn:{PARTITION}:cloudformation:{REGION}:{ACCOUNT_ID}:stack/{name}/{id}")
+    }
+}
 
 /// The template cannot be read, or is not supported.
 #[derive(Debug, Error)]

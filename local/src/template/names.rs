@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::model::{ACCOUNT_ID, PARTITION, REGION, STACK_NAME, TemplateError};
+use super::model::{ACCOUNT_ID, PARTITION, REGION, TemplateError};
 
 pub(super) const TABLE: &str = "AWS::DynamoDB::Table";
 
@@ -15,6 +15,9 @@ pub(super) const QUEUE: &str = "AWS::SQS::Queue";
 pub(super) const FUNCTION: &str = "AWS::Serverless::Function";
 
 pub(super) const API: &str = "AWS::Serverless::HttpApi";
+
+/// The pseudo parameter with the name of the stack.
+pub(super) const STACK_NAME: &str = "AWS::StackName";
 
 /// The results of `Ref` and `Fn::GetAtt` for a resource.
 #[derive(Debug, Default)]
@@ -88,8 +91,14 @@ pub(super) fn physical_name(
     property: &str,
 ) -> Result<String, TemplateError> {
     let place = format!("{id}.{property}");
-    match resolve(&place, &resource["Properties"][property])? {
-        Value::Null => Ok(format!("{STACK_NAME}-{id}")),
+    let name = match resolve(&place, &resource["Properties"][property])? {
+        Value::Null => {
+            let from_stack = json!({"Fn::Sub": format!("${{{STACK_NAME}}}-{id}")});
+            resolve(&place, &from_stack)?
+        }
+        name => name,
+    };
+    match name {
         Value::String(name) if is_name(&name) => Ok(name),
         _ => Err(TemplateError::unsupported(place, "it is not a name")),
     }

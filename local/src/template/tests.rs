@@ -95,6 +95,19 @@ fn references_are_resolved_and_defaults_filled_in() {
 }
 
 #[test]
+fn another_stack_has_other_names() {
+    let stack = Stack::with_id("01J");
+    let template = Template::of_stack(&stack, &small(), &HashMap::new()).unwrap();
+    assert_eq!(template.tables[0].name, "mpulse-01j-Things");
+    let environment = &template.functions[0].environment;
+    assert_eq!(environment["TABLE"], "mpulse-01j-Things");
+    assert_eq!(environment["STACK"], "stack-mpulse-01j");
+    let built_in = crate::BUILT_IN_TEMPLATE;
+    let template = Template::of_stack(&stack, built_in, &HashMap::new()).unwrap();
+    assert_eq!(template.buckets[0].name, "mpulse-files-01j");
+}
+
+#[test]
 fn parameters_can_be_overridden_within_what_is_allowed() {
     let with = |name: &str, value: &str| {
         Template::parse(&small(), &HashMap::from([(name.into(), value.into())]))
