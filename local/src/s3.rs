@@ -72,7 +72,7 @@ pub(crate) struct S3 {
     server: Server,
     tasks: Arc<Tasks>,
     /// The files of the buckets; `None` if they are elsewhere.
-    own: Option<(Files, Arc<[Bucket]>)>,
+    own: Option<(Layer, Arc<[Bucket]>)>,
 }
 
 impl S3 {
@@ -93,8 +93,8 @@ impl S3 {
         }
         let tasks = Arc::new(Tasks::default());
         let announcer = Announcer::new(buckets, queues);
-        let layer = Layer::new(files.clone(), announcer, Arc::clone(&tasks));
-        let mut builder = S3ServiceBuilder::new(layer);
+        let layer = Layer::new(files, announcer, Arc::clone(&tasks));
+        let mut builder = S3ServiceBuilder::new(layer.clone());
         builder.set_auth(SimpleAuth::from_single(ACCESS_KEY_ID, SECRET_ACCESS_KEY));
         let service = builder.build();
         let buckets: Arc<[Bucket]> = buckets.into();
@@ -106,7 +106,7 @@ impl S3 {
         Ok(Self {
             server,
             tasks,
-            own: Some((files, buckets)),
+            own: Some((layer, buckets)),
         })
     }
 
@@ -114,10 +114,10 @@ impl S3 {
     pub(crate) fn lifecycle(&self) -> impl Fn() + Send + Sync + 'static {
         let own = self.own.clone();
         move || {
-            let Some((files, buckets)) = &own else {
+            let Some((layer, buckets)) = &own else {
                 return;
             };
-            match lifecycle::apply(files, buckets, Timestamp::now()) {
+            match layer.apply_lifecycle(buckets, Timestamp::now()) {
                 Ok(deleted) if deleted == lifecycle::Deleted::default() => {}
                 Ok(deleted) => tracing::info!(
                     objects = deleted.objects,

@@ -25,6 +25,9 @@ pub(super) const STAGING: &str = "mpulse-staging";
 /// The longest name of a file in common file systems, in bytes.
 const MAX_NAME: usize = 255;
 
+/// The length of the id of a multipart upload, a UUID.
+const UPLOAD_ID_BYTES: usize = 36;
+
 /// The folder of the buckets.
 #[derive(Debug, Clone)]
 pub(super) struct Files {
@@ -73,7 +76,7 @@ impl Files {
         let parts_fit = key
             .split('/')
             .all(|part| !matches!(part, "" | "." | "..") && part.len() <= MAX_NAME);
-        let upload_id = "-".repeat(36);
+        let upload_id = "-".repeat(UPLOAD_ID_BYTES);
         let longest = self.headers(bucket, key, Some(&upload_id));
         let name = longest.file_name().map_or(0, std::ffi::OsStr::len);
         parts_fit && name <= MAX_NAME && !key.contains(['\0', '\\'])
@@ -153,8 +156,8 @@ impl Files {
     /// wrong `ETag` would count as another object.
     fn place(&self, from: &Path, bucket: &str, key: &str) -> io::Result<()> {
         let object = self.object(bucket, key);
-        remove_if_there(&self.info(bucket, key))?;
         set_time(from)?;
+        remove_if_there(&self.info(bucket, key))?;
         loop {
             if let Some(folder) = object.parent() {
                 fs::create_dir_all(folder)?;
@@ -200,6 +203,15 @@ impl Files {
         Ok(())
     }
 
+    /// Returns the time of an object, or `None` if it does not exist.
+    pub(super) fn time(&self, bucket: &str, key: &str) -> io::Result<Option<SystemTime>> {
+        match fs::metadata(self.object(bucket, key)) {
+            Ok(metadata) => metadata.modified().map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Returns the key and the time of every object of a bucket.
     pub(super) fn objects(&self, bucket: &str) -> io::Result<Vec<(String, SystemTime)>> {
         let root = self.root.join(bucket);
@@ -231,12 +243,7 @@ impl Files {
         for entry in fs::read_dir(&self.root)? {
             let entry = entry?;
             let name = entry.file_name();
-            let id = name.to_str().and_then(|name| {
-                let part = name.strip_prefix(".upload_id-");
-                part.and_then(|part| part.split('.').next())
-                    .or_else(|| name.strip_prefix(".upload-")?.strip_suffix(".json"))
-            });
-            if let Some(id) = id
+            if let Some(id) = name.to_str().and_then(upload_id_of)
                 && let Ok(metadata) = entry.metadata()
             {
                 let time = metadata.modified()?;
@@ -245,6 +252,17 @@ impl Files {
             }
         }
         Ok(found)
+    }
+
+    /// Sets the time of a multipart upload that has just been created.
+    pub(super) fn set_upload_time(
+        &self,
+        bucket: &str,
+        key: &str,
+        upload_id: &str,
+    ) -> io::Result<()> {
+        set_time(&self.upload(upload_id))?;
+        set_time(&self.headers(bucket, key, Some(upload_id)))
     }
 
     /// Deletes a multipart upload with its parts. Their files have its id in their names.
@@ -274,7 +292,20 @@ impl Files {
     }
 }
 
-/// Sets a file's time to now, by the clock that decides what expires.
+/// Returns the id of the multipart upload to which a file belongs: its mark, its headers, or a part.
+fn upload_id_of(name: &str) -> Option<&str> {
+    let id = if let Some(part) = name.strip_prefix(".upload_id-") {
+        part.split_once('.')?.0
+    } else if let Some(mark) = name.strip_prefix(".upload-") {
+        mark.strip_suffix(".json")?
+    } else {
+        let headers = name.strip_suffix(".metadata.json")?;
+        headers.rsplit_once(".upload-")?.1
+    };
+    (id.len() == UPLOAD_ID_BYTES).then_some(id)
+}
+
+/// Sets the time of a file by the clock of the local stack, which tests move.
 pub(super) fn set_time(path: &Path) -> io::Result<()> {
     let file = fs::File::options().write(true).open(path)?;
     file.set_modified(Timestamp::now().into())
@@ -291,5 +322,30 @@ fn move_if_there(from: &Path, to: &Path) -> io::Result<()> {
     match fs::rename(from, to) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => remove_if_there(to),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_an_upload_are_recognised_by_their_names() {
+        let id = "0123abcd-0123-0123-0123-0123456789ab";
+        for name in [
+            format!(".upload-{id}.json"),
+            format!(".upload_id-{id}.part-12"),
+            format!(".bucket-Yg.object-aw.upload-{id}.metadata.json"),
+        ] {
+            assert_eq!(upload_id_of(&name), Some(id), "{name}");
+        }
+        for name in [
+            ".upload-.json",
+            ".bucket-Yg.object-aw.metadata.json",
+            ".bucket-Yg.object-aw.internal.json",
+            "mpulse-files-local",
+        ] {
+            assert_eq!(upload_id_of(name), None, "{name}");
+        }
     }
 }

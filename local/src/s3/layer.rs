@@ -11,6 +11,7 @@ use std::fs;
 use std::io;
 use std::sync::Arc;
 
+use mpulse_shared::time::Timestamp;
 use s3s::dto::{
     AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput,
     CompleteMultipartUploadOutput, CopyObjectInput, CopyObjectOutput, CopySource,
@@ -29,9 +30,11 @@ use ulid::Ulid;
 
 use super::body;
 use super::event::{Announcer, Created};
-use super::files::{Files, STAGING, set_time};
+use super::files::{Files, STAGING};
+use super::lifecycle::{self, Deleted};
 use super::multipart::{self, Known};
 use crate::tasks::Tasks;
+use crate::template::Bucket;
 
 /// The maximum number of parts in one list (an S3 limit).
 const MAX_LISTED_PARTS: i32 = 1000;
@@ -64,6 +67,30 @@ impl Layer {
             }),
             tasks,
         }
+    }
+
+    /// Deletes what the lifecycle rules of the buckets say. It blocks the thread that calls it.
+    ///
+    /// # Errors
+    /// Returns an error if the folder cannot be read or changed.
+    pub(super) fn apply_lifecycle(
+        &self,
+        buckets: &[Bucket],
+        now: Timestamp,
+    ) -> io::Result<Deleted> {
+        let Shared {
+            files,
+            changing,
+            parts,
+            ..
+        } = &*self.shared;
+        lifecycle::Round {
+            files,
+            changing,
+            parts,
+            now,
+        }
+        .apply(buckets)
     }
 
     /// Runs `work` to its end, whether or not the client waits for it.
@@ -536,12 +563,13 @@ impl S3 for Layer {
     ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
         let input = &request.input;
         self.shared.check_writable(&input.bucket, &input.key)?;
+        let (bucket, key) = (input.bucket.clone(), input.key.clone());
         let files = &self.shared.files;
-        let response = files.system.create_multipart_upload(request).await?;
-        if let Some(upload_id) = &response.output.upload_id {
-            set_time(&files.upload(upload_id)).map_err(internal)?;
+        let created = files.system.create_multipart_upload(request).await?;
+        if let Some(id) = &created.output.upload_id {
+            files.set_upload_time(&bucket, &key, id).map_err(internal)?;
         }
-        Ok(response)
+        Ok(created)
     }
 
     async fn upload_part(

@@ -8,8 +8,10 @@ use std::io;
 use std::time::SystemTime;
 
 use mpulse_shared::time::Timestamp;
+use tokio::sync::RwLock;
 
 use super::files::Files;
+use super::multipart::Known;
 use crate::template::{Bucket, LifecycleRule};
 
 const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;
@@ -23,35 +25,61 @@ pub(super) struct Deleted {
     pub(super) uploads: usize,
 }
 
-/// Applies the rules of all buckets.
-pub(super) fn apply(files: &Files, buckets: &[Bucket], now: Timestamp) -> io::Result<Deleted> {
-    let mut deleted = Deleted::default();
-    for bucket in buckets {
-        for (key, created) in files.objects(&bucket.name)? {
-            let days = bucket.lifecycle.iter().filter_map(|rule| match rule {
-                LifecycleRule::Expire { prefix, days } => key.starts_with(prefix).then_some(*days),
-                LifecycleRule::AbortUploads { .. } => None,
-            });
-            if is_due(days.min(), created, now) {
-                files.remove(&bucket.name, &key)?;
-                deleted.objects += 1;
+/// One application of the rules.
+pub(super) struct Round<'a> {
+    pub(super) files: &'a Files,
+    /// Held while an object or an upload is deleted.
+    pub(super) changing: &'a RwLock<()>,
+    pub(super) parts: &'a Known,
+    pub(super) now: Timestamp,
+}
+
+impl Round<'_> {
+    /// Applies the rules of all buckets. It blocks the thread that calls it.
+    pub(super) fn apply(&self, buckets: &[Bucket]) -> io::Result<Deleted> {
+        let mut deleted = Deleted::default();
+        for bucket in buckets {
+            for (key, created) in self.files.objects(&bucket.name)? {
+                let days = bucket.lifecycle.iter().filter_map(|rule| match rule {
+                    LifecycleRule::Expire { prefix, days } => {
+                        key.starts_with(prefix).then_some(*days)
+                    }
+                    LifecycleRule::AbortUploads { .. } => None,
+                });
+                let days = days.min();
+                if is_due(days, created, self.now) && self.delete(&bucket.name, &key, days)? {
+                    deleted.objects += 1;
+                }
             }
         }
-    }
-    // The files of an upload do not always name its bucket, so the longest time of any bucket applies.
-    let days = buckets.iter().flat_map(|bucket| &bucket.lifecycle);
-    let days = days.filter_map(|rule| match rule {
-        LifecycleRule::AbortUploads { days } => Some(*days),
-        LifecycleRule::Expire { .. } => None,
-    });
-    let days = days.max();
-    for (upload_id, created) in files.uploads()? {
-        if is_due(days, created, now) {
-            files.abort_upload(&upload_id)?;
-            deleted.uploads += 1;
+        // The files of an upload do not always name its bucket, so the longest time of any bucket applies.
+        let days = buckets.iter().flat_map(|bucket| &bucket.lifecycle);
+        let days = days.filter_map(|rule| match rule {
+            LifecycleRule::AbortUploads { days } => Some(*days),
+            LifecycleRule::Expire { .. } => None,
+        });
+        let days = days.max();
+        for (upload_id, created) in self.files.uploads()? {
+            if is_due(days, created, self.now) {
+                let _changing = self.changing.blocking_write();
+                self.parts.forget(&upload_id);
+                self.files.abort_upload(&upload_id)?;
+                deleted.uploads += 1;
+            }
         }
+        Ok(deleted)
     }
-    Ok(deleted)
+
+    /// Deletes an object, unless it was replaced since it was found. Returns whether it was deleted.
+    fn delete(&self, bucket: &str, key: &str, days: Option<i64>) -> io::Result<bool> {
+        let _changing = self.changing.blocking_write();
+        let created = self.files.time(bucket, key)?;
+        let is_due = created.is_some_and(|created| is_due(days, created, self.now));
+        if is_due {
+            self.files.remove(bucket, key)?;
+        }
+        Ok(is_due)
+    }
 }
 
 /// Returns whether the midnight after these days has passed.
@@ -84,5 +112,31 @@ mod tests {
         assert!(!is_due(Some(3), moment, at("2026-03-04T23:59:59.999Z")));
         assert!(is_due(Some(3), moment, at("2026-03-05T00:00:00.000Z")));
         assert!(!is_due(None, moment, at("2027-03-05T00:00:00.000Z")));
+    }
+
+    #[test]
+    fn an_object_that_was_replaced_since_it_was_found_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Files::open(folder.path()).unwrap();
+        files.ensure_bucket("b").unwrap();
+        let object = files.object("b", "k");
+        let (changing, parts) = (RwLock::new(()), Known::default());
+        let now = Timestamp::now().plus_millis(10 * DAY_MILLIS);
+        let round = Round {
+            files: &files,
+            changing: &changing,
+            parts: &parts,
+            now,
+        };
+        std::fs::write(&object, "new").unwrap();
+        let file = std::fs::File::options().write(true).open(&object).unwrap();
+        file.set_modified(now.into()).unwrap();
+        assert!(!round.delete("b", "k", Some(7)).unwrap());
+        assert!(object.exists());
+        file.set_modified(now.plus_millis(-9 * DAY_MILLIS).into())
+            .unwrap();
+        assert!(round.delete("b", "k", Some(7)).unwrap());
+        assert!(!object.exists());
+        assert!(!round.delete("b", "k", Some(7)).unwrap(), "it is gone");
     }
 }

@@ -1,6 +1,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use mpulse_shared::{batch, export};
+
 use super::*;
 
 const SMALL: &str = r#"
@@ -174,6 +176,18 @@ fn the_built_in_template_is_supported() {
     assert!(!notification.takes("ObjectCreated:Put", "rejects/x"));
     assert!(!notification.takes("ObjectRemoved:Delete", "uploads/x"));
     assert_eq!(bucket.cors.len(), 1);
+    let expire = |prefix: &str, days| LifecycleRule::Expire {
+        prefix: prefix.to_owned(),
+        days,
+    };
+    let rules = [
+        expire("uploads/", batch::UPLOAD_DAYS),
+        expire("rejects/", batch::REPORT_DAYS),
+        expire("changes/", batch::REPORT_DAYS),
+        expire("exports/", export::KEPT_DAYS),
+        LifecycleRule::AbortUploads { days: 1 },
+    ];
+    assert_eq!(bucket.lifecycle, rules, "the days that the API states");
     let ingest = template
         .functions
         .iter()
