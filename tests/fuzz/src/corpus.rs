@@ -62,15 +62,12 @@ fn unescaped(word: &str) -> Vec<u8> {
     while let Some((before, after)) = rest.split_once('\\') {
         bytes.extend_from_slice(before.as_bytes());
         let code = after.strip_prefix('x').and_then(|hex| hex.get(..2));
-        match code.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &after[3..];
-            }
-            None => {
-                bytes.extend(after.bytes().take(1));
-                rest = after.get(1..).unwrap_or_default();
-            }
+        if let Some(byte) = code.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            bytes.push(byte);
+            rest = &after[3..];
+        } else {
+            bytes.extend(after.bytes().take(1));
+            rest = after.get(1..).unwrap_or_default();
         }
     }
     bytes.extend_from_slice(rest.as_bytes());

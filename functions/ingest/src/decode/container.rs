@@ -111,11 +111,7 @@ pub fn unpack(input: Input, container: Container) -> Receiver<Result<Chunk, RunE
             sheet: input.format.sheet.clone(),
         };
         let reader = ObjectReader::new(input, runtime, failure.clone());
-        let unpack = || unpack_from(reader, &packed, &failure, &sender);
-        // Without an error, the end of the thread is the end of the content.
-        if catch_unwind(AssertUnwindSafe(unpack)).is_err() {
-            let _ = sender.blocking_send(Err(damaged("packed")));
-        }
+        unpack_from(reader, &packed, &failure, &sender);
     });
     receiver
 }
@@ -136,11 +132,14 @@ pub fn unpack_from<R: BufRead + Seek>(
     failure: &Failure,
     sender: &Sender<Result<Chunk, RunError>>,
 ) {
-    let result = match packed.container {
+    let unpack = || match packed.container {
         Container::Workbook => workbook::unpack(reader, packed, failure, sender),
         Container::Zip => unzip(reader, packed.size, failure, sender),
         Container::Gzip | Container::Plain => gunzip(reader, failure, sender),
     };
+    // A library that panics has found a file that it cannot read. Without an error, the content would seem to end there.
+    let result = catch_unwind(AssertUnwindSafe(unpack));
+    let result = result.unwrap_or_else(|_| Err(damaged("packed")));
     if let Err(error) = result {
         // If nobody receives it, the run has ended.
         let _ = sender.blocking_send(Err(error));

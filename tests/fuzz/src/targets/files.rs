@@ -161,7 +161,7 @@ fn check_windows(file: &File) {
         assert!(window.lines.is_sorted_by(|a, b| a < b));
         assert_eq!(window.lines.len(), window.members.len());
         for member in &window.members {
-            rows::check_valid(&rules(), member);
+            rows::check_valid(rules(), member);
         }
         end = window.end;
     }

@@ -21,7 +21,7 @@ const START: Position = Position { offset: 0, line: 1 };
 const LONG: u8 = 0xFE;
 
 /// More than half of the longest record.
-const FILLER: [u8; MAX_RECORD / 2 + 10] = [b'x'; MAX_RECORD / 2 + 10];
+static FILLER: [u8; MAX_RECORD / 2 + 10] = [b'x'; MAX_RECORD / 2 + 10];
 
 /// Any text.
 pub fn records(input: &[u8]) {
@@ -67,10 +67,13 @@ fn check(seed: u8, text: &[u8]) {
 
 /// Counts line ends in bytes that do not end between a CR and its LF.
 fn line_ends(bytes: &[u8]) -> u64 {
-    let lf = bytes.iter().filter(|&&byte| byte == b'\n').count();
-    let cr = bytes.iter().filter(|&&byte| byte == b'\r').count();
+    let count = |end: u8| {
+        bytes
+            .iter()
+            .fold(0, |count, &byte| count + usize::from(byte == end))
+    };
     let both = bytes.windows(2).filter(|pair| pair == b"\r\n").count();
-    (lf + cr - both) as u64
+    (count(b'\n') + count(b'\r') - both) as u64
 }
 
 /// Compares records with those of the `csv` crate, up to one that it reads otherwise.

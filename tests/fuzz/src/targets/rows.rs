@@ -23,13 +23,13 @@ pub fn row(input: &[u8]) {
         raw.set(field, text);
     }
     match rules.check(&raw) {
-        Ok(profile) => check_valid(&rules, &profile),
+        Ok(profile) => check_valid(rules, &profile),
         Err(errors) => assert!(!errors.is_empty()),
     }
 }
 
 /// Checks a valid member: it is valid again, its id is read from its text, and its row has its fields.
-pub fn check_valid(rules: &Rules, profile: &Profile) {
+pub fn check_valid(rules: Rules, profile: &Profile) {
     let mut raw = RawProfile::default();
     let fields = fields_of(profile);
     for (field, text) in Field::ALL.into_iter().zip(fields) {
