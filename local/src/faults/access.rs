@@ -143,9 +143,9 @@ fn queried(body: &Value) -> Option<Image> {
     {
         if let Some((name, value)) = part.split_once('=') {
             let name = name.trim();
-            let named = names.and_then(|names| names.get(name)).and_then(text);
+            let replaced = names.and_then(|names| names.get(name)).and_then(text);
             let value = values.get(value.trim())?.clone();
-            equal.insert(named.unwrap_or_else(|| name.to_owned()), value);
+            equal.insert(replaced.unwrap_or_else(|| name.to_owned()), value);
         }
     }
     Some(equal)
@@ -183,12 +183,12 @@ mod tests {
 
     use super::*;
 
-    fn write(before: &Value, after: &Value) -> Option<Access> {
-        Some(Access::Write {
+    fn write(before: &Value, after: &Value) -> Access {
+        Access::Write {
             table: "T".to_owned(),
             before: image(Some(before)),
             after: image(Some(after)),
-        })
+        }
     }
 
     #[test]
@@ -198,20 +198,23 @@ mod tests {
             (
                 r#"INSERT INTO "T" VALUE {'a-id': ?, 'b': ?}"#,
                 json!([{"S": "1"}, {"S": "2"}]),
-                write(&nothing, &json!({"a-id": {"S": "1"}, "b": {"S": "2"}})),
+                Some(write(
+                    &nothing,
+                    &json!({"a-id": {"S": "1"}, "b": {"S": "2"}}),
+                )),
             ),
             (
                 r#"update "T" SET b=? SET c = ? WHERE a = ? AND b = ?"#,
                 json!([{"S": "new"}, {"S": "c"}, {"S": "1"}, {"S": "old"}]),
-                write(
+                Some(write(
                     &json!({"a": {"S": "1"}, "b": {"S": "old"}}),
                     &json!({"a": {"S": "1"}, "b": {"S": "new"}, "c": {"S": "c"}}),
-                ),
+                )),
             ),
             (
                 r#"DELETE FROM "T" WHERE a = ?"#,
                 json!([{"S": "1"}]),
-                write(&json!({"a": {"S": "1"}}), &nothing),
+                Some(write(&json!({"a": {"S": "1"}}), &nothing)),
             ),
             (
                 r#"SELECT * FROM "T" WHERE a = ?"#,
