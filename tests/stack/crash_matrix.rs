@@ -22,7 +22,11 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use futures_util::{StreamExt, stream};
-use mpulse_shared::run::Point::{self, *};
+use mpulse_shared::run::Point::{
+    self, Claimed, Compared, Ended, EventSent, FileStored, Finished, InputDeleted, PartStored,
+    PartsDeleted, PieceCopied, PieceSent, Read, Released, ReplacementStored, Saved, UploadCreated,
+    WindowRemoved, WorkbookStored, Writing, Written,
+};
 
 use kills::Counts;
 use subject::{Ground, Scenario, Subject};
@@ -224,10 +228,10 @@ async fn survive(ground: &Ground, cell: Cell) -> Settled {
     if !is_acknowledged {
         is_acknowledged = subject.deliver(LONG).await;
     }
+    let story = subject.story(ground).await;
     assert!(
         is_acknowledged,
-        "{cell:?}: the message is not acknowledged: {}",
-        subject.story(ground).await
+        "{cell:?}: the message is not acknowledged: {story}"
     );
     // A run that is killed once its batch has ended is the last one.
     let has_ended = matches!(
@@ -237,9 +241,8 @@ async fn survive(ground: &Ground, cell: Cell) -> Settled {
     let runs = if has_ended { 1 } else { 1 + kills };
     subject.check(ground, runs).await;
     // Once more, as a queue may.
-    let before = subject.story(ground).await;
     assert!(subject.deliver(LONG).await, "{cell:?}");
-    assert_eq!(subject.story(ground).await, before, "{cell:?}");
+    assert_eq!(subject.story(ground).await, story, "{cell:?}");
     let leaves_upload = cell.point == UploadCreated;
     subject.settled(ground, kills, leaves_upload).await
 }

@@ -138,8 +138,8 @@ impl Ground {
 
 /// What a cell works on.
 pub enum Subject {
-    Batch(BatchSubject),
-    Export(ExportSubject),
+    Batch(Box<BatchSubject>),
+    Export(Box<ExportSubject>),
 }
 
 impl Subject {
@@ -149,8 +149,10 @@ impl Subject {
             Scenario::Export
             | Scenario::ExportWorkbook
             | Scenario::ExportOutOfTime
-            | Scenario::LargeExport => Self::Export(ExportSubject::new(ground, scenario).await),
-            _ => Self::Batch(BatchSubject::new(ground, scenario).await),
+            | Scenario::LargeExport => {
+                Self::Export(Box::new(ExportSubject::new(ground, scenario).await))
+            }
+            _ => Self::Batch(Box::new(BatchSubject::new(ground, scenario).await)),
         }
     }
 
