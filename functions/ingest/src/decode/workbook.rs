@@ -3,6 +3,7 @@
 //! A blank row of the sheet is a blank line, so the number of a line is that of the row, as long as no cell contains a line
 //! break.
 
+use mpulse_shared::readable;
 use mpulse_shared::run::RunError;
 use std::fmt::Write as _;
 use std::io::{self, Read, Seek, Write};
@@ -19,6 +20,9 @@ use super::{Chunk, Input, problem};
 
 /// The largest whole number that a cell holds exactly: a spreadsheet has 15 digits.
 const MAX_EXACT: f64 = 1e15;
+
+/// The most names that a message lists.
+const NAMES_SHOWN: usize = 50;
 
 /// Returns whether an archive is a workbook.
 pub fn is_one<R: Read + Seek>(archive: &ZipArchive<R>) -> bool {
@@ -97,12 +101,12 @@ fn sheet<R: Read + Seek>(workbook: &Xlsx<R>, named: Option<&str>) -> Result<Stri
     if let Some(sheet) = sheets.iter().filter(is_table).find(same) {
         return Ok(sheet.name.clone());
     }
-    let all: Vec<&str> = sheets.iter().map(|sheet| sheet.name.as_str()).collect();
+    let all = sheets.iter().map(|sheet| sheet.name.as_str());
     Err(problem(
         "unknown_sheet",
         format!(
             "The workbook has no sheet {named:?}. Its sheets are: {}.",
-            all.join(", ")
+            readable::list(all, NAMES_SHOWN)
         ),
     ))
 }
