@@ -20,6 +20,7 @@ mod engine;
 mod error;
 mod expression;
 mod json;
+pub mod loopback;
 mod operation;
 mod partiql;
 mod request;
