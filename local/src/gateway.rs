@@ -95,6 +95,10 @@ impl Api {
         if head_size(&head) > MAX_HEAD_BYTES {
             return Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
         }
+        // `OPTIONS *` and `CONNECT host` name no path.
+        if !head.uri.path().starts_with('/') {
+            return Err(StatusCode::BAD_REQUEST);
+        }
         let path = event::decoded_path(head.uri.path());
         let found = self.routes.find(&head.method, &path);
         let found = found.ok_or(StatusCode::NOT_FOUND)?;

@@ -269,11 +269,11 @@ async fn a_head_is_well_formed() {
         ("GET  /api/health HTTP/1.1\r\nhost: {host}", &[400]),
         (
             "OPTIONS * HTTP/1.1\r\nhost: {host}\r\nconnection: close",
-            &[404],
+            &[400],
         ),
         (
             "CONNECT {host} HTTP/1.1\r\nhost: {host}\r\nconnection: close",
-            &[404],
+            &[400],
         ),
         (
             "get /api/health HTTP/1.1\r\nhost: {host}\r\nconnection: close",
