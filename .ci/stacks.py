@@ -1,6 +1,6 @@
 """Checks that several stacks can be in one account and region: `stacks.py TEMPLATE SAMCONFIG`. The template is translated,
 and resolved for the stack of each environment of samconfig.toml; no two resources of different stacks may have one name.
-It also checks that the queue accepts events of the stack's own bucket, whose name the template builds twice."""
+It also checks that the queues accept events of the stack's own bucket, whose name the template builds for each."""
 
 import itertools
 import re
@@ -13,6 +13,8 @@ from translate import translate
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
 FORMER_BUCKET = f"mpulse-files-{ACCOUNT}-{REGION}"
+# The policies of the queues that the bucket notifies.
+QUEUE_POLICIES = ("IngestQueuePolicy", "ExportQueuePolicy")
 
 
 class Stack:
@@ -95,9 +97,9 @@ class Stack:
     def bucket(self):
         return self.resolve(self.template["Resources"]["FilesBucket"]["Properties"]["BucketName"])
 
-    def sender(self):
-        """The ARN whose events the queue accepts."""
-        policy = self.template["Resources"]["IngestQueuePolicy"]["Properties"]["PolicyDocument"]
+    def sender(self, policy):
+        """The ARN whose events the queue of a policy accepts."""
+        policy = self.template["Resources"][policy]["Properties"]["PolicyDocument"]
         [statement] = [one for one in policy["Statement"] if one["Effect"] == "Allow"]
         return self.resolve(statement["Condition"]["ArnEquals"]["aws:SourceArn"])
 
@@ -123,8 +125,9 @@ def check_bucket(stack):
     bucket = stack.bucket()
     if not re.fullmatch("[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", bucket):
         sys.exit(f"{stack.name}: S3 accepts no bucket name {bucket!r}")
-    if stack.sender() != f"arn:aws:s3:::{bucket}":
-        sys.exit(f"{stack.name}: the queue accepts events of {stack.sender()}, and the bucket is {bucket}")
+    for policy in QUEUE_POLICIES:
+        if (sender := stack.sender(policy)) != f"arn:aws:s3:::{bucket}":
+            sys.exit(f"{stack.name}: {policy} accepts events of {sender}, and the bucket is {bucket}")
 
 
 def main(template, samconfig):

@@ -250,18 +250,26 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
 }
 
 #[test]
-fn every_test_that_the_page_on_semantics_names_exists() {
+fn every_test_that_the_pages_on_semantics_and_security_name_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut files = Vec::new();
     for folder in [
         "cli/tests",
         "functions/ingest/src",
         "shared/src",
+        "tests/browser",
         "tests/stack",
     ] {
         sources(&root.join(folder), &mut files);
     }
-    let page = fs::read_to_string(root.join("docs/semantics.md")).expect("the page");
+    for page in ["docs/semantics.md", "docs/security.md"] {
+        let page = fs::read_to_string(root.join(page)).expect("the page");
+        check_names(&page, &files);
+    }
+}
+
+/// Checks that the tests that a page names are in the files.
+fn check_names(page: &str, files: &[PathBuf]) {
     // Names of tests are the only code of several words with underscores.
     let names: Vec<&str> = page
         .split('`')

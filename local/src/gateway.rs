@@ -2,7 +2,7 @@
 //! of API Gateway's payload version 2.0, and converts the result into a response.
 //!
 //! It behaves like API Gateway where a client can see it: the order of routes, the limits (10 MB
-//! per request, 6 MB per event, 30 s), and its own responses if a function fails (500), takes too
+//! per request, 10,240 bytes of headers, 6 MB per event, 30 s), and its own responses if a function fails (500), takes too
 //! long (503), or does not exist (404).
 
 mod answer;
@@ -13,6 +13,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::request::Parts;
+use http::uri::PathAndQuery;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -26,6 +28,8 @@ use route::Routes;
 
 /// The maximum size of a request's body, in bytes (an HTTP API limit).
 pub const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
+/// The maximum size of the request line and the values of all headers, in bytes (an HTTP API limit).
+const MAX_HEAD_BYTES: usize = 10_240;
 /// How much of a body that is too large is read and discarded, so that the client receives the
 /// response instead of a broken connection.
 const MAX_DRAINED_BYTES: usize = 256 * 1024 * 1024;
@@ -88,6 +92,13 @@ impl Api {
     ) -> Result<Response<Full<Bytes>>, StatusCode> {
         let (head, body) = request.into_parts();
         let body = read(body).await?;
+        if head_size(&head) > MAX_HEAD_BYTES {
+            return Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+        }
+        // `OPTIONS *` and `CONNECT host` name no path.
+        if !head.uri.path().starts_with('/') {
+            return Err(StatusCode::BAD_REQUEST);
+        }
         let path = event::decoded_path(head.uri.path());
         let found = self.routes.find(&head.method, &path);
         let found = found.ok_or(StatusCode::NOT_FOUND)?;
@@ -131,6 +142,15 @@ impl Api {
             StatusCode::INTERNAL_SERVER_ERROR
         })
     }
+}
+
+/// Returns the size of the request line and the values of all headers, in bytes.
+fn head_size(head: &Parts) -> usize {
+    let target = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let line = head.method.as_str().len() + target.len() + "  HTTP/1.1\r\n".len();
+    head.headers
+        .values()
+        .fold(line, |size, value| size + value.len())
 }
 
 /// Reads a body within the limit; a larger one is read and discarded, up to a point.

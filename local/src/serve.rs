@@ -1,15 +1,18 @@
-//! An HTTP/1.1 server on a listener: the base of the gateway, S3 and the fault
-//! proxies.
+//! An HTTP/1.1 server on a listener: the base of the gateway, S3, EventBridge and the fault proxies. It accepts requests that name
+//! this computer as their host, and no others.
 
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use http::{Request, Response};
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use mpulse_dynamodb::loopback::{OTHER_HOST, check_host};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
@@ -32,8 +35,7 @@ impl Server {
     where
         A: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<B>> + Send + 'static,
-        B: http_body_util::BodyExt + Send + 'static,
-        B::Data: Send,
+        B: http_body_util::BodyExt<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         Self::start_or_hang_up(listener, move |request, peer| {
@@ -47,8 +49,7 @@ impl Server {
     where
         A: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Option<Response<B>>> + Send + 'static,
-        B: http_body_util::BodyExt + Send + 'static,
-        B::Data: Send,
+        B: http_body_util::BodyExt<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let (stop, stopped) = oneshot::channel();
@@ -70,8 +71,7 @@ async fn accept<A, F, B>(listener: TcpListener, answer: A, mut stopped: oneshot:
 where
     A: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Option<Response<B>>> + Send + 'static,
-    B: http_body_util::BodyExt + Send + 'static,
-    B::Data: Send,
+    B: http_body_util::BodyExt<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let mut connections = JoinSet::new();
@@ -93,11 +93,15 @@ where
         let _ = stream.set_nodelay(true);
         let answer = answer.clone();
         let service = service_fn(move |request| {
-            let answer = answer(request, peer);
-            // An error makes hyper close the connection.
+            let answer = answer.clone();
             async move {
-                answer
-                    .await
+                if let Err(status) = check_host(&request) {
+                    return Ok(refusal(status));
+                }
+                let response = answer(request, peer).await;
+                // An error makes hyper close the connection.
+                response
+                    .map(|response| response.map(Either::Right))
                     .ok_or_else(|| io::Error::from(io::ErrorKind::ConnectionAborted))
             }
         });
@@ -112,4 +116,11 @@ where
         });
     }
     connections.shutdown().await;
+}
+
+/// The response to a request that does not name this computer as its host.
+fn refusal<B>(status: StatusCode) -> Response<Either<Full<Bytes>, B>> {
+    let mut response = Response::new(Either::Left(Full::from(OTHER_HOST)));
+    *response.status_mut() = status;
+    response
 }

@@ -1,6 +1,11 @@
 //! Access control: authenticates the key of a request (HTTP Basic) and checks its role.
 //!
-//! A response never reveals whether the key is unknown or revoked, or the secret is wrong.
+//! A response never reveals whether the key is unknown or revoked, or the secret is wrong. Wrong secrets are limited by key id
+//! ([`attempts`]).
+
+pub mod attempts;
+
+use std::time::Instant;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,7 +13,9 @@ use lambda_http::Request;
 use lambda_http::http::header::AUTHORIZATION;
 use subtle::ConstantTimeEq;
 
-use crate::key::{KeyId, Role, Secret};
+use attempts::Attempts;
+
+use crate::key::{Key, KeyId, Role, Secret};
 use crate::member::AccountId;
 use crate::metrics::{MetricValue, Metrics};
 use crate::problem::Problem;
@@ -56,6 +63,7 @@ impl Caller {
 pub struct Access {
     keys: Keys,
     anonymous_reads: bool,
+    attempts: Attempts,
     metrics: Metrics,
 }
 
@@ -68,6 +76,7 @@ impl FromSetup for Access {
         Ok(Self {
             keys: Keys::from_setup(setup)?,
             anonymous_reads: setup.optional("ANONYMOUS_READS") == Some("true"),
+            attempts: Attempts::default(),
             metrics: Metrics::from_setup(setup),
         })
     }
@@ -77,23 +86,16 @@ impl Access {
     /// Authenticates the request and requires a role.
     ///
     /// # Errors
-    /// Returns 401 if credentials are missing or invalid, or the key is revoked; 403 if its role is
-    /// insufficient.
+    /// Returns 401 if credentials are missing or invalid, or the key is revoked; 429 if there were too many wrong secrets; 403 if
+    /// the role is insufficient.
     pub async fn require(&self, role: Role, request: &Request) -> Result<Caller, Problem> {
         let (id, secret) = self
             .credentials(request)?
             .ok_or_else(Problem::authentication_required)?;
-        let key = match id.parse::<KeyId>() {
-            Ok(id) => self.keys.get(&id).await?,
-            Err(_) => None,
-        };
-        // Also compare for an unknown id, so that it takes as long as a wrong secret.
-        let stored = key.as_ref().map_or("", |key| key.secret_hash.as_str());
-        let padded = format!("{stored:0>64}");
-        let same = bool::from(padded.as_bytes().ct_eq(secret.hash().as_bytes()));
-        let Some(key) = key.filter(|key| same && key.revoked_at.is_none()) else {
+        let Ok(id) = id.parse::<KeyId>() else {
             return Err(self.invalid_credentials());
         };
+        let key = self.key(&id, &secret).await?;
         tracing::Span::current().record("key_id", key.key_id.as_str());
         let caller = Caller {
             key_id: key.key_id,
@@ -102,6 +104,23 @@ impl Access {
         };
         caller.require_role(role)?;
         Ok(caller)
+    }
+
+    /// Returns the key of an id and its secret.
+    async fn key(&self, id: &KeyId, secret: &Secret) -> Result<Key, Problem> {
+        if !self.attempts.may_check(id, secret, Instant::now()) {
+            self.count_invalid_credentials();
+            return Err(Problem::too_many_wrong_secrets());
+        }
+        let key = self.keys.get(id).await?;
+        // Also compare for an unknown id, so that it takes as long as a wrong secret.
+        let stored = key.as_ref().map_or("", |key| key.secret_hash.as_str());
+        if !is_hash_of(stored, secret) {
+            self.attempts.count(id, stored, Instant::now());
+            return Err(self.invalid_credentials());
+        }
+        key.filter(|key| key.revoked_at.is_none())
+            .ok_or_else(|| self.invalid_credentials())
     }
 
     /// Like [`Access::require`], for reading members. If `ANONYMOUS_READS` is set, credentials are
@@ -120,14 +139,25 @@ impl Access {
         credentials(request).map_err(|NotBasic| self.invalid_credentials())
     }
 
-    /// Counts a request with invalid credentials and returns its problem. The credentials are not
-    /// logged.
+    /// Counts a request with invalid credentials and returns its problem.
     fn invalid_credentials(&self) -> Problem {
+        self.count_invalid_credentials();
+        Problem::invalid_credentials()
+    }
+
+    /// Counts a request with invalid credentials. They are not logged.
+    fn count_invalid_credentials(&self) {
         tracing::info!("invalid credentials");
         self.metrics
             .publish(&[MetricValue::count(INVALID_CREDENTIALS, 1.0)], &[]);
-        Problem::invalid_credentials()
     }
+}
+
+/// Returns whether `hash` is that of a secret, in a time that does not depend on how much of it is equal. An empty one, of an
+/// unknown key, is not.
+fn is_hash_of(hash: &str, secret: &Secret) -> bool {
+    let padded = format!("{hash:0>64}");
+    padded.as_bytes().ct_eq(secret.hash().as_bytes()).into()
 }
 
 /// The Authorization header is not valid Basic authentication (RFC 7617).

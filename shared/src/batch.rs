@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::member::AccountId;
 use crate::parts::{Multipart, PartLayout};
+use crate::readable::readable;
 use crate::scope::Scope;
 use crate::time::Timestamp;
 
@@ -100,6 +101,20 @@ pub struct BatchProblem {
     pub code: String,
     /// A message for people.
     pub message: String,
+}
+
+/// The most characters of a message. A header of 64 KiB could be in it.
+const MAX_MESSAGE: usize = 4000;
+
+impl BatchProblem {
+    /// Returns the problem as it is stored: what the message quotes of a file is of a bounded length, and visible.
+    #[must_use]
+    pub fn readable(&self) -> Self {
+        Self {
+            code: self.code.clone(),
+            message: readable(&self.message, MAX_MESSAGE),
+        }
+    }
 }
 
 /// The uploaded file of a batch, as reported by S3.

@@ -20,6 +20,7 @@ pub mod parts;
 pub mod phone;
 pub mod price;
 pub mod problem;
+pub mod readable;
 pub mod run;
 pub mod scope;
 pub mod setup;

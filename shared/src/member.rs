@@ -16,6 +16,7 @@ pub use field::{ACCOUNT_NOT_ALLOWED, Field, FieldError};
 pub use id::{AccountId, ClientMemberId, InvalidMemberId, MAX_ID, MemberId};
 pub use profile::{Profile, RawProfile};
 pub use rules::{MAX_NAME, Rules};
+pub(crate) use text::is_printable;
 
 /// The author of a write: `key:<id>` or `batch:<id>`. Cloning it shares its text.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

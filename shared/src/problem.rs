@@ -116,6 +116,18 @@ impl Problem {
         .challenge()
     }
 
+    /// 429: there were too many wrong secrets for this key id. The right one is still accepted.
+    #[must_use]
+    pub fn too_many_wrong_secrets() -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too-many-wrong-secrets",
+            "Too many wrong secrets",
+            "This key id was sent with too many wrong secrets. Check the secret; the right one is still accepted.",
+        )
+        .with(RETRY_AFTER, HeaderValue::from_static("1"))
+    }
+
     /// 403: the key's role is insufficient.
     #[must_use]
     pub fn insufficient_role(has: Role, needs: Role) -> Self {

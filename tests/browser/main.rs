@@ -10,6 +10,7 @@ mod browser;
 mod driver;
 mod files;
 mod formats;
+mod hostile;
 mod keys;
 mod large;
 mod members;

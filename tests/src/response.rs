@@ -34,7 +34,7 @@ pub async fn send(request: RequestBuilder) -> Answer {
 }
 
 /// A response with its body.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Answer {
     /// The status.
     pub status: u16,

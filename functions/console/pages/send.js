@@ -73,7 +73,7 @@ async function remind(place, signal) {
   const { results } = await call("/api/members/batch?limit=25", { signal });
   const working = results.filter(({ batch_id, status }) => ["queued", "processing"].includes(status) && !mine.includes(batch_id));
   for (const { batch_id, file_name } of working) {
-    place.append(h("p", { class: "note" }, `${file_name ?? batch_id} is being processed: `, link(`batches/${batch_id}`, "open the batch")));
+    place.append(h("p", { class: "note" }, h("bdi", null, file_name ?? batch_id), " is being processed: ", link(`batches/${batch_id}`, "open the batch")));
   }
   for (const [id, noted] of Object.entries(notes())) {
     if (mine.includes(id) || locks.includes(lock(id))) continue;

@@ -4,9 +4,7 @@
 
 use std::sync::Arc;
 
-use lambda_http::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
-};
+use lambda_http::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY};
 use lambda_http::http::{HeaderName, StatusCode};
 use lambda_http::{Body, Request, RequestExt, Response};
 use mpulse_shared::http::{self, Service, conditional};
@@ -60,11 +58,10 @@ async fn get(console: Arc<Console>, request: Request) -> Result<Response<Body>, 
     };
     let response = http::with_body(StatusCode::OK, file.media_type, &*file.content);
     let mut response = conditional::tagged(response, request.headers(), &file.tag)?;
-    let headers: [(HeaderName, &str); 4] = [
+    let headers: [(HeaderName, &str); 3] = [
         // Browsers revalidate each time, so a page load gets the deployed version.
         (CACHE_CONTROL, "no-cache"),
         (CONTENT_SECURITY_POLICY, &console.policy),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (REFERRER_POLICY, "no-referrer"),
     ];
     for (name, value) in headers {

@@ -3,6 +3,7 @@
 use mpulse_shared::batch::{BatchProblem, Columns, Container, FileFormat, Layout, Position};
 use mpulse_shared::columns::{self, DELIMITERS, MAX_LINES_ABOVE};
 use mpulse_shared::member::Field;
+use mpulse_shared::readable;
 
 use crate::decode::charset;
 use crate::parse::{MAX_RECORD, Parser, first_line};
@@ -27,6 +28,9 @@ const FOREIGN_START: usize = 11;
 
 /// The longest line that may name the delimiter.
 const SEPARATOR_LINE: usize = 16;
+
+/// The most columns that a message lists.
+const COLUMNS_SHOWN: usize = 50;
 
 /// The result of reading the first bytes of a file.
 #[derive(Debug)]
@@ -358,7 +362,7 @@ fn map(
             "The header has no column for {}. Its columns are: {}. Rename the columns, or say with \"columns\" which \
              column has which field.",
             missing.join(", "),
-            names.join(", ")
+            listed(names)
         );
         return Err((known, problem("missing_column", message)));
     }
@@ -380,11 +384,16 @@ fn map(
     if let Some((key, _)) = absent {
         let message = format!(
             "\"columns\" names the column {key:?}, which the header does not have. Its columns are: {}.",
-            names.join(", ")
+            listed(names)
         );
         return Err((known, problem("unknown_column", message)));
     }
     Ok(fields)
+}
+
+/// Returns the columns of a header for a message.
+fn listed(names: &[String]) -> String {
+    readable::list(names.iter().map(String::as_str), COLUMNS_SHOWN)
 }
 
 fn failed(code: &str, message: impl Into<String>) -> Head {

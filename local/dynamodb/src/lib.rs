@@ -22,6 +22,7 @@ mod expression;
 #[doc(hidden)]
 pub mod fuzz;
 mod json;
+pub mod loopback;
 mod operation;
 mod partiql;
 mod request;

@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use crate::blocking::blocking;
 use crate::engine::{Engine, Response};
 use crate::error::{ApiError, Kind};
+use crate::loopback::{OTHER_HOST, check_host};
 use crate::operation::changes_tables;
 
 /// The maximum number of bytes of a request's body (an AWS limit).
@@ -43,7 +44,7 @@ pub enum ServeError {
 }
 
 /// Responds to requests on `listener` until `shutdown` resolves; then finishes those in progress,
-/// and returns.
+/// and returns. If it listens on a loopback address, requests to another host are rejected.
 ///
 /// # Errors
 /// Returns [`ServeError`] if the listener cannot be used.
@@ -52,7 +53,7 @@ pub async fn serve(
     engine: Engine,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    listener.local_addr()?;
+    let is_loopback = listener.local_addr()?.ip().is_loopback();
     let (stop, stopped) = watch::channel(());
     let stopped = Arc::new(stopped);
     let mut connections = JoinSet::new();
@@ -77,7 +78,20 @@ pub async fn serve(
         let engine = engine.clone();
         let mut stopped = (*stopped).clone();
         connections.spawn(async move {
-            let service = service_fn(|request| answer(engine.clone(), request));
+            let service = service_fn(|request: Request<Incoming>| {
+                let checked = if is_loopback {
+                    check_host(&request)
+                } else {
+                    Ok(())
+                };
+                let engine = engine.clone();
+                async move {
+                    match checked {
+                        Ok(()) => answer(engine, request).await,
+                        Err(status) => Ok(refusal(status)),
+                    }
+                }
+            });
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADER_PATIENCE)
@@ -163,6 +177,13 @@ fn http(response: Response) -> hyper::Response<Full<Bytes>> {
         headers.insert("x-amzn-requestid", id);
     }
     answer
+}
+
+/// The response to a request that does not name this computer as its host.
+fn refusal(status: StatusCode) -> hyper::Response<Full<Bytes>> {
+    let mut response = plain(OTHER_HOST);
+    *response.status_mut() = status;
+    response
 }
 
 fn plain(text: &'static str) -> hyper::Response<Full<Bytes>> {

@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::time::Instant;
 
-use lambda_http::http::header::CACHE_CONTROL;
+use lambda_http::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use lambda_http::http::{HeaderValue, Method};
 use lambda_http::request::RequestContext;
 use lambda_http::{Body, Error, Request, RequestExt, Response};
@@ -35,11 +35,13 @@ where
             let mut response = response.await.unwrap_or_else(Problem::into_response);
             let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
             tracing::info!(status = response.status().as_u16(), millis, "responded");
+            let headers = response.headers_mut();
             // Responses contain personal data, or change at any time.
-            response
-                .headers_mut()
+            headers
                 .entry(CACHE_CONTROL)
                 .or_insert(HeaderValue::from_static("no-store"));
+            // A browser must not take a list for a page.
+            headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
             if is_head {
                 *response.body_mut() = Body::Empty;
             }

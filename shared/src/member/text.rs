@@ -23,7 +23,7 @@ pub(super) fn nfc(text: &str) -> Cow<'_, str> {
 
 /// Returns whether a character is visible or a space: no control or format character, no line separator,
 /// and none that is not assigned.
-pub(super) fn is_printable(c: char) -> bool {
+pub(crate) fn is_printable(c: char) -> bool {
     if c.is_ascii() {
         return !c.is_ascii_control();
     }

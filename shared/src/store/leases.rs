@@ -138,7 +138,7 @@ impl Batches {
             .value("has_changes", "has_changes", &final_state.has_changes)?
             .value("expires_at", "expires_at", &expiry_of(now))?;
         if let Some(problem) = &final_state.problem {
-            set.value("problem", "problem", problem)?;
+            set.value("problem", "problem", &problem.readable())?;
         }
         leased::end(self.update(id), set, owner, now).await
     }

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use flate2::read::MultiGzDecoder;
 use mpulse_shared::batch::Container;
+use mpulse_shared::readable;
 use mpulse_shared::run::RunError;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{self, Receiver, Sender};
@@ -222,23 +223,14 @@ fn only_file<R: Read + Seek>(archive: &ZipArchive<R>) -> Result<usize, RunError>
             "The zip archive contains no file. Send an archive with one CSV file.",
         )),
         several => {
-            let shown: Vec<&str> = several
-                .iter()
-                .take(NAMES_SHOWN)
-                .map(|(_, name)| name.as_str())
-                .collect();
-            let more = if several.len() > NAMES_SHOWN {
-                ", …"
-            } else {
-                ""
-            };
+            let shown = several.iter().map(|(_, name)| name.as_str());
             Err(problem(
                 "several_files",
                 format!(
-                    "The zip archive contains {} files: {}{more}. Send an archive with one file, or each file in a \
+                    "The zip archive contains {} files: {}. Send an archive with one file, or each file in a \
                      batch of its own.",
                     several.len(),
-                    shown.join(", ")
+                    readable::list(shown, NAMES_SHOWN)
                 ),
             ))
         }

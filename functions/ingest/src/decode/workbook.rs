@@ -3,6 +3,7 @@
 //! A blank row of the sheet is a blank line, so the number of a line is that of the row, as long as no cell contains a line
 //! break.
 
+use mpulse_shared::readable;
 use mpulse_shared::run::RunError;
 use std::fmt::Write as _;
 use std::io::{self, Read, Seek, Write};
@@ -24,6 +25,9 @@ const MAX_EXACT: f64 = 1e15;
 /// The most rows and columns that a sheet has.
 const MAX_ROWS: u32 = 1_048_576;
 const MAX_COLUMNS: u32 = 16_384;
+
+/// The most names that a message lists.
+const NAMES_SHOWN: usize = 50;
 
 /// Returns whether an archive is a workbook.
 pub fn is_one<R: Read + Seek>(archive: &ZipArchive<R>) -> bool {
@@ -103,12 +107,12 @@ fn sheet<R: Read + Seek>(workbook: &Xlsx<R>, named: Option<&str>) -> Result<Stri
     if let Some(sheet) = sheets.iter().filter(is_table).find(same) {
         return Ok(sheet.name.clone());
     }
-    let all: Vec<&str> = sheets.iter().map(|sheet| sheet.name.as_str()).collect();
+    let all = sheets.iter().map(|sheet| sheet.name.as_str());
     Err(problem(
         "unknown_sheet",
         format!(
             "The workbook has no sheet {named:?}. Its sheets are: {}.",
-            all.join(", ")
+            readable::list(all, NAMES_SHOWN)
         ),
     ))
 }
