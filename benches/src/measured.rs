@@ -8,6 +8,7 @@ use crate::cold_start::ColdStart;
 use crate::cost::Cost;
 use crate::error::Error;
 use crate::export::Exported;
+use crate::load::Load;
 use crate::lookup::Lookup;
 use crate::rejects::Rejects;
 use crate::speed::Speed;
@@ -30,6 +31,8 @@ pub enum Measured {
     Throttle(Throttle),
     /// `upload`
     Upload(Upload),
+    /// `load`
+    Load(Load),
     /// `lookup`
     Lookup(Lookup),
     /// `cold-start`
@@ -60,6 +63,7 @@ impl fmt::Display for Measured {
             Self::Cost(cost) => cost.fmt(f),
             Self::Throttle(throttle) => throttle.fmt(f),
             Self::Upload(upload) => upload.fmt(f),
+            Self::Load(load) => load.fmt(f),
             Self::Lookup(lookup) => lookup.fmt(f),
             Self::ColdStart(cold_start) => cold_start.fmt(f),
         }
