@@ -9,6 +9,7 @@ use crate::report::{grouped, origin};
 /// Returns the section.
 pub fn section(load: &Load) -> String {
     let mut text = origin(&load.origin);
+    text.push_str("![Response times of reads and memory during the mixed load](load.svg)\n\n");
     let _ = writeln!(
         text,
         "{} minutes, {} requests, {:.1} per second.\n\n| | |\n| --- | --- |",
