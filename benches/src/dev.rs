@@ -83,6 +83,11 @@ impl Dev {
         self.child.id().ok_or_else(|| "mpulse dev has ended".into())
     }
 
+    /// Returns a folder for files, which is deleted with it.
+    pub fn folder(&self) -> &Path {
+        self.work.path()
+    }
+
     /// Writes a roster of new members and returns its file.
     ///
     /// # Errors
@@ -98,11 +103,23 @@ impl Dev {
     /// # Errors
     /// Returns an error if not every row was created.
     pub async fn upload(&self, roster: &Path, rows: u64) -> Result<(f64, String), Error> {
-        let mut upload = Command::new(&self.program);
-        upload.arg("upload").arg(roster);
-        let (seconds, summary) = self.run(upload, ("created", rows)).await?;
+        let (seconds, summary) = self.upload_with(roster, &[("created", rows)]).await?;
         let id = value(&summary, "batch").ok_or("the summary has no batch")?;
         Ok((seconds, id.to_owned()))
+    }
+
+    /// Sends a roster by `mpulse upload`. Returns the seconds it took, and its summary.
+    ///
+    /// # Errors
+    /// Returns an error if the summary does not have these counters.
+    pub async fn upload_with(
+        &self,
+        roster: &Path,
+        counters: &[(&str, u64)],
+    ) -> Result<(f64, String), Error> {
+        let mut upload = Command::new(&self.program);
+        upload.arg("upload").arg(roster);
+        self.run(upload, counters).await
     }
 
     /// Reverts a batch by `mpulse revert`. Returns the seconds it took.
@@ -112,14 +129,14 @@ impl Dev {
     pub async fn revert(&self, batch: &str, rows: u64) -> Result<f64, Error> {
         let mut revert = Command::new(&self.program);
         revert.args(["revert", batch, "--yes"]);
-        Ok(self.run(revert, ("removed", rows)).await?.0)
+        Ok(self.run(revert, &[("removed", rows)]).await?.0)
     }
 
-    /// Runs a command whose summary must have this counter. Returns the seconds it took, and the summary.
+    /// Runs a command whose summary must have these counters. Returns the seconds it took, and the summary.
     async fn run(
         &self,
         mut command: Command,
-        (counter, rows): (&str, u64),
+        counters: &[(&str, u64)],
     ) -> Result<(f64, String), Error> {
         let began = Instant::now();
         command.args(["--url", &format!("http://127.0.0.1:{}", self.port)]);
@@ -127,8 +144,10 @@ impl Dev {
         let output = command.stderr(Stdio::null()).output().await?;
         let seconds = began.elapsed().as_secs_f64();
         let summary = String::from_utf8_lossy(&output.stdout).into_owned();
-        if value(&summary, counter) != Some(&rows.to_string()) {
-            return Err(format!("{counter} is not {rows}:\n{summary}").into());
+        for (counter, rows) in counters {
+            if value(&summary, counter) != Some(&rows.to_string()) {
+                return Err(format!("{counter} is not {rows}:\n{summary}").into());
+            }
         }
         Ok((seconds, summary))
     }

@@ -103,9 +103,25 @@ pub fn mebibytes(bytes: Option<u64>) -> String {
     )
 }
 
+/// Returns a percentile (500 is the median, 990 is exceeded by one value in a hundred) of sorted microseconds, in
+/// milliseconds.
+pub fn percentile_ms(sorted: &[u32], per_mille: usize) -> f64 {
+    let at = (sorted.len() * per_mille / 1000).min(sorted.len().saturating_sub(1));
+    f64::from(sorted.get(at).copied().unwrap_or_default()) / 1000.0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn percentiles_are_of_the_sorted_times() {
+        let times: Vec<u32> = (1..=1000).map(|n| n * 1000).collect();
+        assert!((percentile_ms(&times, 500) - 501.0).abs() < 1e-9);
+        assert!((percentile_ms(&times, 990) - 991.0).abs() < 1e-9);
+        assert!((percentile_ms(&times, 999) - 1000.0).abs() < 1e-9);
+        assert!(percentile_ms(&[], 990).abs() < 1e-9);
+    }
 
     #[test]
     fn the_processor_has_a_name() {

@@ -2,10 +2,6 @@
 //! number of members.
 
 use std::fmt::{self, Write as _};
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,15 +10,14 @@ use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
+use crate::connection::Connection;
 use crate::dev::{Dev, KEY};
 use crate::error::Error;
-use crate::figures::Origin;
+use crate::figures::{Origin, percentile_ms};
+use crate::roster::{self, Person};
 
 /// Members that are looked up, spread over the roster.
 const SAMPLE: usize = 5000;
-
-/// Bytes of a response read at once; a page of one member is smaller.
-const BUFFER: usize = 16 * 1024;
 
 /// The arguments.
 #[derive(Debug, Args)]
@@ -121,7 +116,7 @@ pub async fn run(args: &LookupArgs) -> Result<Lookup, Error> {
         let dev = Dev::start(args.port).await?;
         let roster = dev.roster(members)?;
         dev.upload(&roster, members).await?;
-        let people = sample(&roster, members)?;
+        let people = roster::people(&roster, members, SAMPLE)?;
         for (by, parameter) in [("phone", "ph"), ("client id", "cmid")] {
             let asked: Vec<Asked> = people
                 .iter()
@@ -138,42 +133,13 @@ pub async fn run(args: &LookupArgs) -> Result<Lookup, Error> {
                 members,
                 requests: times.len(),
                 seconds,
-                p50_ms: percentile(&times, 50),
-                p99_ms: percentile(&times, 99),
+                p50_ms: percentile_ms(&times, 500),
+                p99_ms: percentile_ms(&times, 990),
             });
         }
         dev.end().await?;
     }
     Ok(Lookup { origin, rounds })
-}
-
-/// A member to look up.
-struct Person {
-    client_member_id: String,
-    phone: String,
-}
-
-/// Returns members spread over a roster: rows without quotes, which are most.
-fn sample(roster: &Path, rows: u64) -> Result<Vec<Person>, Error> {
-    let every = usize::try_from(rows)?.div_ceil(SAMPLE);
-    let mut people = Vec::new();
-    for line in BufReader::new(File::open(roster)?)
-        .lines()
-        .skip(1)
-        .step_by(every)
-    {
-        let line = line?;
-        let fields: Vec<&str> = line.split(',').collect();
-        if let [_, client_member_id, _, _, phone] = fields[..]
-            && !line.contains('"')
-        {
-            people.push(Person {
-                client_member_id: client_member_id.to_owned(),
-                phone: phone.to_owned(),
-            });
-        }
-    }
-    Ok(people)
 }
 
 /// A request, and a part of the expected response.
@@ -185,7 +151,7 @@ struct Asked {
 impl Asked {
     fn new(parameter: &str, person: &Person, key: &str) -> Self {
         let value = match parameter {
-            "ph" => person.phone.replace('+', "%2B").replace(' ', "%20"),
+            "ph" => person.phone_in_url(),
             _ => person.client_member_id.clone(),
         };
         let credentials = STANDARD.encode(key);
@@ -201,8 +167,7 @@ impl Asked {
 }
 
 /// Sends requests on a number of connections for a time. Returns the elapsed seconds and the
-/// microseconds of each response. It uses bare sockets, because the client shares the cores with
-/// the server.
+/// microseconds of each response.
 fn ask(
     port: u16,
     asked: &[Asked],
@@ -215,19 +180,17 @@ fn ask(
             .map(|n| {
                 let mine = asked.iter().cycle().skip(n * asked.len() / connections);
                 scope.spawn(move || -> Result<Vec<u32>, Error> {
-                    let mut socket = TcpStream::connect(("127.0.0.1", port))?;
-                    socket.set_nodelay(true)?;
+                    let mut connection = Connection::open(port)?;
                     let mut times = Vec::new();
                     for asked in mine {
                         if began.elapsed() >= time {
                             break;
                         }
                         let sent = Instant::now();
-                        socket.write_all(&asked.request)?;
-                        let answer = answer(&mut socket)?;
+                        let answer = connection.send(&asked.request)?;
                         times.push(u32::try_from(sent.elapsed().as_micros())?);
-                        if !answer.starts_with("HTTP/1.1 200") || !answer.contains(&asked.answer) {
-                            return Err(format!("not the expected member: {answer}").into());
+                        if answer.status() != "200" || !answer.body.contains(&asked.answer) {
+                            return Err(format!("not the expected member: {answer:?}").into());
                         }
                     }
                     Ok(times)
@@ -240,37 +203,6 @@ fn ask(
             .collect()
     });
     Ok((began.elapsed().as_secs_f64(), times?.concat()))
-}
-
-/// Reads one response, head and body.
-fn answer(socket: &mut TcpStream) -> Result<String, Error> {
-    let mut bytes = Vec::new();
-    let mut buffer = [0; BUFFER];
-    loop {
-        let read = socket.read(&mut buffer)?;
-        if read == 0 {
-            return Err("the connection was closed".into());
-        }
-        bytes.extend_from_slice(&buffer[..read]);
-        let text = std::str::from_utf8(&bytes)?;
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head
-                .lines()
-                .filter_map(|line| line.split_once(':'))
-                .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
-                .ok_or("a response without a length")?
-                .1;
-            if body.len() >= length.trim().parse()? {
-                return Ok(text.to_owned());
-            }
-        }
-    }
-}
-
-/// Returns a percentile of sorted microseconds, in milliseconds.
-fn percentile(sorted: &[u32], percent: usize) -> f64 {
-    let at = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));
-    f64::from(sorted.get(at).copied().unwrap_or_default()) / 1000.0
 }
 
 impl fmt::Display for Lookup {
@@ -297,14 +229,6 @@ impl fmt::Display for Lookup {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn percentiles_are_of_the_sorted_times() {
-        let times: Vec<u32> = (1..=1000).map(|n| n * 1000).collect();
-        assert!((percentile(&times, 50) - 501.0).abs() < 1e-9);
-        assert!((percentile(&times, 99) - 991.0).abs() < 1e-9);
-        assert!(percentile(&[], 99).abs() < 1e-9);
-    }
 
     #[test]
     fn the_most_members_are_compared_with_the_fewest() {

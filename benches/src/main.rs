@@ -3,6 +3,7 @@
 
 mod boto3;
 mod cold_start;
+mod connection;
 mod cost;
 mod dev;
 mod error;
@@ -10,6 +11,7 @@ mod export;
 mod figures;
 mod ground;
 mod http_server;
+mod load;
 mod local_stack;
 mod lookup;
 mod measured;
@@ -60,6 +62,8 @@ enum Command {
     Upload(upload::UploadArgs),
     /// Time from each function's start to its readiness and first response, and its size
     ColdStart(cold_start::ColdStartArgs),
+    /// Response times, errors and memory under requests and batches at once; fails if a requirement is not met
+    Load(load::LoadArgs),
     /// Lookups per second by phone and by client id, among few and many members
     Lookup(lookup::LookupArgs),
     /// Write results into the documents
@@ -103,6 +107,12 @@ async fn run(command: Command) -> Result<(), Error> {
         Command::Upload(args) => Measured::Upload(upload::run(&args).await?).show(args.json),
         Command::ColdStart(args) => {
             Measured::ColdStart(cold_start::run(&args).await?).show(args.json)
+        }
+        Command::Load(args) => {
+            let load = load::run(&args).await?;
+            let verdict = load.verdict();
+            Measured::Load(load).show(args.json)?;
+            verdict
         }
         Command::Lookup(args) => Measured::Lookup(lookup::run(&args).await?).show(args.json),
         Command::Report(args) => report::run(&args),

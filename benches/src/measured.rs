@@ -8,6 +8,7 @@ use crate::cold_start::ColdStart;
 use crate::cost::Cost;
 use crate::error::Error;
 use crate::export::Exported;
+use crate::load::Load;
 use crate::lookup::Lookup;
 use crate::partitions::Loads;
 use crate::rejects::Rejects;
@@ -33,6 +34,8 @@ pub enum Measured {
     Partitions(Loads),
     /// `upload`
     Upload(Upload),
+    /// `load`
+    Load(Load),
     /// `lookup`
     Lookup(Lookup),
     /// `cold-start`
@@ -64,6 +67,7 @@ impl fmt::Display for Measured {
             Self::Throttle(throttle) => throttle.fmt(f),
             Self::Partitions(loads) => loads.fmt(f),
             Self::Upload(upload) => upload.fmt(f),
+            Self::Load(load) => load.fmt(f),
             Self::Lookup(lookup) => lookup.fmt(f),
             Self::ColdStart(cold_start) => cold_start.fmt(f),
         }

@@ -1,4 +1,4 @@
-//! Plots CPU time and peak memory by number of rows, as an SVG.
+//! Plots panels side by side, as an SVG: CPU time and peak memory by number of rows, and others of this form.
 
 use std::fmt::Write;
 
@@ -19,14 +19,36 @@ const COLOURS: [&str; 3] = ["#0072b2", "#d55e00", "#009e73"];
 const MEMORY_LIMIT: f64 = 64.0;
 
 /// One line of a panel.
-struct Series {
-    name: String,
-    points: Vec<(f64, f64)>,
+#[derive(Debug)]
+pub struct Series {
+    /// Its name.
+    pub name: String,
+    /// Its points, from left to right.
+    pub points: Vec<(f64, f64)>,
+}
+
+/// A panel.
+#[derive(Debug)]
+pub struct Panel<'a> {
+    /// The title, above it: what the y axis shows.
+    pub title: &'a str,
+    /// What the x axis shows.
+    pub x_title: &'a str,
+    /// The x axis.
+    pub x: Scale,
+    /// The y axis.
+    pub y: Scale,
+    /// The lines.
+    pub all: &'a [Series],
+    /// Ranges of x that are shaded.
+    pub bands: &'a [(f64, f64)],
+    /// Whether each point has a dot.
+    pub dots: bool,
 }
 
 /// Maps a value to a position along an axis.
-#[derive(Clone, Copy)]
-struct Scale {
+#[derive(Debug, Clone, Copy)]
+pub struct Scale {
     from: f64,
     to: f64,
     logarithmic: bool,
@@ -50,8 +72,17 @@ impl Scale {
         powers.take_while(|tick| *tick <= self.to * 1.001).collect()
     }
 
+    /// Returns an axis from 0.
+    pub fn linear(to: f64) -> Self {
+        Self {
+            from: 0.0,
+            to,
+            logarithmic: false,
+        }
+    }
+
     /// Returns the powers of ten around these values.
-    fn decades(values: impl Iterator<Item = f64> + Clone) -> Self {
+    pub fn decades(values: impl Iterator<Item = f64> + Clone) -> Self {
         let least = values.clone().fold(f64::INFINITY, f64::min).max(1e-6);
         let most = values.fold(least, f64::max);
         let from = 10_f64.powf(least.log10().floor());
@@ -72,27 +103,45 @@ pub fn draw(points: &[Figures]) -> String {
         p.peak_rss_bytes.map(|bytes| bytes as f64 / 1_048_576.0)
     });
     let seconds = Scale::decades(points.iter().map(|p| p.cpu_seconds));
-    let mebibytes = Scale {
-        from: 0.0,
-        to: MEMORY_LIMIT * 1.25,
-        logarithmic: false,
+    let panel = |title, y, all| Panel {
+        title,
+        x_title: "rows",
+        x: rows,
+        y,
+        all,
+        bands: &[],
+        dots: true,
     };
+    image(
+        "CPU time and peak memory of ingest against rows",
+        &[
+            panel("CPU seconds", seconds, &time),
+            panel("peak RSS, MiB", Scale::linear(MEMORY_LIMIT * 1.25), &memory),
+        ],
+        Some(MEMORY_LIMIT),
+    )
+}
+
+/// Draws two panels, the second with a dashed line at a limit, if it has one.
+pub fn image(title: &str, panels: &[Panel; 2], limit: Option<f64>) -> String {
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {} {HEIGHT}\" \
          font-family=\"system-ui, sans-serif\" font-size=\"11\" fill=\"#222\">\n\
-         <title>CPU time and peak memory of ingest against rows</title>\n\
+         <title>{title}</title>\n\
          <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n",
         2.0 * WIDTH
     );
-    panel(&mut svg, 0.0, "CPU seconds", rows, seconds, &time);
-    panel(&mut svg, WIDTH, "peak RSS, MiB", rows, mebibytes, &memory);
-    let y = height_of(mebibytes, MEMORY_LIMIT);
-    let _ = writeln!(
-        svg,
-        "<path d=\"M{:.1} {y:.1}H{:.1}\" stroke=\"#666\" stroke-dasharray=\"4 3\"/>",
-        WIDTH + LEFT,
-        2.0 * WIDTH - RIGHT
-    );
+    draw_panel(&mut svg, 0.0, &panels[0]);
+    draw_panel(&mut svg, WIDTH, &panels[1]);
+    if let Some(limit) = limit {
+        let y = height_of(panels[1].y, limit);
+        let _ = writeln!(
+            svg,
+            "<path d=\"M{:.1} {y:.1}H{:.1}\" stroke=\"#666\" stroke-dasharray=\"4 3\"/>",
+            WIDTH + LEFT,
+            2.0 * WIDTH - RIGHT
+        );
+    }
     svg.push_str("</svg>\n");
     svg
 }
@@ -122,7 +171,10 @@ fn height_of(scale: Scale, value: f64) -> f64 {
     HEIGHT - BOTTOM - scale.place(value) * (HEIGHT - TOP - BOTTOM)
 }
 
-fn panel(svg: &mut String, left: f64, title: &str, x: Scale, y: Scale, all: &[Series]) {
+fn draw_panel(svg: &mut String, left: f64, panel: &Panel) {
+    let Panel {
+        title, x, y, all, ..
+    } = *panel;
     let across = |value: f64| left + LEFT + x.place(value) * (WIDTH - LEFT - RIGHT);
     let (start, end) = (left + LEFT, left + WIDTH - RIGHT);
     let bottom = HEIGHT - BOTTOM;
@@ -130,6 +182,15 @@ fn panel(svg: &mut String, left: f64, title: &str, x: Scale, y: Scale, all: &[Se
         svg,
         "<text x=\"{start}\" y=\"16\" font-weight=\"600\">{title}</text>"
     );
+    for &(from, to) in panel.bands {
+        let (from, to) = (across(from), across(to));
+        let _ = writeln!(
+            svg,
+            "<rect x=\"{from:.1}\" y=\"{TOP}\" width=\"{:.1}\" height=\"{:.1}\" fill=\"#eee\"/>",
+            to - from,
+            bottom - TOP
+        );
+    }
     for tick in y.ticks() {
         let at = height_of(y, tick);
         let _ = writeln!(
@@ -153,9 +214,10 @@ fn panel(svg: &mut String, left: f64, title: &str, x: Scale, y: Scale, all: &[Se
     }
     let _ = writeln!(
         svg,
-        "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">rows</text>",
+        "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
         f64::midpoint(start, end),
-        bottom + 32.0
+        bottom + 32.0,
+        panel.x_title
     );
     for (n, series) in all.iter().enumerate() {
         let colour = COLOURS[n % COLOURS.len()];
@@ -163,10 +225,12 @@ fn panel(svg: &mut String, left: f64, title: &str, x: Scale, y: Scale, all: &[Se
         for (n, &(rows, value)) in series.points.iter().enumerate() {
             let (at, up) = (across(rows), height_of(y, value));
             let _ = write!(line, "{}{at:.1} {up:.1}", if n == 0 { "M" } else { "L" });
-            let _ = writeln!(
-                svg,
-                "<circle cx=\"{at:.1}\" cy=\"{up:.1}\" r=\"3\" fill=\"{colour}\"/>"
-            );
+            if panel.dots {
+                let _ = writeln!(
+                    svg,
+                    "<circle cx=\"{at:.1}\" cy=\"{up:.1}\" r=\"3\" fill=\"{colour}\"/>"
+                );
+            }
         }
         let row = TOP + 12.0 + 14.0 * f64::from(u8::try_from(n).unwrap_or_default());
         let _ = writeln!(

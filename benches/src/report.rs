@@ -1,5 +1,5 @@
 //! `mpulse-bench report`: writes results into docs/performance.md, between the markers there, and
-//! draws docs/performance.svg. None of these is edited by hand.
+//! draws docs/performance.svg and docs/load.svg. None of these is edited by hand.
 
 use std::fmt::Write;
 use std::fs;
@@ -12,6 +12,7 @@ use crate::cost::Cost;
 use crate::error::Error;
 use crate::export::Exported;
 use crate::figures::{Figures, Origin, mebibytes};
+use crate::load;
 use crate::lookup::Lookup;
 use crate::measured::Measured;
 use crate::partitions::Loads;
@@ -34,6 +35,10 @@ pub struct ReportArgs {
     /// The plot
     #[arg(long, default_value = "docs/performance.svg")]
     plot: PathBuf,
+
+    /// The plot of the mixed load
+    #[arg(long, default_value = "docs/load.svg")]
+    load_plot: PathBuf,
 }
 
 /// Writes the page.
@@ -65,6 +70,10 @@ pub fn run(args: &ReportArgs) -> Result<(), Error> {
                 let section = upload.program.as_ref().map_or("upload", |_| "upload-dev");
                 (section, upload_section(&upload))
             }
+            Measured::Load(load) => {
+                fs::write(&args.load_plot, load::draw(&load))?;
+                ("load", load::section(&load))
+            }
             Measured::Lookup(lookup) => ("lookup", lookup_section(&lookup)),
             Measured::ColdStart(started) => ("cold-start", cold_start_section(&started)),
         };
@@ -90,7 +99,8 @@ fn replaced(page: &str, section: &str, text: &str) -> Result<String, Error> {
     Ok(format!("{before}{marker}\n{text}\n<!-- end -->{after}"))
 }
 
-fn origin(origin: &Origin) -> String {
+/// Returns where and when a measurement ran.
+pub fn origin(origin: &Origin) -> String {
     format!(
         "`{}`\n\n{}, {}, {} cores, load {} before.\n\n",
         origin.command,

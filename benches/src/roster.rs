@@ -23,8 +23,22 @@ const BUFFER: usize = 256 * 1024;
 /// # Errors
 /// Returns an error if the file cannot be written.
 pub fn write(path: &Path, rows: u64, bad: u64) -> Result<(), Error> {
+    write_all(path, Roster::new(rows, bad, SEED, vec![ACCOUNT.to_owned()]))
+}
+
+/// Writes a roster of `rows` rows of another account. Each seed has other people.
+///
+/// # Errors
+/// Returns an error if the file cannot be written.
+pub fn write_account(path: &Path, rows: u64, account: &str, seed: u64) -> Result<(), Error> {
+    write_all(
+        path,
+        Roster::new(rows, 0, SEED + seed, vec![account.to_owned()]),
+    )
+}
+
+fn write_all(path: &Path, mut roster: Roster) -> Result<(), Error> {
     let mut file = File::create(path)?;
-    let mut roster = Roster::new(rows, bad, SEED, vec![ACCOUNT.to_owned()]);
     let mut buffer = Vec::with_capacity(2 * BUFFER);
     buffer.extend_from_slice(HEADER.as_bytes());
     while roster.write_next(&mut buffer) {
@@ -35,6 +49,47 @@ pub fn write(path: &Path, rows: u64, bad: u64) -> Result<(), Error> {
     }
     file.write_all(&buffer)?;
     Ok(())
+}
+
+/// A member of a roster, to look up.
+#[derive(Debug)]
+pub struct Person {
+    /// The client's own id.
+    pub client_member_id: String,
+    phone: String,
+}
+
+impl Person {
+    /// Returns the phone number as a parameter of a URL.
+    pub fn phone_in_url(&self) -> String {
+        self.phone.replace('+', "%2B").replace(' ', "%20")
+    }
+}
+
+/// Returns at most `most` members spread over a roster of `rows` rows: of rows without quotes, which are most.
+///
+/// # Errors
+/// Returns an error if the file cannot be read.
+pub fn people(roster: &Path, rows: u64, most: usize) -> Result<Vec<Person>, Error> {
+    let every = usize::try_from(rows)?.div_ceil(most);
+    let mut people = Vec::new();
+    for line in BufReader::new(File::open(roster)?)
+        .lines()
+        .skip(1)
+        .step_by(every)
+    {
+        let line = line?;
+        let fields: Vec<&str> = line.split(',').collect();
+        if let [_, client_member_id, _, _, phone] = fields[..]
+            && !line.contains('"')
+        {
+            people.push(Person {
+                client_member_id: client_member_id.to_owned(),
+                phone: phone.to_owned(),
+            });
+        }
+    }
+    Ok(people)
 }
 
 /// How some rows of a roster that is sent again differ.
