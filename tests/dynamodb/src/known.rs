@@ -144,10 +144,15 @@ fn differ_only_where_own_is_invalid(own: &Value, peer: &Value) -> bool {
     let (Some(own), Some(peer)) = (own.as_array(), peer.as_array()) else {
         return false;
     };
-    let is_invalid = |statement: &Value| statement["Error"]["Code"] == "ValidationError";
-    let is_same = |(own, peer): (&Value, &Value)| {
-        is_invalid(own)
-            || (own["Error"]["Code"] == peer["Error"]["Code"] && own["Item"] == peer["Item"])
-    };
-    own.len() == peer.len() && own.iter().zip(peer).all(is_same)
+    let is_explained =
+        |(own, peer): (&Value, &Value)| is_invalid_statement(own) || is_same_statement((own, peer));
+    own.len() == peer.len() && own.iter().zip(peer).all(is_explained)
+}
+
+fn is_invalid_statement(response: &Value) -> bool {
+    response["Error"]["Code"] == "ValidationError"
+}
+
+fn is_same_statement((own, peer): (&Value, &Value)) -> bool {
+    own["Error"]["Code"] == peer["Error"]["Code"] && own["Item"] == peer["Item"]
 }

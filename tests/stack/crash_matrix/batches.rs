@@ -4,14 +4,15 @@ use std::io::{Cursor, Read};
 use std::time::Duration;
 
 use ingest::Service;
-use mpulse_shared::batch::{Batch, BatchRequest, Limit, Mode, Removal, Rows, Status};
+use mpulse_shared::batch::{Batch, BatchRequest, Limit, Mode, Removal, Rows};
 use mpulse_shared::member::{AccountId, Author};
 use mpulse_tests::packed::Packing;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::LONG;
 use super::rosters::{self, Roster, uploaded_at};
 use super::subject::{Ground, Scenario};
+use super::traces::Settled;
 use crate::direct_ingest::{BUCKET, Bench, Upload, deliver};
 use crate::sequential_equivalence::{check_batch, in_order_of, table};
 use crate::sequential_model::{Case, Expected, Table, reverted};
@@ -23,8 +24,8 @@ pub struct BatchSubject {
     account: AccountId,
     expected: Expected,
     rejects: Rejects,
-    /// The keys of the objects of other batches of this cell.
-    others: Vec<String>,
+    /// What the batch leaves that is reverted.
+    parent: Option<Settled>,
 }
 
 /// The expected report of rejected rows.
@@ -78,7 +79,7 @@ impl BatchSubject {
             account: account.clone(),
             expected,
             rejects: Rejects::Lines(rejects),
-            others: Vec::new(),
+            parent: None,
         }
     }
 
@@ -86,7 +87,7 @@ impl BatchSubject {
     async fn of_revert(ground: &Ground, account: AccountId) -> Self {
         let parent = Self::of_roster(ground, &account, Mode::Replace, Packing::Plain, false).await;
         assert!(parent.deliver(LONG).await);
-        let others = parent.left(ground).await.1;
+        let mut left = parent.left(ground).await;
         let bench = &ground.bench;
         let parent_id = parent.upload.batch.batch_id.clone();
         let file = bench.changes(&parent.upload.batch).await.expect("changes");
@@ -106,7 +107,7 @@ impl BatchSubject {
             service: parent.service,
             account,
             rejects: Rejects::None,
-            others,
+            parent: left.pop(),
         }
     }
 
@@ -141,7 +142,7 @@ impl BatchSubject {
                 ..Expected::default()
             },
             rejects: Rejects::None,
-            others: Vec::new(),
+            parent: None,
         }
     }
 
@@ -165,7 +166,7 @@ impl BatchSubject {
                 ..Expected::default()
             },
             rejects: Rejects::Text(report),
-            others: Vec::new(),
+            parent: None,
         }
     }
 
@@ -182,7 +183,7 @@ impl BatchSubject {
             service: ground.ingest[1].clone(),
             account: case.accounts[0].clone(),
             rejects: Rejects::None,
-            others: Vec::new(),
+            parent: None,
         }
     }
 
@@ -259,8 +260,8 @@ impl BatchSubject {
         assert_eq!(rows_of(workbook), count + 1, "with its header");
     }
 
-    /// Returns the fields of the event and the keys of the objects that the batch leaves.
-    pub async fn left(&self, ground: &Ground) -> (Value, Vec<String>) {
+    /// Returns what the batch leaves if it is undisturbed, and what its parent leaves.
+    pub async fn left(&self, ground: &Ground) -> Vec<Settled> {
         let batch = ground.bench.batch(&self.upload.batch).await;
         let detail = json!({
             "status": batch.status,
@@ -269,16 +270,14 @@ impl BatchSubject {
             "finished_at": batch.finished_at,
         });
         let id = &batch.batch_id;
-        let mut keys = self.others.clone();
+        let mut keys = Vec::new();
         keys.extend(batch.has_report.then(|| id.rejects_key()));
         keys.extend(batch.has_workbook.then(|| id.rejects_workbook_key()));
         keys.extend(batch.has_changes.then(|| id.changes_key()));
         keys.extend(batch.dry_run.then(|| id.upload_key()));
-        assert_eq!(
-            batch.status == Status::Failed,
-            self.expected.problem.is_some()
-        );
-        (detail, keys)
+        let mut all = vec![Settled::new(self.id(), detail, keys)];
+        all.extend(self.parent.clone());
+        all
     }
 }
 

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::batches::rows_of;
 use super::rosters;
 use super::subject::{Ground, Scenario};
+use super::traces::Settled;
 use crate::direct_ingest::{BUCKET, deliver, event};
 
 /// An export, and what it must leave.
@@ -114,8 +115,8 @@ impl ExportSubject {
         }
     }
 
-    /// Returns the fields of the event and the keys of the objects that the export leaves.
-    pub async fn left(&self, ground: &Ground) -> (Value, Vec<String>) {
+    /// Returns what an undisturbed export leaves.
+    pub async fn left(&self, ground: &Ground) -> Settled {
         let export = self.stored(ground).await;
         let detail = json!({
             "status": export.status,
@@ -124,6 +125,6 @@ impl ExportSubject {
             "attempts": export.attempts,
             "finished_at": export.finished_at,
         });
-        (detail, vec![export.file_key()])
+        Settled::new(self.id(), detail, vec![export.file_key()])
     }
 }

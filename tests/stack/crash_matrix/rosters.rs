@@ -30,8 +30,8 @@ const ABSENT: u32 = 40;
 pub const LARGE: &str = "large";
 
 /// Members of the account with long names, and the length of each name. Five windows of their changes are a part that S3
-/// can copy, so the report has three such parts and a rest.
-const LARGE_MEMBERS: u32 = 460;
+/// can copy, so the report has two such parts and a rest.
+const LARGE_MEMBERS: u32 = 310;
 const LONG_NAME: usize = 17_600;
 
 /// Rows of the roster whose rows are all rejected, and the length of each. Their report has two pieces.

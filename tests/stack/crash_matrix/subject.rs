@@ -196,17 +196,13 @@ impl Subject {
     }
 
     /// Returns what is to be left.
-    pub async fn settled(&self, ground: &Ground, kills: u32, leaves_upload: bool) -> Settled {
-        let (detail, keys) = match self {
+    pub async fn settled(&self, ground: &Ground, kills: u32, leaves_upload: bool) -> Vec<Settled> {
+        let mut all = match self {
             Self::Batch(batch) => batch.left(ground).await,
-            Self::Export(export) => export.left(ground).await,
+            Self::Export(export) => vec![export.left(ground).await],
         };
-        Settled {
-            id: self.id().to_owned(),
-            kills,
-            detail,
-            keys,
-            uploads: if leaves_upload { kills } else { 0 },
-        }
+        all[0].kills = kills;
+        all[0].uploads = if leaves_upload { kills } else { 0 };
+        all
     }
 }

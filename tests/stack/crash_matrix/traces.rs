@@ -8,11 +8,12 @@ use serde_json::Value;
 use super::subject::Ground;
 use crate::direct_ingest::BUCKET;
 
-/// What a cell is to leave.
+/// What a batch or an export of a cell is to leave.
+#[derive(Debug, Clone)]
 pub struct Settled {
-    /// The id of its batch or export.
+    /// Its id.
     pub id: String,
-    /// The runs that were killed.
+    /// Its runs that were killed.
     pub kills: u32,
     /// Fields of its event.
     pub detail: Value,
@@ -21,6 +22,19 @@ pub struct Settled {
     /// Multipart uploads that were created and whose ids were not saved. They have no parts, and the bucket's lifecycle rule
     /// deletes them.
     pub uploads: u32,
+}
+
+impl Settled {
+    /// What an undisturbed batch or export leaves.
+    pub fn new(id: &str, detail: Value, keys: Vec<String>) -> Self {
+        Self {
+            id: id.to_owned(),
+            kills: 0,
+            detail,
+            keys,
+            uploads: 0,
+        }
+    }
 }
 
 /// Checks that there are exactly the objects and the events that the cells are to leave.

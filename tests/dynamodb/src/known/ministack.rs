@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::{
-    Known, differ_only_where_own_is_invalid, has_failed_statement, is_stricter, kind, message,
+    INVALID_VALUES, Known, is_invalid_statement, is_same_statement, is_stricter, kind, message,
     starts,
 };
 use crate::compare::difference;
@@ -36,14 +36,10 @@ pub(super) const KNOWN: &[Known] = &[
                 "ExecuteStatement" => {
                     kind(own) == "ValidationException"
                         && kind(peer) != "ValidationException"
-                        && starts(own, &types)
+                        && (starts(own, &types) || starts(own, INVALID_VALUES))
                 }
                 "BatchExecuteStatement" => {
-                    has_failed_statement(own)
-                        && differ_only_where_own_is_invalid(
-                            &own.body["Responses"],
-                            &peer.body["Responses"],
-                        )
+                    are_same_until_own_is_invalid(&own.body["Responses"], &peer.body["Responses"])
                 }
                 _ => false,
             }
@@ -88,6 +84,16 @@ pub(super) const KNOWN: &[Known] = &[
         },
     },
     Known {
+        name: "a filter reads attributes that the index does not project",
+        explains: |request, own, peer| {
+            let index = request.body["IndexName"].as_str();
+            !request.body["FilterExpression"].is_null()
+                && index.is_some_and(|index| index != "by-g")
+                && (own.status, peer.status) == (200, 200)
+                && own.body["ScannedCount"] == peer.body["ScannedCount"]
+        },
+    },
+    Known {
         name: "ALL_ATTRIBUTES is possible on an index that does not project all",
         explains: |_, own, peer| {
             is_stricter(own, peer) && message(own).contains("Select type ALL_ATTRIBUTES is not")
@@ -101,7 +107,7 @@ pub(super) const KNOWN: &[Known] = &[
         },
     },
     Known {
-        name: "numbers keep their trailing zeros",
+        name: "nested numbers of statements are kept as they are written",
         explains: |request, own, peer| {
             let trimmed = Response {
                 status: peer.status,
@@ -112,10 +118,7 @@ pub(super) const KNOWN: &[Known] = &[
     },
     Known {
         name: "an update may have a path whose parent does not exist",
-        explains: |_, own, peer| {
-            is_stricter(own, peer)
-                && message(own).starts_with("The document path provided in the update expression")
-        },
+        explains: |_, own, peer| is_stricter(own, peer) && starts(own, &INVALID_UPDATES[..1]),
     },
     Known {
         name: "two operands that do not exist are equal",
@@ -127,10 +130,26 @@ pub(super) const KNOWN: &[Known] = &[
             let possible = ["", "ConditionalCheckFailedException", "ValidationException"];
             texts.any(compares_attributes)
                 && possible.contains(&kind(own))
-                && possible[..2].contains(&kind(peer))
+                && (possible[..2].contains(&kind(peer)) || starts(peer, &INVALID_UPDATES))
         },
     },
 ];
+
+/// The beginnings of messages about updates that an item does not allow: they follow the condition.
+const INVALID_UPDATES: [&str; 2] = [
+    "The document path provided in the update expression",
+    "The provided expression refers to an attribute that does not exist",
+];
+
+/// Returns whether a statement of a batch is rejected by the engine, and the responses to the statements before it are
+/// the same. The peer may have executed it, so that later ones meet another item.
+fn are_same_until_own_is_invalid(own: &Value, peer: &Value) -> bool {
+    let (Some(own), Some(peer)) = (own.as_array(), peer.as_array()) else {
+        return false;
+    };
+    let first = own.iter().position(is_invalid_statement);
+    first.is_some_and(|first| own[..first].iter().zip(peer).all(is_same_statement))
+}
 
 /// Returns whether two responses are the same apart from the consumed capacity.
 fn differ_only_in_capacity(request: &Request, own: &Response, peer: &Response) -> bool {
@@ -158,14 +177,19 @@ fn compares_attributes(text: &str) -> bool {
     })
 }
 
-/// Returns a body whose numbers have no trailing zeros after a point.
+/// Returns a body whose numbers have no plus, and no trailing zeros after a point.
 fn trimmed(value: &Value) -> Value {
     match value {
         Value::Object(object) => object
             .iter()
             .map(|(name, value)| match (name.as_str(), value) {
-                ("N", Value::String(text)) if text.contains('.') => {
-                    let text = text.trim_end_matches('0').trim_end_matches('.');
+                ("N", Value::String(text)) => {
+                    let text = text.trim_start_matches('+');
+                    let text = if text.contains('.') {
+                        text.trim_end_matches('0').trim_end_matches('.')
+                    } else {
+                        text
+                    };
                     (name.clone(), text.into())
                 }
                 _ => (name.clone(), trimmed(value)),
