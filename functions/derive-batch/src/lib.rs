@@ -83,11 +83,7 @@ async fn apply(
     {
         return Ok(child.clone());
     }
-    if let Some(applied_by) = dry_run
-        .applied_by
-        .as_ref()
-        .filter(|_| !std::env::var("MUTANT").is_ok_and(|m| m == "apply"))
-    {
+    if let Some(applied_by) = &dry_run.applied_by {
         let child = awaiting(batches, files, applied_by).await?;
         return complete_apply(batches, files, dry_run, child).await;
     }

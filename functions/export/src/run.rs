@@ -228,9 +228,6 @@ impl<'a> Run<'a> {
         at.pieces = number;
         at.bytes += bytes;
         at.rows = rows;
-        if std::env::var("MUTANT").is_ok_and(|m| m == "export") {
-            return self.lease.save().await;
-        }
         (at.last, at.is_whole) = match end {
             End::At(last) => (Some(last), false),
             End::Unknown => (None, false),

@@ -140,11 +140,7 @@ impl Worker for Ingest {
             self.note_late_upload(&batch_id, upload).await?;
         }
         let sent = match &ended {
-            Some(batch)
-                if !is_late
-                    && !(has_ended_before
-                        && std::env::var("MUTANT").is_ok_and(|m| m == "event")) =>
-            {
+            Some(batch) if !is_late => {
                 let event = Event::batch_ended(batch);
                 let sent = self.resources.events.send(event).await;
                 guard.reached(Point::EventSent).await;
@@ -152,7 +148,7 @@ impl Worker for Ingest {
             }
             _ => Ok(()),
         };
-        self.clean_up(upload, &batch_id, ended.as_ref(), &guard, has_ended_before)
+        self.clean_up(upload, &batch_id, ended.as_ref(), &guard)
             .await?;
         // If the event was not sent, the next delivery of the message sends it.
         sent?;
@@ -173,12 +169,9 @@ impl Ingest {
         batch_id: &BatchId,
         ended: Option<&Batch>,
         guard: &Guard,
-        has_ended_before_m: bool,
     ) -> Result<(), StoreError> {
         let is_kept = |batch: &Batch| batch.keeps_upload(&upload.object.etag);
-        if !ended.is_some_and(is_kept)
-            && !(has_ended_before_m && std::env::var("MUTANT").is_ok_and(|m| m == "upload"))
-        {
+        if !ended.is_some_and(is_kept) {
             self.delete_upload(upload).await?;
             guard.reached(Point::InputDeleted).await;
         }
@@ -187,7 +180,7 @@ impl Ingest {
             (Kind::Rejects, ended.is_some_and(Batch::lacks_report)),
             (Kind::Changes, ended.is_some_and(Batch::lacks_changes)),
         ] {
-            if !is_lost && !std::env::var("MUTANT").is_ok_and(|m| m == "parts") {
+            if !is_lost {
                 let bucket = &upload.object.bucket;
                 let report = self.resources.report(bucket, batch_id, kind, guard.clone());
                 report.delete_parts().await?;

@@ -151,7 +151,7 @@ mod tests {
             assert!(attempts.lock().len() <= MAX_IDS);
         }
         // Ids without a recent wrong secret are forgotten first.
-        let later = start + Duration::from_secs(3600);
+        let later = start + Duration::from_hours(1);
         checked(&attempts, "ops", "", 100, later);
         for number in 0..MAX_IDS - 1 {
             attempts.count(&id(&format!("m{number}")), "", later);

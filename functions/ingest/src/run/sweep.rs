@@ -247,10 +247,6 @@ impl Run<'_> {
             self.reached(Point::WindowRemoved).await;
         }
         let at = &mut self.pipeline.lease.batch.checkpoint;
-        let early = std::env::var("MUTANT").is_ok_and(|m| m == "sweep");
-        if early {
-            at.sweep.get_or_insert_default().counted = None;
-        }
         at.sweep.get_or_insert_default().durable = Some(last.as_str().to_owned());
         if is_again {
             // Saved at once: if runs are interrupted repeatedly, each gets further than the one before.
@@ -278,11 +274,7 @@ impl Run<'_> {
         at.rows = rows;
         let sweep = at.sweep.get_or_insert_default();
         sweep.windows += 1;
-        if !std::env::var("MUTANT").is_ok_and(|m| m == "sweep2") {
-            sweep.counted = Some(last.as_str().to_owned());
-        } else {
-            sweep.durable = Some(last.as_str().to_owned());
-        }
+        sweep.counted = Some(last.as_str().to_owned());
         if is_dry_run {
             at.predicted_write_units += changes.all().iter().map(write_units).sum::<f64>();
         }
