@@ -89,7 +89,7 @@ pub struct Loads {
     /// Seconds at its limit after which a partition was divided.
     pub split: u32,
     /// Each file.
-    pub loads: Vec<Load>,
+    pub files: Vec<Load>,
 }
 
 /// The load of one file after settling.
@@ -127,7 +127,7 @@ pub async fn run(args: &PartitionsArgs) -> Result<Loads, Error> {
         origin,
         units: args.units,
         split: args.split,
-        loads,
+        files: loads,
     })
 }
 
@@ -191,7 +191,7 @@ fn write(path: &Path, kind: RosterKind, rows: u64) -> Result<(), Error> {
 
 impl fmt::Display for Loads {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for load in &self.loads {
+        for load in &self.files {
             writeln!(
                 f,
                 "{}: {:.1} % of what the partitions allow, {:.0} rows a second; {} of {} requests throttled, wholly or in \

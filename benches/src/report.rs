@@ -279,7 +279,7 @@ fn partitions_section(loads: &Loads) -> String {
     let mut text = origin(&loads.origin);
     text += "| file | of what the partitions allow | rows a second | requests | throttled, wholly or in part |\n\
              | --- | ---: | ---: | ---: | ---: |\n";
-    for load in &loads.loads {
+    for load in &loads.files {
         let _ = writeln!(
             text,
             "| {} | {:.1} % | {} | {} | {} |",

@@ -58,11 +58,11 @@ struct Ground {
 impl Ground {
     async fn start(faults: &str, scale: u32) -> Self {
         let bench = Bench::start(faults).await;
-        let faulty = bench.faulty_setup();
+        let setup = bench.faulty_setup();
         let random = &mut Rng::with_seed(0);
         let services = (0..SERVICES)
             .map(|_| tuning(scale, random))
-            .map(|tuning| ingest::service_tuned(&faulty, tuning).expect("the setup is whole"))
+            .map(|tuning| ingest::service_tuned(&setup, tuning).expect("the setup is whole"))
             .collect();
         Self {
             bench,

@@ -117,7 +117,7 @@ impl<'a> Batches<'a> {
                 break;
             }
             tokio::time::sleep(pause).await;
-            let began = Instant::now();
+            let step_start = Instant::now();
             let has = |file| step.contains(&file);
             let nightly = self.nightly_file(has(File::Nightly));
             let first = self.first_load(has(File::FirstLoad))?;
@@ -127,7 +127,7 @@ impl<'a> Batches<'a> {
             );
             runs.extend(nightly?);
             runs.extend(first?);
-            longest = longest.max(began.elapsed());
+            longest = longest.max(step_start.elapsed());
         }
         Ok(runs)
     }

@@ -40,7 +40,9 @@ fn forms(value: &str) -> BTreeSet<String> {
     let bytes = value.as_bytes();
     let json: String = value.chars().map(json_escaped).collect();
     let percent: String = bytes.iter().map(|&byte| percent_encoded(byte)).collect();
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex: String = bytes
+        .iter()
+        .fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
     let rust = value.escape_default().to_string();
     let debug = value.escape_debug().to_string();
     let mut forms = BTreeSet::from([value.to_owned(), json, percent, hex, rust, debug]);
@@ -59,8 +61,7 @@ fn json_escaped(c: char) -> String {
         _ => c
             .encode_utf16(&mut units)
             .iter()
-            .map(|unit| format!("\\u{unit:04x}"))
-            .collect(),
+            .fold(String::new(), |json, unit| json + &format!("\\u{unit:04x}")),
     }
 }
 

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::DisplayErrorContext;
+use aws_sdk_s3::operation::create_bucket::CreateBucketError;
+use aws_sdk_s3::operation::head_object::HeadObjectError;
 use aws_sdk_s3::types::{CorsConfiguration, CorsRule};
 use http::header::ETAG;
 use http::{Method, Request, Response, StatusCode};
@@ -126,7 +128,13 @@ impl Relay {
                 let size = object.content_length().unwrap_or_default().try_into()?;
                 Ok(Some((size, object.e_tag.unwrap_or_default())))
             }
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_not_found()) => Ok(None),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(HeadObjectError::is_not_found) =>
+            {
+                Ok(None)
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -190,7 +198,7 @@ async fn ensure(client: &Client, bucket: &Bucket) -> Result<(), BoxError> {
     if let Err(error) = created
         && !error
             .as_service_error()
-            .is_some_and(|e| e.is_bucket_already_owned_by_you())
+            .is_some_and(CreateBucketError::is_bucket_already_owned_by_you)
     {
         return Err(error.into());
     }

@@ -178,9 +178,12 @@ fn key(place: &str, schema: Vec<KeyElement>) -> Result<Key, TemplateError> {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct BucketProperties {
-    cors_configuration: Option<CorsConfiguration>,
-    notification_configuration: Option<NotificationConfiguration>,
-    lifecycle_configuration: Option<LifecycleConfiguration>,
+    #[serde(rename = "CorsConfiguration")]
+    cors: Option<CorsConfiguration>,
+    #[serde(rename = "NotificationConfiguration")]
+    notifications: Option<NotificationConfiguration>,
+    #[serde(rename = "LifecycleConfiguration")]
+    lifecycle: Option<LifecycleConfiguration>,
 }
 
 #[derive(Deserialize)]
@@ -268,10 +271,10 @@ pub(super) fn buckets(tree: &Value, resolver: &Resolver) -> Result<Vec<Bucket>, 
     of_type(tree, BUCKET)
         .map(|(id, resource)| {
             let properties: BucketProperties = read(resolver, id, resource, &BUCKET_IGNORED)?;
-            let rules = properties.cors_configuration.map(|cors| cors.cors_rules);
-            let lifecycle = properties.lifecycle_configuration.map(|one| one.rules);
+            let rules = properties.cors.map(|cors| cors.cors_rules);
+            let lifecycle = properties.lifecycle.map(|one| one.rules);
             let queues = properties
-                .notification_configuration
+                .notifications
                 .map(|configuration| configuration.queue_configurations);
             Ok(Bucket {
                 logical_id: id.clone(),

@@ -14,7 +14,7 @@ use crate::requests::{self, Request};
 pub enum Peer {
     /// dynoxide, in the process of the test.
     Dynoxide,
-    /// MiniStack, at a URL.
+    /// `MiniStack`, at a URL.
     MiniStack,
 }
 

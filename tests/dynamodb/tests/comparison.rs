@@ -1,7 +1,7 @@
 //! The embedded engine and another one answer the same generated requests alike.
 //!
 //! `cargo test -p mpulse-dynamodb-comparison --features peers`. `COMPARISON_REQUESTS` sets how many requests are
-//! generated, `COMPARISON_SEED` the sequence. The peer is dynoxide, which runs in this process, or the MiniStack at
+//! generated, `COMPARISON_SEED` the sequence. The peer is dynoxide, which runs in this process, or the `MiniStack` at
 //! `COMPARISON_URL`. `COMPARISON_SHOWN` sets how many differences are shown, and shows an example of each known one.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! The known differences between the embedded engine and MiniStack.
+//! The known differences between the embedded engine and `MiniStack`.
 
 use serde_json::{Map, Value};
 
