@@ -259,6 +259,7 @@ fn every_test_that_the_pages_on_semantics_and_security_name_exists() {
         "shared/src",
         "tests/browser",
         "tests/stack",
+        "tests/time",
     ] {
         sources(&root.join(folder), &mut files);
     }
